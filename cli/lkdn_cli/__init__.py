@@ -1,0 +1,1 @@
+"""The command lines: each parses arguments, calls the engine, and reports errors in one line."""

@@ -1,0 +1,238 @@
+"""Planes of any supported format to RGB and back, on whatever device they are.
+
+Formulas are those of ITU-T H.273 (section 8.3); chroma is resampled with the Catmull-Rom bicubic,
+antialiased when shrinking, borders mirrored, as zimg does by default. Everything is float32 and
+element-wise: convolutions are slower here on a CPU, and on a GPU they may run in TF32, which has
+fewer bits than a 16-bit sample.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from types import EllipsisType
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from lkdn_core.errors import FormatError
+from lkdn_core.formats import FrameFormat
+from lkdn_core.quantize import quantize
+from lkdn_core.resize import bicubic_weights
+
+__all__ = ["from_rgb", "to_rgb"]
+
+#: Weights of red and blue in luma (H.273 table 4).
+_RED_BLUE: Final = {
+    "bt709": (0.2126, 0.0722),
+    "smpte170m": (0.299, 0.114),
+    "bt470bg": (0.299, 0.114),
+    "bt2020nc": (0.2627, 0.0593),
+    "fcc": (0.30, 0.11),
+    "smpte240m": (0.212, 0.087),
+}
+#: Chroma locations that are not in the middle of the luma samples they stand for, by axis:
+#: 0 is the first of these luma samples, 1 the last.
+_HORIZONTAL: Final = {"left": 0.0, "topleft": 0.0, "bottomleft": 0.0}
+_VERTICAL: Final = {"topleft": 0.0, "top": 0.0, "bottomleft": 1.0, "bottom": 1.0}
+
+_Taps = tuple[tuple[int, float], ...]
+
+
+def to_rgb(planes: Sequence[Tensor], format: FrameFormat) -> Tensor:
+    """Decode the planes of N pictures to RGB.
+
+    ``planes``: each (N, H, W) of ``format.dtype``, with the sizes of ``format.plane_shapes``; order
+    R, G, B or Y, Cb, Cr (Cg, Co for ycgco) or the single plane of gray, which fills all three
+    channels. Tags that ``format`` leaves open are guessed from the size (`FrameFormat.resolved`).
+    Returns float32 (N, 3, H, W), contiguous, clipped to [0, 1]. Raises `FormatError` where the
+    planes do not fit the format.
+    """
+    _check(planes, format)
+    batch, height, width = planes[0].shape
+    format = format.resolved(width, height)
+    values = [_decode(plane, format, chroma=i > 0) for i, plane in enumerate(planes)]
+    if format.family != "yuv":
+        return torch.stack(values if len(values) == 3 else values * 3, 1).clamp_(0, 1)
+    luma, chroma = values[0], _upsample(torch.stack(values[1:]), format, height, width)
+    rgb = luma.new_empty(batch, 3, height, width)
+    for channel, weights in enumerate(_decoding_rows(format.matrix)):
+        total, out = luma, rgb[:, channel]
+        for plane, weight in zip(chroma, weights, strict=True):
+            if weight:
+                total = torch.add(total, plane, alpha=weight, out=out)
+    return rgb.clamp_(0, 1)
+
+
+def from_rgb(rgb: Tensor, format: FrameFormat) -> list[Tensor]:
+    """Encode RGB (N, 3, H, W) of any float dtype as the planes of ``format``.
+
+    RGB is clipped to [0, 1] first. Returns contiguous planes (N, h, w) of ``format.dtype`` on the
+    same device, in the order of `to_rgb`. Tags that ``format`` leaves open are guessed from H and
+    W; an upscaled picture is larger than its source, so pass ``source_format.resolved(...)`` with
+    the size of the source. Float chroma may overshoot [-0.5, 0.5] a little at sharp edges.
+    """
+    if rgb.ndim != 4 or rgb.shape[1] != 3:
+        raise FormatError(f"rgb: shape (N, 3, H, W) is accepted, got {tuple(rgb.shape)}")
+    format = format.resolved(rgb.shape[-1], rgb.shape[-2])
+    rgb = rgb.float().clamp(0, 1)
+    if format.family == "rgb":
+        return [_encode(plane, format) for plane in rgb.unbind(1)]
+    rows = _encoding_rows(format.matrix)
+    if format.family == "gray":
+        return [_encode(_mix(rgb, rows[:1])[0], format)]
+    mixed = _mix(rgb, rows)  # (3, N, H, W)
+    cb, cr = _downsample(mixed[1:], format)
+    return [_encode(mixed[0], format), *(_encode(c, format, chroma=True) for c in (cb, cr))]
+
+
+def _check(planes: Sequence[Tensor], format: FrameFormat) -> None:
+    first = planes[0].shape if planes else torch.Size()
+    if len(first) != 3:
+        raise FormatError(f"planes: tensors (N, H, W) are accepted, got {tuple(first)}")
+    wanted = [(first[0], *shape) for shape in format.plane_shapes(first[2], first[1])]
+    got = [tuple(plane.shape) for plane in planes]
+    if got != wanted:
+        raise FormatError(f"planes: shapes {wanted} are accepted for this format, got {got}")
+    for plane in planes:
+        if plane.dtype != format.dtype:
+            raise FormatError(f"planes: {format.dtype} is accepted here, got {plane.dtype}")
+
+
+def _coding(format: FrameFormat, chroma: bool) -> tuple[float, float]:
+    """(scale, offset) of integers: code = offset + scale * value (H.273 equations 20 to 31)."""
+    if format.color_range == "full":
+        return 2.0**format.bits - 1, 2.0 ** (format.bits - 1) if chroma else 0.0
+    unit = 2.0 ** (format.bits - 8)
+    if not chroma:
+        return 219 * unit, 16 * unit
+    # YCgCo is defined on the codes of R, G and B, so its chroma keeps their scale.
+    return (219 if format.matrix == "ycgco" else 224) * unit, 128 * unit
+
+
+def _decode(plane: Tensor, format: FrameFormat, *, chroma: bool) -> Tensor:
+    """Samples to float32 values, in [0, 1] or for chroma in [-0.5, 0.5]; not clipped."""
+    if format.sample_type == "float":
+        return plane.float()
+    scale, offset = _coding(format, chroma and format.family == "yuv")
+    return plane.float().sub_(offset).div_(scale)
+
+
+def _encode(values: Tensor, format: FrameFormat, *, chroma: bool = False) -> Tensor:
+    """The inverse of `_decode`; integer formats overwrite ``values``."""
+    if format.sample_type == "float":
+        return values.to(format.dtype).contiguous()
+    scale, offset = _coding(format, chroma)
+    return quantize(values.mul_(scale).add_(offset), bits=format.bits).contiguous()
+
+
+def _decoding_rows(matrix: str | None) -> tuple[tuple[float, float], ...]:
+    """What one unit of each chroma adds to R, G and B; luma adds 1 to all three."""
+    if matrix == "ycgco":
+        return (-1, 1), (1, 0), (-1, -1)
+    red, green, blue = _luma_weights(matrix)
+    from_cb, from_cr = 2 * (1 - blue), 2 * (1 - red)
+    return (0, from_cr), (-from_cb * blue / green, -from_cr * red / green), (from_cb, 0)
+
+
+def _encoding_rows(matrix: str | None) -> tuple[tuple[float, float, float], ...]:
+    """What one unit of R, G and B adds to luma and to each chroma."""
+    if matrix == "ycgco":
+        return (0.25, 0.5, 0.25), (-0.25, 0.5, -0.25), (0.5, 0, -0.5)
+    red, green, blue = luma = _luma_weights(matrix)
+    from_b, from_r = 0.5 / (1 - blue), 0.5 / (1 - red)
+    cb = (-red * from_b, -green * from_b, 0.5)
+    return luma, cb, (0.5, -green * from_r, -blue * from_r)
+
+
+def _luma_weights(matrix: str | None) -> tuple[float, float, float]:
+    assert matrix is not None, "a resolved format has a matrix"
+    red, blue = _RED_BLUE[matrix]
+    return red, 1 - red - blue, blue
+
+
+def _mix(rgb: Tensor, rows: Sequence[tuple[float, float, float]]) -> Tensor:
+    """One weighted sum of the channels of (N, 3, H, W) a row, as (len(rows), N, H, W)."""
+    r, g, b = rgb.unbind(1)
+    out = rgb.new_empty(len(rows), *r.shape)
+    for plane, row in zip(out, rows, strict=True):
+        torch.mul(r, row[0], out=plane).add_(g, alpha=row[1]).add_(b, alpha=row[2])
+    return out
+
+
+def _upsample(x: Tensor, format: FrameFormat, height: int, width: int) -> Tensor:
+    """Chroma (..., h, w) at every luma sample: (..., ``height``, ``width``)."""
+    # Rows first: their sums run over contiguous memory, and the picture is still narrow.
+    for dim, size, factor, site in _axes(format, height, width):
+        shape = list(x.shape)
+        shape[dim] = size
+        out = x.new_empty(shape)
+        for phase, taps in enumerate(_enlarging_taps(factor, site)):
+            target = out[_along(dim, phase, None, factor)]
+            target.copy_(_filter(x, dim, taps, 1, target.shape[dim]))
+        x = out
+    return x
+
+
+def _downsample(x: Tensor, format: FrameFormat) -> Tensor:
+    """Chroma (..., H, W) of every luma sample at the sites of ``format``: (..., h, w)."""
+    for dim, size, factor, site in _axes(format, *x.shape[-2:]):
+        x = _filter(x, dim, _shrinking_taps(factor, site), factor, -(-size // factor))
+    return x
+
+
+def _axes(format: FrameFormat, height: int, width: int) -> list[tuple[int, int, int, float]]:
+    """(dim, luma size, factor, site) of each subsampled axis.
+
+    A chroma sample stands for ``factor`` luma samples; its site is its distance from the first.
+    """
+    horizontal, vertical = (1 << log2 for log2 in format.subsampling)
+    place = format.chroma_location or "left"
+    sites = _VERTICAL.get(place, 0.5) * (vertical - 1), _HORIZONTAL.get(place, 0.5) * (horizontal - 1)
+    axes = (-2, height, vertical, sites[0]), (-1, width, horizontal, sites[1])
+    return [axis for axis in axes if axis[2] > 1]
+
+
+@lru_cache
+def _enlarging_taps(factor: int, site: float) -> tuple[_Taps, ...]:
+    """For each of the luma samples 0 to ``factor`` - 1: (chroma index, weight) of its sum."""
+    shift = ((factor - 1) / 2 - site) / factor
+    rows = bicubic_weights(8, 8 * factor, shift=shift)[4 * factor : 5 * factor]
+    return tuple(_taps(row, 4) for row in rows)
+
+
+@lru_cache
+def _shrinking_taps(factor: int, site: float) -> _Taps:
+    """(luma index, weight) of the sum that makes chroma sample 0."""
+    row = bicubic_weights(8 * factor, 8, shift=site - (factor - 1) / 2)[4]
+    return _taps(row, 4 * factor)
+
+
+def _taps(row: Tensor, origin: int) -> _Taps:
+    return tuple((i - origin, weight) for i, weight in enumerate(row.tolist()) if weight)
+
+
+def _filter(x: Tensor, dim: int, taps: _Taps, step: int, count: int) -> Tensor:
+    """``y[i] = sum of weight * x[step * i + index]`` over ``taps`` for i below ``count``."""
+    before, last = -taps[0][0], step * (count - 1)
+    x = _mirror(x, dim, before, max(last + taps[-1][0] + 1 - x.shape[dim], 0))
+    parts = [x[_along(dim, before + i, before + i + last + 1, step)] for i, _ in taps]
+    total = parts[0] * taps[0][1]
+    for part, (_, weight) in zip(parts[1:], taps[1:], strict=True):
+        total.add_(part, alpha=weight)
+    return total
+
+
+def _along(dim: int, start: int, stop: int | None, step: int) -> tuple[EllipsisType | slice, ...]:
+    """An index that slices the last (-1) or the last but one (-2) dimension."""
+    return (..., slice(start, stop, step), *[slice(None)] * (-1 - dim))
+
+
+def _mirror(x: Tensor, dim: int, before: int, after: int) -> Tensor:
+    """Pad ``x`` as ``... 1 0 | 0 1 ... n-1 | n-1 n-2 ...``, again and again where it is short."""
+    if before == after == 0:
+        return x
+    size = x.shape[dim]
+    head, tail = min(before, size), min(after, size)
+    left, right = x.narrow(dim, 0, head), x.narrow(dim, size - tail, tail)
+    x = torch.cat([left.flip(dim), x, right.flip(dim)], dim)
+    return _mirror(x, dim, before - head, after - tail)

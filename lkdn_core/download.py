@@ -1,0 +1,78 @@
+"""Download published weights once: verified before use, atomic, cached per user."""
+
+import hashlib
+import logging
+import os
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO
+
+from platformdirs import user_cache_path
+from tqdm import tqdm
+
+from lkdn_core.errors import DownloadError
+
+__all__ = ["cached_download"]
+
+log = logging.getLogger(__name__)
+CHUNK = 1 << 16
+TIMEOUT_S = 30
+
+
+def cached_download(url: str, *, sha256: str, size: int) -> Path:
+    """The local copy of ``url``, downloaded at first use and checked against ``sha256`` each time.
+
+    ``size`` is the file's length in bytes; not one more is read. Files lie in the user's cache
+    folder, or in ``LKDN_CACHE``. ``LKDN_OFFLINE=1`` forbids the network. Raises ``DownloadError``;
+    an interrupted or wrong download leaves nothing behind.
+    """
+    folder = Path(os.environ.get("LKDN_CACHE") or user_cache_path("lkdn"))
+    target = folder / f"{sha256[:12]}-{url.rsplit('/', 1)[-1]}"
+    if target.is_file() and _sha256(target) == sha256:
+        return target
+    if os.environ.get("LKDN_OFFLINE", "0") not in ("", "0"):
+        raise DownloadError(
+            f"LKDN_OFFLINE is set and {target.name} is not in {folder}: "
+            f"download {url} and pass it with weights="
+        )
+    log.info("downloading %s", url)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Close without deleting: the rename below moves the file away when it is right.
+        with NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as part:
+            try:
+                _copy(url, part, size)
+                part.close()
+                if _sha256(Path(part.name)) != sha256:
+                    raise DownloadError(f"{url} is not the published file: its SHA-256 is wrong")
+                os.replace(part.name, target)
+            finally:
+                Path(part.name).unlink(missing_ok=True)
+    except DownloadError:
+        raise
+    except (OSError, HTTPException) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise DownloadError(f"{url} could not be downloaded: {reason}") from error
+    return target
+
+
+def _copy(url: str, target: IO[bytes], size: int) -> None:
+    with (
+        urllib.request.urlopen(url, timeout=TIMEOUT_S) as response,
+        tqdm(total=size, unit="B", unit_scale=True, desc=url.rsplit("/", 1)[-1]) as bar,
+    ):
+        left = size
+        while left and (chunk := response.read(min(CHUNK, left))):
+            target.write(chunk)
+            left -= len(chunk)
+            bar.update(len(chunk))
+    if left:
+        raise DownloadError(f"{url} ended {left} bytes early")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

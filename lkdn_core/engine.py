@@ -1,0 +1,283 @@
+"""The engine every front end uses: device, precision, batches, tiles, streams of frames."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import batched
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lkdn_core.arch import receptive_radius
+from lkdn_core.color import from_rgb, to_rgb
+from lkdn_core.errors import ArgumentError, FormatError, OutOfMemoryError
+from lkdn_core.formats import FrameFormat
+from lkdn_core.memory import bytes_per_pixel, is_out_of_memory, working_budget
+from lkdn_core.models import DEFAULT_MODEL, load_model
+from lkdn_core.network import run_network
+from lkdn_core.prepare import DTYPES, prepare
+from lkdn_core.tiling import fit_grid, plan_tiles
+from lkdn_core.transfer import download, upload
+
+__all__ = ["Upscaler", "resolve_device"]
+
+log = logging.getLogger(__name__)
+#: Frames in one automatic batch on a GPU; past this it only adds latency.
+MAX_AUTO_BATCH = 16
+#: A GPU is busy from about this many input pixels on.
+GPU_BATCH_PIXELS = 2**21
+#: Tiles are not halved below this side.
+MIN_TILE = 16
+
+
+class Upscaler:
+    """An LKDN network on one device, enlarging pictures and frames by ``scale``.
+
+    ``scale``: 2, 3 or 4. ``model``: a name of ``list_models()``. ``weights``: a checkpoint of the
+    user's own instead. ``device``: ``"auto"`` (CUDA when there is one), ``"cpu"``, ``"cuda"``,
+    ``"cuda:1"``. ``precision``: ``"auto"`` (fp16 on a GPU, fp32 on a CPU), ``"fp32"``, ``"fp16"``
+    (range-folded weights, exact algebra), ``"bf16"`` (faster on recent CPUs, costs up to 0.03 dB).
+    ``batch_size``: frames in one run, 0 for automatic (1 on a CPU, where batches are slower).
+    ``tile``: side of a tile in input pixels, 0 for automatic from free memory. ``overlap``: input
+    pixels a tile sees beyond its border; ``None`` is the receptive radius (63 for LKDN-S, 99 for
+    LKDN), which makes tiled equal to untiled. ``num_streams``: batches worked on side by side.
+
+    Out of memory halves the batch, then the tile, and tries again. Raises ``ArgumentError``,
+    ``WeightsError`` and ``DownloadError`` on creation. Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: int = 4,
+        model: str = DEFAULT_MODEL,
+        weights: str | Path | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        batch_size: int = 0,
+        tile: int = 0,
+        overlap: int | None = None,
+        num_streams: int = 1,
+    ) -> None:
+        if scale not in (2, 3, 4):
+            raise ArgumentError(f"scale: 2, 3 or 4 is accepted, got {scale!r}")
+        _at_least(0, batch_size=batch_size, tile=tile, overlap=overlap or 0)
+        _at_least(1, num_streams=num_streams)
+        self.scale = scale
+        self.device = resolve_device(device)
+        self.precision = _precision(precision, self.device)
+        trained, self.config = load_model(model, scale, weights=weights)
+        self.overlap = receptive_radius(self.config.blocks) if overlap is None else overlap
+        self.batch_size = batch_size
+        self.tile = tile
+        self.num_streams = num_streams
+        self._weights = prepare(trained, device=self.device, precision=self.precision)
+        per_pixel = bytes_per_pixel(self.config, DTYPES[self.precision])
+        self._max_area = working_budget(self.device) // per_pixel
+
+    @torch.inference_mode()
+    def up(self, rgb: Tensor) -> Tensor:
+        """Enlarge RGB pictures (N, 3, H, W) of any float dtype on any device, in [0, 1].
+
+        Returns (N, 3, sH, sW) float32 on the engine's device, not clamped: a few per cent of the
+        samples lie slightly outside [0, 1]. Raises ``ArgumentError`` and ``OutOfMemoryError``.
+        """
+        if rgb.ndim != 4 or rgb.shape[1] != 3 or 0 in rgb.shape[2:] or not rgb.is_floating_point():
+            got = f"{tuple(rgb.shape)} {rgb.dtype}"
+            raise ArgumentError(f"rgb: a float tensor (N, 3, H, W) is accepted, got {got}")
+        n, _, height, width = rgb.shape
+        shape = (n, 3, height * self.scale, width * self.scale)
+        out = torch.empty(shape, dtype=torch.float32, device=self.device)
+        done = 0
+        while done < n:
+            count = self.frames_per_run(height, width, limit=n - done)
+            try:
+                self._run(rgb[done : done + count], out[done : done + count])
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._shrink(count, height, width)
+            else:
+                done += count
+        return out
+
+    def up_planes(
+        self,
+        planes: Sequence[Tensor],
+        format: FrameFormat,
+        *,
+        out_format: FrameFormat | None = None,
+    ) -> list[Tensor]:
+        """Enlarge a batch of frames given as planes (N, h, w) in ``format``.
+
+        Returns planes of ``out_format`` (by default ``format``, its missing tags filled by the
+        documented rule for the source's size) on the device the source planes are on.
+        """
+        height, width = _frame_size(planes, format)
+        source = format.resolved(width, height)
+        target = (
+            out_format.resolved(width * self.scale, height * self.scale) if out_format else source
+        )
+        home = planes[0].device
+        with torch.inference_mode():
+            rgb = to_rgb(upload(planes, self.device), source)
+            return download(from_rgb(self.up(rgb), target), home)
+
+    def stream(
+        self,
+        frames: Iterable[Sequence[np.ndarray]],
+        format: FrameFormat,
+        *,
+        out_format: FrameFormat | None = None,
+    ) -> Iterator[list[np.ndarray]]:
+        """Enlarge frames one after another, in order, holding a few batches at a time.
+
+        Each frame is its planes (h, w); all have the first one's size. Yields planes of
+        ``out_format`` as ``up_planes`` does. The work runs in ``num_streams`` threads, so reading
+        ``frames`` overlaps with it.
+        """
+        work = self._work(format, out_format)
+        pending: deque[Future[list[list[np.ndarray]]]] = deque()
+        with ThreadPoolExecutor(self.num_streams, "lkdn", self._enter_thread) as pool:
+            try:
+                for batch in self._batches(frames):
+                    pending.append(pool.submit(work, batch))
+                    if len(pending) > self.num_streams:
+                        yield from pending.popleft().result()
+                while pending:
+                    yield from pending.popleft().result()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def frames_per_run(self, height: int, width: int, *, limit: int | None = None) -> int:
+        """How many frames of this size one run takes, at most ``limit``."""
+        fit = max(1, self._max_area // (height * width))
+        if self.batch_size:
+            wanted = self.batch_size
+        elif self.device.type == "cpu" or self.tile:
+            wanted = 1
+        else:
+            wanted = min(MAX_AUTO_BATCH, max(1, GPU_BATCH_PIXELS // (height * width)))
+        return max(1, min(wanted, fit, limit or wanted))
+
+    def _run(self, rgb: Tensor, out: Tensor) -> None:
+        """Fill ``out`` tile by tile."""
+        s, (height, width) = self.scale, rgb.shape[2:]
+        x = rgb.to(self.device, DTYPES[self.precision]).clamp(0, 1)
+        rows, columns = self._grid(height, width, len(rgb))
+        for t in plan_tiles(height, width, rows=rows, columns=columns, overlap=self.overlap):
+            window = x[:, :, t.y0 : t.y1, t.x0 : t.x1]
+            y = run_network(self._weights, window.contiguous(memory_format=torch.channels_last))
+            top, left = (t.top - t.y0) * s, (t.left - t.x0) * s
+            tall, wide = (t.bottom - t.top) * s, (t.right - t.left) * s
+            target = out[:, :, t.top * s : t.bottom * s, t.left * s : t.right * s]
+            target.copy_(y[:, :, top : top + tall, left : left + wide])
+
+    def _grid(self, height: int, width: int, count: int) -> tuple[int, int]:
+        if self.tile:
+            return -(-height // self.tile), -(-width // self.tile)
+        grid = fit_grid(height, width, max_area=self._max_area // count, overlap=self.overlap)
+        if grid is None:
+            raise OutOfMemoryError(
+                f"{self.device} has no room for one tile with an overlap of {self.overlap} pixels"
+            )
+        return grid
+
+    def _shrink(self, count: int, height: int, width: int) -> None:
+        """After an allocation failed: half the frames, else half the tile."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if count > 1 or not self.tile:
+            self._max_area = min(self._max_area, count * height * width) // 2
+            log.warning("out of memory: going on with %d pixels at once", self._max_area)
+        elif self.tile >= 2 * MIN_TILE:
+            self.tile //= 2
+            log.warning("out of memory: going on with tile=%d", self.tile)
+        else:
+            raise OutOfMemoryError(f"{self.device} has no room for a tile of {self.tile} pixels")
+
+    def _batches(
+        self, frames: Iterable[Sequence[np.ndarray]]
+    ) -> Iterator[tuple[Sequence[np.ndarray], ...]]:
+        frames = iter(frames)
+        first = next(frames, None)
+        if first is None:
+            return
+        size = self.frames_per_run(*first[0].shape)
+
+        def chained() -> Iterator[Sequence[np.ndarray]]:
+            yield first
+            for frame in frames:
+                if frame[0].shape != first[0].shape:
+                    raise FormatError(
+                        f"frames: all must have the first one's size {first[0].shape}, "
+                        f"got {frame[0].shape}"
+                    )
+                yield frame
+
+        # A short last batch is a run like any other.
+        yield from batched(chained(), size)
+
+    def _enter_thread(self) -> None:
+        if self.device.type == "cuda" and self.num_streams > 1:
+            torch.cuda.set_stream(torch.cuda.Stream(self.device))
+
+    def _work(
+        self, format: FrameFormat, out_format: FrameFormat | None
+    ) -> Callable[[tuple[Sequence[np.ndarray], ...]], list[list[np.ndarray]]]:
+        def work(batch: tuple[Sequence[np.ndarray], ...]) -> list[list[np.ndarray]]:
+            planes = [torch.from_numpy(np.stack(plane)) for plane in zip(*batch, strict=True)]
+            done = self.up_planes(planes, format, out_format=out_format)
+            arrays = [plane.numpy() for plane in done]
+            return [[plane[i] for plane in arrays] for i in range(len(batch))]
+
+        return work
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device ``name`` means: auto, cpu, cuda or cuda:N. Raises ``ArgumentError``."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    count = torch.cuda.device_count()
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ArgumentError(f"device: auto, cpu, cuda or cuda:N is accepted, got {name!r}")
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise ArgumentError(f"device: {name} is not here, torch sees {count} CUDA devices")
+    return device
+
+
+def _precision(name: str, device: torch.device) -> str:
+    if name == "auto":
+        return "fp16" if device.type == "cuda" else "fp32"
+    if name not in DTYPES:
+        names = ", ".join(DTYPES)
+        raise ArgumentError(f"precision: auto, {names} are accepted, got {name!r}")
+    return name
+
+
+def _at_least(least: int, **values: int) -> None:
+    for name, value in values.items():
+        if not isinstance(value, int) or value < least:
+            raise ArgumentError(f"{name}: an integer from {least} is accepted, got {value!r}")
+
+
+def _frame_size(planes: Sequence[Tensor], format: FrameFormat) -> tuple[int, int]:
+    if not planes or planes[0].ndim != 3:
+        raise FormatError("planes: a sequence of tensors (N, h, w) is accepted")
+    height, width = planes[0].shape[1:]
+    expected = format.plane_shapes(width, height)
+    got = [tuple(p.shape[1:]) for p in planes]
+    dtypes = {p.dtype for p in planes}
+    if got != expected or dtypes != {format.dtype}:
+        raise FormatError(
+            f"planes: {expected} of {format.dtype} are expected for {format.family}, "
+            f"got {got} of {', '.join(map(str, dtypes))}"
+        )
+    return height, width

@@ -1,0 +1,51 @@
+"""How much memory a network takes and a device has."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from lkdn_core.arch import LKDNConfig
+
+__all__ = ["bytes_per_pixel", "free_bytes", "is_out_of_memory", "working_budget"]
+
+#: More than this on a CPU buys no speed: tiles of that size already drown their overlap.
+CPU_BUDGET: Final = 2 * 2**30
+
+
+def bytes_per_pixel(config: LKDNConfig, dtype: torch.dtype) -> int:
+    """Peak bytes of maps per input pixel, from the plan of ``run_network``, a quarter added.
+
+    The peak is at ``c1``: every block's output, and the same again side by side.
+    """
+    features = (2 * config.blocks + 8) * config.channels
+    picture = 3 * config.scale**2
+    return int(1.25 * (features * dtype.itemsize + picture * (2 * dtype.itemsize + 4)))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes a new allocation on ``device`` can count on."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    if hasattr(os, "sysconf"):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    return CPU_BUDGET
+
+
+def working_budget(device: torch.device) -> int:
+    """Bytes the network's maps may take: half of what is free, on a CPU at most 2 GiB."""
+    half = free_bytes(device) // 2
+    return half if device.type == "cuda" else min(half, CPU_BUDGET)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether ``error`` says that an allocation failed, on a GPU or on the CPU."""
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)

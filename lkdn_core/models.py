@@ -1,0 +1,114 @@
+"""The table of models: which weights a name and a scale stand for, and how to get them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lkdn_core.arch import LKDNConfig
+from lkdn_core.checkpoints import read_checkpoint
+from lkdn_core.download import cached_download
+from lkdn_core.errors import ArgumentError
+from lkdn_core.fuse import Weights
+
+__all__ = ["DEFAULT_MODEL", "Model", "list_models", "load_model"]
+
+DEFAULT_MODEL: Final = "lkdn-s"
+WEIGHTS_FOLDER: Final = Path(__file__).parent / "weights"
+#: The authors' MIT-licensed weights, at one commit of their repository.
+OFFICIAL_URL: Final = (
+    "https://github.com/stella-von/LKDN/raw/54df78a491142c2503d9738192b767ceced4d1a1"
+    "/experiments/pretrained_models/LKDN/"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One set of weights. ``sha256`` and ``size`` (bytes) are set for files that are downloaded."""
+
+    name: str
+    scale: int
+    file: str
+    sha256: str = ""
+    size: int = 0
+
+    @property
+    def bundled(self) -> bool:
+        """Whether the weights ship in this package."""
+        return not self.sha256
+
+    def path(self) -> Path:
+        """Where the file lies, downloading it if need be. Raises ``DownloadError``."""
+        if self.bundled:
+            return WEIGHTS_FOLDER / self.file
+        return cached_download(OFFICIAL_URL + self.file, sha256=self.sha256, size=self.size)
+
+
+_MODELS: Final = (
+    Model("lkdn-s", 2, "lkdn-s-x2.safetensors"),
+    Model("lkdn-s", 3, "lkdn-s-x3.safetensors"),
+    Model("lkdn-s", 4, "lkdn-s-x4.safetensors"),
+    Model(
+        "official-lkdn",
+        2,
+        "LKDN_x2.pth",
+        "02b429e795ad0863fdf21c6924c79344e30a39d637c44442d13124193b012e6b",
+        2579929,
+    ),
+    Model(
+        "official-lkdn",
+        3,
+        "LKDN_x3.pth",
+        "52835d49d402683ea2085c13e4afc3aca49f6b806ea29d6ed29b2238cd7874c5",
+        2640473,
+    ),
+    Model(
+        "official-lkdn",
+        4,
+        "LKDN_x4.pth",
+        "f534422583c99dad994fd7df897f6f872637218430cfedf6c2d2a072ea86dbd7",
+        2725465,
+    ),
+    Model(
+        "official-lkdn-s",
+        4,
+        "LKDN-S_x4.pth",
+        "39ff2c69cdeb40f842c9f93368caee3323a4309c350373edeb2dc9ef3cc05851",
+        1494129,
+    ),
+    Model(
+        "official-lkdn-s-fused",
+        4,
+        "LKDN-S_del_rep_x4.pth",
+        "b802a3945d7d4f22f836668a78448b37fe5da90d7b08afc564fbddfa594a8cf1",
+        559105,
+    ),
+)
+
+
+def list_models() -> tuple[Model, ...]:
+    """Every model by name and scale, the bundled ones first."""
+    return _MODELS
+
+
+def load_model(
+    model: str = DEFAULT_MODEL, scale: int = 4, *, weights: str | Path | None = None
+) -> tuple[Weights, LKDNConfig]:
+    """Weights in the layout of the authors' checkpoints, and the network they fit.
+
+    ``weights``: a file of the user's own, whose scale must be ``scale``; ``model`` is not looked
+    at then. Raises ``ArgumentError``, ``WeightsError`` or ``DownloadError``.
+    """
+    if weights is not None:
+        loaded, config = read_checkpoint(weights)
+        if config.scale != scale:
+            raise ArgumentError(f"scale: {weights} is a x{config.scale} network, got {scale}")
+        return loaded, config
+    named = [m for m in _MODELS if m.name == model]
+    if not named:
+        names = ", ".join(dict.fromkeys(m.name for m in _MODELS))
+        raise ArgumentError(f"model: one of {names} is accepted, got {model!r}")
+    for entry in named:
+        if entry.scale == scale:
+            return read_checkpoint(entry.path())
+    scales = ", ".join(str(m.scale) for m in named)
+    raise ArgumentError(f"scale: {model} has {scales}, got {scale!r}")

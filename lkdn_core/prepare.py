@@ -1,0 +1,33 @@
+"""Trained weights to the tensors that run: fused, folded for half precision, on the device."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from lkdn_core.calibrate import attention_amplitudes, calibration_pictures
+from lkdn_core.fuse import Weights, fold_range, fuse
+
+__all__ = ["DTYPES", "prepare"]
+
+#: What ``precision`` may name.
+DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def prepare(weights: Mapping[str, Tensor], *, device: torch.device, precision: str) -> Weights:
+    """Weights of ``load_model`` made ready for ``run_network`` in ``precision`` on ``device``."""
+    fused = fuse(weights)
+    if precision == "fp16":
+        single = {k: v.float() for k, v in fused.items()}
+        fused = fold_range(fused, attention_amplitudes(single, calibration_pictures()))
+    ready = {}
+    for key, value in fused.items():
+        if key.endswith(".eps"):
+            ready[key] = value  # a number for the host: on the device each use would wait for it
+        elif value.ndim == 4:
+            moved = value.to(device, DTYPES[precision])
+            ready[key] = moved.contiguous(memory_format=torch.channels_last)
+        else:
+            ready[key] = value.to(device, DTYPES[precision])
+    return ready

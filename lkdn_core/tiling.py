@@ -1,0 +1,73 @@
+"""Cut a picture into tiles whose results join without a seam."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+__all__ = ["Tile", "fit_grid", "plan_tiles"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One tile in input pixels: rows ``top:bottom`` and columns ``left:right`` are its own.
+
+    The network sees the window ``y0:y1, x0:x1``: the tile and its overlap, cut at the picture's
+    border. There the zero padding of the window is the picture's own.
+    """
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+
+    @property
+    def area(self) -> int:
+        """Pixels of the window."""
+        return (self.y1 - self.y0) * (self.x1 - self.x0)
+
+
+def plan_tiles(height: int, width: int, *, rows: int, columns: int, overlap: int) -> list[Tile]:
+    """A grid of ``rows`` x ``columns`` tiles of nearly equal size over ``height`` x ``width``.
+
+    With ``overlap`` at least the network's receptive radius the joined result is exact.
+    """
+    tiles = []
+    for top, bottom in _cuts(height, rows):
+        y0, y1 = max(0, top - overlap), min(height, bottom + overlap)
+        for left, right in _cuts(width, columns):
+            x0, x1 = max(0, left - overlap), min(width, right + overlap)
+            tiles.append(Tile(top, bottom, left, right, y0, y1, x0, x1))
+    return tiles
+
+
+def fit_grid(height: int, width: int, *, max_area: int, overlap: int) -> tuple[int, int] | None:
+    """The grid (rows, columns) with the least work whose windows hold at most ``max_area`` pixels.
+
+    ``None`` if even tiles of one pixel are too large, overlap included.
+    """
+    best: tuple[int, tuple[int, int]] | None = None
+    for rows in range(1, height + 1):
+        tall = min(height, -(-height // rows) + 2 * overlap)
+        wide = max_area // tall
+        if wide < min(width, 2 * overlap + 1):
+            continue
+        columns = 1 if wide >= width else -(-width // (wide - 2 * overlap))
+        work = _work(height, rows, overlap) * _work(width, columns, overlap)
+        if best is None or work < best[0]:
+            best = work, (rows, columns)
+        if columns == 1:
+            break  # more rows only add overlap
+    return best[1] if best else None
+
+
+def _work(size: int, parts: int, overlap: int) -> int:
+    """Length of all windows along one side; a grid's area is the product of its sides."""
+    return sum(min(size, b + overlap) - max(0, a - overlap) for a, b in _cuts(size, parts))
+
+
+def _cuts(size: int, parts: int) -> list[tuple[int, int]]:
+    edges = [size * i // parts for i in range(parts + 1)]
+    return list(pairwise(edges))

@@ -1,0 +1,1 @@
+"""Training, never imported when a network only runs."""

@@ -1,0 +1,219 @@
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lkdn_core import Upscaler
+from lkdn_core import engine as engine_module
+from lkdn_core.arch import LKDN
+from lkdn_core.checkpoints import read_checkpoint
+from lkdn_core.errors import ArgumentError, FormatError, OutOfMemoryError
+from lkdn_core.formats import FrameFormat
+
+YUV420P10 = FrameFormat(family="yuv", bits=10, subsampling=(1, 1))
+
+
+@pytest.fixture
+def rgb() -> torch.Tensor:
+    return torch.rand(3, 3, 41, 37, generator=torch.Generator().manual_seed(4))
+
+
+def frames(count: int, height: int = 23, width: int = 29) -> list[list[np.ndarray]]:
+    random = np.random.default_rng(5)
+    shapes = YUV420P10.plane_shapes(width, height)
+    return [[random.integers(64, 940, s).astype(np.uint16) for s in shapes] for _ in range(count)]
+
+
+@torch.no_grad()
+def test_up_is_the_network(weights_file: Path, rgb: torch.Tensor) -> None:
+    weights, config = read_checkpoint(weights_file)
+    network = LKDN(config)
+    network.load_state_dict(weights)
+    y = Upscaler(scale=2, weights=weights_file).up(rgb)
+    assert y.shape == (3, 3, 82, 74)
+    assert y.dtype == torch.float32
+    torch.testing.assert_close(y, network(rgb), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("tile", [1, 7, 16, 40])
+def test_tiles_are_exact(weights_file: Path, rgb: torch.Tensor, tile: int) -> None:
+    whole = Upscaler(scale=2, weights=weights_file).up(rgb)
+    tiled = Upscaler(scale=2, weights=weights_file, tile=tile).up(rgb)
+    torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5)
+
+
+def test_too_little_overlap_shows(weights_file: Path, rgb: torch.Tensor) -> None:
+    """Proves that the test above would see a seam."""
+    whole = Upscaler(scale=2, weights=weights_file).up(rgb)
+    tiled = Upscaler(scale=2, weights=weights_file, tile=16, overlap=1).up(rgb)
+    assert (tiled - whole).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(("batch_size", "num_streams"), [(1, 1), (2, 1), (3, 2), (9, 3)])
+def test_streams_keep_order_and_values(
+    weights_file: Path, batch_size: int, num_streams: int
+) -> None:
+    source = frames(7)
+    plain = Upscaler(scale=2, weights=weights_file)
+    upscaler = Upscaler(
+        scale=2, weights=weights_file, batch_size=batch_size, num_streams=num_streams
+    )
+    out = list(upscaler.stream(iter(source), YUV420P10))
+    assert len(out) == 7
+    for frame, got in zip(source, out, strict=True):
+        planes = [torch.from_numpy(p)[None] for p in frame]
+        expected = plain.up_planes(planes, YUV420P10)
+        for a, b in zip(expected, got, strict=True):
+            assert b.dtype == np.uint16
+            np.testing.assert_allclose(a[0].numpy().astype(int), b.astype(int), atol=1)
+
+
+def test_streams_hold_few_frames(weights_file: Path) -> None:
+    read = 0
+
+    def source() -> Iterator[list[np.ndarray]]:
+        nonlocal read
+        for frame in frames(20):
+            read += 1
+            yield frame
+
+    upscaler = Upscaler(scale=2, weights=weights_file, batch_size=2)
+    for done, _ in enumerate(upscaler.stream(source(), YUV420P10), 1):
+        assert read <= done + 3 * 2  # this batch, the one at work, the one just read
+
+
+def test_a_stream_given_up_leaves_no_thread(weights_file: Path) -> None:
+    stream = Upscaler(scale=2, weights=weights_file).stream(iter(frames(5)), YUV420P10)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert not [t for t in threading.enumerate() if t.name.startswith("lkdn")]
+
+
+def test_an_empty_stream_is_empty(weights_file: Path) -> None:
+    assert list(Upscaler(scale=2, weights=weights_file).stream(iter([]), YUV420P10)) == []
+
+
+def test_a_frame_of_another_size_is_an_error(weights_file: Path) -> None:
+    mixed = frames(2) + frames(1, height=25)
+    with pytest.raises(FormatError, match="first one's size"):
+        list(Upscaler(scale=2, weights=weights_file).stream(iter(mixed), YUV420P10))
+
+
+def test_out_format_changes_depth_and_sampling(weights_file: Path) -> None:
+    target = FrameFormat(family="rgb", bits=8)
+    planes = [torch.from_numpy(p)[None] for p in frames(1)[0]]
+    upscaler = Upscaler(scale=2, weights=weights_file)
+    out = upscaler.up_planes(planes, YUV420P10, out_format=target)
+    assert [(tuple(p.shape), p.dtype) for p in out] == [((1, 46, 58), torch.uint8)] * 3
+
+
+def test_wrong_planes_are_named(weights_file: Path) -> None:
+    upscaler = Upscaler(scale=2, weights=weights_file)
+    planes = [torch.from_numpy(p)[None] for p in frames(1)[0]]
+    with pytest.raises(FormatError, match="planes"):
+        upscaler.up_planes(planes[:2], YUV420P10)
+    with pytest.raises(FormatError, match=r"torch\.uint8"):
+        upscaler.up_planes([p.to(torch.uint8) for p in planes], YUV420P10)
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+def test_out_of_memory_halves_and_goes_on(
+    weights_file: Path, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    rgb = torch.rand(3, 3, 90, 80, generator=torch.Generator().manual_seed(6))
+    upscaler = Upscaler(scale=2, weights=weights_file, batch_size=3)
+    expected = upscaler.up(rgb)
+    areas: list[int] = []
+    real = engine_module.run_network
+
+    def limited(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        areas.append(len(x) * x.shape[2] * x.shape[3])
+        if len(areas) <= failures:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return real(weights, x)
+
+    monkeypatch.setattr(engine_module, "run_network", limited)
+    torch.testing.assert_close(upscaler.up(rgb), expected, rtol=0, atol=1e-5)
+    assert areas[failures] <= areas[0] // 2
+
+
+def test_no_room_at_all_is_one_sentence(
+    weights_file: Path, rgb: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")
+
+    monkeypatch.setattr(engine_module, "run_network", full)
+    for tile in (0, 32):
+        with pytest.raises(OutOfMemoryError, match="no room"):
+            Upscaler(scale=2, weights=weights_file, tile=tile).up(rgb)
+
+
+def test_other_errors_are_not_taken_for_memory(
+    weights_file: Path, rgb: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(engine_module, "run_network", broken)
+    with pytest.raises(RuntimeError, match="something else"):
+        Upscaler(scale=2, weights=weights_file).up(rgb)
+
+
+@pytest.mark.parametrize(("precision", "least"), [("bf16", 35), ("fp16", 55)])
+def test_lower_precisions_agree(
+    weights_file: Path, rgb: torch.Tensor, precision: str, least: float
+) -> None:
+    single = Upscaler(scale=2, weights=weights_file, precision="fp32").up(rgb)
+    lower = Upscaler(scale=2, weights=weights_file, precision=precision).up(rgb)
+    assert -10 * (lower - single).square().mean().log10() > least
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"scale": 5}, "scale: 2, 3 or 4 is accepted, got 5"),
+        ({"tile": -1}, "tile: an integer from 0 is accepted, got -1"),
+        ({"batch_size": 1.5}, "batch_size: .* got 1.5"),
+        ({"num_streams": 0}, "num_streams: an integer from 1"),
+        ({"device": "tpu"}, "device: auto, cpu, cuda or cuda:N is accepted, got 'tpu'"),
+        ({"device": "cuda:99"}, "device: cuda:99 is not here"),
+        ({"precision": "int8"}, "precision: auto, fp32, bf16, fp16 are accepted, got 'int8'"),
+        ({"model": "nothing"}, "model: one of .* got 'nothing'"),
+    ],
+)
+def test_arguments_are_checked(arguments: dict, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        Upscaler(**arguments)
+
+
+@pytest.mark.parametrize(
+    "rgb",
+    [
+        torch.zeros(3, 8, 8),
+        torch.zeros(1, 4, 8, 8),
+        torch.zeros(1, 3, 0, 8),
+        torch.zeros(1, 3, 8, 8, dtype=torch.uint8),
+    ],
+)
+def test_up_names_a_wrong_tensor(weights_file: Path, rgb: torch.Tensor) -> None:
+    with pytest.raises(ArgumentError, match=r"rgb: a float tensor \(N, 3, H, W\) is accepted"):
+        Upscaler(scale=2, weights=weights_file).up(rgb)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_cuda_agrees_with_the_cpu(weights_file: Path, precision: str) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    source = frames(5)
+    least = {"fp32": 0, "fp16": 2, "bf16": 24}[precision] + 1
+    cpu = Upscaler(scale=2, weights=weights_file, device="cpu").stream(iter(source), YUV420P10)
+    options = {"weights": weights_file, "device": "cuda", "precision": precision}
+    gpu = Upscaler(scale=2, batch_size=2, num_streams=2, **options).stream(iter(source), YUV420P10)
+    for a, b in zip(cpu, gpu, strict=True):
+        for p, q in zip(a, b, strict=True):
+            np.testing.assert_allclose(p.astype(int), q.astype(int), atol=least)

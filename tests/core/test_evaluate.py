@@ -1,0 +1,106 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lkdn_cli.evaluate import main
+from official import eval_folder, official_file
+from PIL import Image
+
+from lkdn_core.evaluate import luma, psnr, ssim
+
+#: PSNR and SSIM of the authors' checkpoints, measured once with their own code's protocol.
+TRUTH = {
+    ("LKDN_x2.pth", "Set5"): (38.115, 0.9610),
+    ("LKDN_x2.pth", "Set14"): (33.855, 0.9202),
+    ("LKDN_x3.pth", "Set5"): (34.532, 0.9283),
+    ("LKDN_x3.pth", "Set14"): (30.509, 0.8456),
+    ("LKDN_x4.pth", "Set5"): (32.395, 0.8980),
+    ("LKDN_x4.pth", "Set14"): (28.799, 0.7860),
+    ("LKDN-S_x4.pth", "Set5"): (32.106, 0.8938),
+    ("LKDN-S_x4.pth", "Set14"): (28.623, 0.7821),
+    ("LKDN-S_del_rep_x4.pth", "Set5"): (32.106, 0.8938),
+    ("LKDN-S_del_rep_x4.pth", "Set14"): (28.623, 0.7821),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "dataset"), TRUTH, ids=str)
+def test_official_weights_reach_their_figures(
+    file: str, dataset: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scale = int(file.removesuffix(".pth")[-1])
+    folder = eval_folder(dataset) / f"x{scale}"
+    weights = official_file(file)
+    torch.set_num_threads(2)
+    arguments = [str(folder), "--scale", str(scale), "--weights", str(weights), "--json"]
+    assert main([*arguments, "--device", "cpu"]) == 0
+    mean = json.loads(capsys.readouterr().out)[-1]
+    assert mean["model_psnr"] == pytest.approx(TRUTH[file, dataset][0], abs=0.01)
+    assert mean["model_ssim"] == pytest.approx(TRUTH[file, dataset][1], abs=0.0005)
+
+
+def test_luma_of_known_colours() -> None:
+    colours = torch.tensor([[0, 255, 255], [0, 255, 0], [0, 255, 0]], dtype=torch.uint8)
+    # Black, white and red in BT.601 limited range.
+    expected = torch.tensor([[16, 235, 16 + 65.481]], dtype=torch.float64)
+    torch.testing.assert_close(luma(colours[:, None]), expected)
+
+
+def test_psnr_of_a_known_error() -> None:
+    a = torch.full((3, 20, 20), 100, dtype=torch.uint8)
+    b = a.clone()
+    b[:, :2] += 100  # outside what is compared
+    b[:, 2:-2, 2:-2] += 10
+    expected = 20 * np.log10(255 / (10 * 219 / 255))
+    assert psnr(a, b, crop_border=2) == pytest.approx(expected, abs=1e-9)
+
+
+def test_ssim_is_one_for_equal_and_known_for_a_constant_shift() -> None:
+    a = torch.full((3, 24, 24), 100, dtype=torch.uint8)
+    assert ssim(a, a, crop_border=4) == pytest.approx(1)
+    b = a + 50
+    x, y = float(luma(a)[0, 0]), float(luma(b)[0, 0])
+    c1 = (0.01 * 255) ** 2
+    expected = (2 * x * y + c1) / (x * x + y * y + c1)  # no variance: the luminance term alone
+    assert ssim(a, b, crop_border=4) == pytest.approx(expected, abs=1e-9)
+
+
+def test_high_resolution_folders_are_shrunk(
+    tmp_path: Path, weights_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (33, 47, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert main([str(tmp_path), "--scale", "2", "--weights", str(weights_file)]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1].startswith("mean")
+    assert [line.split()[0] for line in out.splitlines()[1:]] == ["a", "mean"]
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "message"),
+    [
+        (None, 2, "holds no pictures"),
+        ("a_HR.png", 2, "a_HR.png has no partner a_LR.png"),
+        ("text.png", 1, "is not a picture that can be read"),
+    ],
+)
+def test_bad_folders_are_one_line(  # noqa: PLR0917
+    tmp_path: Path,
+    weights_file: Path,
+    capsys: pytest.CaptureFixture[str],
+    file: str | None,
+    code: int,
+    message: str,
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    if file:
+        (folder / file).write_text("text")
+    assert main([str(folder), "--scale", "2", "--weights", str(weights_file)]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = [line for line in captured.err.splitlines() if line.startswith("lkdn-evaluate: ")]
+    assert len(lines) == 1
+    assert message in lines[0]

@@ -1,0 +1,45 @@
+import pytest
+
+from lkdn_core.tiling import fit_grid, plan_tiles
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (40, 33)])
+@pytest.mark.parametrize("grid", [(1, 1), (2, 3), (5, 5)])
+@pytest.mark.parametrize("overlap", [0, 3, 100])
+def test_tiles_cover_the_picture_once(
+    size: tuple[int, int], grid: tuple[int, int], overlap: int
+) -> None:
+    height, width = size
+    seen = [[0] * width for _ in range(height)]
+    for t in plan_tiles(height, width, rows=grid[0], columns=grid[1], overlap=overlap):
+        for y in range(t.top, t.bottom):
+            for x in range(t.left, t.right):
+                seen[y][x] += 1
+        assert 0 <= t.y0 <= t.top <= t.bottom <= t.y1 <= height
+        assert t.top - t.y0 == min(overlap, t.top)
+        assert t.x1 - t.right == min(overlap, width - t.right)
+    assert all(count == 1 for row in seen for count in row)
+
+
+def test_the_grid_is_the_one_with_the_least_work() -> None:
+    height, width, overlap, most = 50, 70, 4, 1000
+
+    def windows(rows: int, columns: int) -> list[int]:
+        tiles = plan_tiles(height, width, rows=rows, columns=columns, overlap=overlap)
+        return [t.area for t in tiles]
+
+    grid = fit_grid(height, width, max_area=most, overlap=overlap)
+    assert grid is not None
+    assert max(windows(*grid)) <= most
+    grids = [(r, c) for r in range(1, 20) for c in range(1, 20)]
+    # Window sizes are bounded from above when a grid is chosen, so allow for one row more.
+    possible = [sum(windows(*g)) for g in grids if max(windows(*g)) <= most]
+    assert sum(windows(*grid)) <= 1.1 * min(possible)
+
+
+def test_small_pictures_are_not_cut() -> None:
+    assert fit_grid(10, 10, max_area=100, overlap=63) == (1, 1)
+
+
+def test_no_room_for_the_overlap_is_none() -> None:
+    assert fit_grid(500, 500, max_area=100, overlap=63) is None

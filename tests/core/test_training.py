@@ -1,0 +1,194 @@
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_file
+
+from lkdn_core import Upscaler, arch
+from lkdn_core.arch import LKDN, LKDNConfig
+from lkdn_core.errors import ArgumentError, WeightsError
+from lkdn_core.resize import resize
+from lkdn_core.training.adan import Adan
+from lkdn_core.training.data import MARGIN, Tiles, pack
+from lkdn_core.training.depthwise import depthwise5
+from lkdn_core.training.recipe import Recipe
+from lkdn_core.training.train import Training
+
+CPU = torch.device("cpu")
+RECIPE = Recipe(network="lkdn-s-x2", steps=8, batch_size=2, patch=12, lr=2e-3, warmup=2, clip=1.0)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for i, size in enumerate([(48, 60), (50, 45), (20, 20)]):
+        coarse = Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        coarse.resize(size, Image.Resampling.BICUBIC).save(folder / f"{'AE'[i == 1]}_{i}.png")
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+@pytest.fixture
+def packed(tmp_path: Path, pictures: Path) -> Path:
+    pack([pictures], tmp_path / "data")
+    return tmp_path / "data"
+
+
+@pytest.fixture(autouse=True)
+def tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests train this under the name of the real one."""
+    monkeypatch.setitem(arch.LKDN_CONFIGS, "lkdn-s-x2", LKDNConfig(2, 8, 1, "rbsb", "rep"))
+
+
+@pytest.mark.parametrize("dilation", [1, 3])
+@pytest.mark.parametrize("size", [(12, 12), (13, 8), (5, 7)])
+def test_fast_gradient_equals_the_plain_one(dilation: int, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    shapes = (2, 6, *size), (6, 1, 5, 5), (6,)
+    leaves = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
+    grad = torch.randn(shapes[0], dtype=torch.float64)
+    plain = F.conv2d(*leaves, padding=2 * dilation, dilation=dilation, groups=6)
+    fast = depthwise5(*leaves, dilation)
+    torch.testing.assert_close(fast, plain)
+    expected = torch.autograd.grad(plain, leaves, grad)
+    for a, b in zip(torch.autograd.grad(fast, leaves, grad), expected, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_adan_follows_its_paper() -> None:
+    """Algorithm 1 of the Adan paper written out for one number, with its bias corrections."""
+    b1, b2, b3, lr, eps, decay = 0.98, 0.92, 0.99, 0.01, 1e-8, 0.02
+    theta = torch.tensor([1.5], dtype=torch.float64, requires_grad=True)
+    optimizer = Adan([theta], lr=lr, betas=(b1, b2, b3), eps=eps, weight_decay=decay)
+    x, m, v, n, before = 1.5, 0.0, 0.0, 0.0, None
+    for k in range(1, 7):
+        g = 4 * x**3 - 2
+        theta.grad = 4 * theta.detach() ** 3 - 2
+        optimizer.step()
+        change = 0.0 if before is None else g - before
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * change
+        n = b3 * n + (1 - b3) * (g + b2 * change) ** 2
+        size = lr / ((n / (1 - b3**k)) ** 0.5 + eps)
+        x = (x - size * (m / (1 - b1**k) + b2 * v / (1 - b2**k))) / (1 + lr * decay)
+        before = g
+        assert float(theta.detach()) == pytest.approx(x, rel=1e-12)
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    recipe = replace(RECIPE, steps=100, lr=1.0, final_lr=0.0, warmup=9)
+    assert recipe.lr_at(0) == pytest.approx(0.1)
+    assert recipe.lr_at(50) == pytest.approx(0.5)
+    assert recipe.lr_at(100) == pytest.approx(0)
+    constant = replace(RECIPE, lr=1.0, final_lr=1.0, warmup=0)
+    assert [constant.lr_at(s) for s in (0, 5, 8)] == [1, 1, 1]
+
+
+def test_patches_are_the_papers_bicubic(packed: Path) -> None:
+    """A low-resolution patch equals the same place of the whole shrunk picture, to 8 bits."""
+    tiles = Tiles(packed, scale=2, patch=9, seed=3)
+    lr, hr = tiles.batch(16)
+    assert lr.shape == (16, 3, 9, 9)
+    assert hr.shape == (16, 3, 18, 18)
+    assert torch.equal((lr * 255).round(), lr * 255)
+    # Without its surroundings a patch knows only the inside of its shrunk self.
+    shrunk = resize(hr.double(), 9, 9).clamp(0, 1)
+    inside = slice(MARGIN // 2, -MARGIN // 2)
+    assert (lr - shrunk)[..., inside, inside].abs().max() <= 0.5 / 255 + 1e-6
+
+
+def test_packing_reads_folders_and_shards_and_leaves_out(tmp_path: Path, pictures: Path) -> None:
+    shard = tmp_path / "shard.tar"
+    with tarfile.open(shard, "w") as tar:
+        tar.add(pictures, arcname="x")
+    pack([shard], tmp_path / "from_tar")
+    pack([pictures], tmp_path / "from_folder", exclude="E_*")
+    assert len(Tiles(tmp_path / "from_tar", scale=2, patch=2, seed=0)._tiles) == 3
+    assert len(Tiles(tmp_path / "from_folder", scale=2, patch=2, seed=0)._tiles) == 2
+
+
+def test_data_errors_are_named(tmp_path: Path, packed: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"data: folders and \.tar files are accepted"):
+        pack([tmp_path / "nothing"], tmp_path / "x")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ArgumentError, match="no readable image"):
+        pack([tmp_path / "empty"], tmp_path / "x")
+    with pytest.raises(ArgumentError, match="patch: no picture has 216 pixels"):
+        Tiles(packed, scale=2, patch=100, seed=0)
+    with pytest.raises(ArgumentError, match=r"network: .* got 'nothing'"):
+        Recipe(network="nothing")
+
+
+def test_the_fast_forward_is_the_network(tmp_path: Path, packed: Path) -> None:
+    training = Training(RECIPE, tmp_path / "run", packed, device=CPU)
+    x = torch.rand(2, 3, 12, 10)
+    loss = training.forward(x).square().mean()
+    plain = training.model(x).square().mean()
+    names = [n for n, _ in training.model.named_parameters()]
+    parameters = list(training.model.parameters())
+    got = torch.autograd.grad(loss, parameters)
+    expected = torch.autograd.grad(plain, parameters)
+    for name, a, b in zip(names, got, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_training_lowers_the_loss_and_ships(tmp_path: Path, packed: Path) -> None:
+    run = tmp_path / "run"
+    training = Training(replace(RECIPE, steps=60), run, packed, device=CPU)
+    losses = [training.train_step() for _ in range(60)]
+    assert np.mean(losses[-15:]) < 0.8 * np.mean(losses[:15])
+    training.save()
+    x = torch.rand(1, 3, 20, 20)
+    shipped = Upscaler(scale=2, weights=run / "weights.safetensors", device="cpu").up(x)
+    averaged = LKDN(training.model.config)
+    averaged.load_state_dict(load_file(run / "ema.safetensors"))
+    with torch.no_grad():
+        torch.testing.assert_close(shipped, averaged(x), rtol=0, atol=1e-5)
+
+
+def test_a_killed_run_goes_on_as_if_unbroken(tmp_path: Path, packed: Path) -> None:
+    def weights(run: str) -> dict[str, torch.Tensor]:
+        return load_file(tmp_path / run / "ema.safetensors")
+
+    Training(RECIPE, tmp_path / "whole", packed, device=CPU).run(save_every=4)
+    half = Training(RECIPE, tmp_path / "broken", packed, device=CPU)
+    for _ in range(4):
+        half.train_step()
+    half.save()
+    half.train_step()  # lost with the process
+    Training(RECIPE, tmp_path / "broken", packed, device=CPU).run(save_every=4)
+    for key, value in weights("whole").items():
+        torch.testing.assert_close(weights("broken")[key], value, rtol=0, atol=0, msg=key)
+    assert (tmp_path / "whole" / "log.csv").read_text().startswith("step,loss,lr,")
+
+
+def test_another_recipe_is_refused(tmp_path: Path, packed: Path) -> None:
+    Training(RECIPE, tmp_path / "run", packed, device=CPU).save()
+    with pytest.raises(ArgumentError, match=r"lr: this folder was trained with 0.002, got 0.001"):
+        Training(replace(RECIPE, lr=1e-3), tmp_path / "run", packed, device=CPU)
+
+
+def test_a_start_that_does_not_fit_is_refused(
+    tmp_path: Path, packed: Path, weights_file: Path
+) -> None:
+    with pytest.raises(WeightsError, match="start: weights in training form"):
+        Training(RECIPE, tmp_path / "run", packed, start=weights_file, device=CPU)
+
+
+def test_non_finite_gradients_are_skipped(
+    tmp_path: Path, packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training(RECIPE, tmp_path / "run", packed, device=CPU)
+    before = {k: v.clone() for k, v in training.model.state_dict().items()}
+    broken = torch.full((2, 3, 12, 12), torch.nan), torch.zeros(2, 3, 24, 24)
+    monkeypatch.setattr(training.tiles, "batch", lambda size: broken)
+    training.train_step()
+    assert (training.step, training.skipped) == (1, 1)
+    assert all(torch.equal(before[k], v) for k, v in training.model.state_dict().items())
