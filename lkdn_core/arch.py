@@ -99,7 +99,8 @@ class LargeKernelAttention(nn.Module):
         )
 
     def forward(self, u: Tensor) -> Tensor:  # (N, C, H, W)
-        return u * self.depthwise_dilated(self.depthwise(self.pointwise(u)))
+        v: Tensor = self.depthwise_dilated(self.depthwise(self.pointwise(u)))
+        return u * v
 
 
 class LKDB(nn.Module):
@@ -130,8 +131,8 @@ class LKDB(nn.Module):
         d3, r3 = F.gelu(self.c3_d(r2)), F.gelu(self.c3_r(r2))
         d4 = F.gelu(self.c4(r3))
         y = self.c6(self.atten(self.c5(torch.cat([d1, d2, d3, d4], 1))))
-        y = self.pixel_norm(y.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return x + y
+        z: Tensor = self.pixel_norm(y.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return x + z
 
 
 class RepUpsampler(nn.Module):

@@ -20,7 +20,7 @@ def attention_amplitudes(weights: Mapping[str, Tensor], rgb: Tensor) -> dict[str
 
     ``weights`` fused, ``rgb`` (N, 3, H, W) in [0, 1]; returns ``B1.u``, ... of shape (C,).
     """
-    amplitudes = {}
+    amplitudes: dict[str, Tensor] = {}
     x = head(weights, rgb)
     for block in block_names(weights):
         u = distill(weights, block, x)

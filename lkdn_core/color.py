@@ -1,9 +1,9 @@
 """Planes of any supported format to RGB and back, on whatever device they are.
 
 Formulas are those of ITU-T H.273 (section 8.3); chroma is resampled with the Catmull-Rom bicubic,
-antialiased when shrinking, borders mirrored, as zimg does by default. Everything is float32 and
-element-wise: convolutions are slower here on a CPU, and on a GPU they may run in TF32, which has
-fewer bits than a 16-bit sample.
+antialiased when shrinking, borders mirrored, as in VapourSynth's ``resize.Bicubic``. Everything is
+float32 and element-wise: convolutions of one channel are several times slower on a CPU, and on a
+GPU they may run in TF32, which has fewer bits than a 16-bit sample.
 """
 
 from collections.abc import Sequence
@@ -71,10 +71,10 @@ def from_rgb(rgb: Tensor, format: FrameFormat) -> list[Tensor]:
     W; an upscaled picture is larger than its source, so pass ``source_format.resolved(...)`` with
     the size of the source. Float chroma may overshoot [-0.5, 0.5] a little at sharp edges.
     """
-    if rgb.ndim != 4 or rgb.shape[1] != 3:
+    if rgb.ndim != 4 or rgb.shape[1] != 3 or 0 in rgb.shape[2:]:
         raise FormatError(f"rgb: shape (N, 3, H, W) is accepted, got {tuple(rgb.shape)}")
     format = format.resolved(rgb.shape[-1], rgb.shape[-2])
-    rgb = rgb.float().clamp(0, 1)
+    rgb = rgb.clamp(0, 1).float()
     if format.family == "rgb":
         return [_encode(plane, format) for plane in rgb.unbind(1)]
     rows = _encoding_rows(format.matrix)
@@ -87,7 +87,7 @@ def from_rgb(rgb: Tensor, format: FrameFormat) -> list[Tensor]:
 
 def _check(planes: Sequence[Tensor], format: FrameFormat) -> None:
     first = planes[0].shape if planes else torch.Size()
-    if len(first) != 3:
+    if len(first) != 3 or 0 in first[1:]:
         raise FormatError(f"planes: tensors (N, H, W) are accepted, got {tuple(first)}")
     wanted = [(first[0], *shape) for shape in format.plane_shapes(first[2], first[1])]
     got = [tuple(plane.shape) for plane in planes]
@@ -187,7 +187,10 @@ def _axes(format: FrameFormat, height: int, width: int) -> list[tuple[int, int, 
     """
     horizontal, vertical = (1 << log2 for log2 in format.subsampling)
     place = format.chroma_location or "left"
-    sites = _VERTICAL.get(place, 0.5) * (vertical - 1), _HORIZONTAL.get(place, 0.5) * (horizontal - 1)
+    sites = (
+        _VERTICAL.get(place, 0.5) * (vertical - 1),
+        _HORIZONTAL.get(place, 0.5) * (horizontal - 1),
+    )
     axes = (-2, height, vertical, sites[0]), (-1, width, horizontal, sites[1])
     return [axis for axis in axes if axis[2] > 1]
 

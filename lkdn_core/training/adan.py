@@ -1,6 +1,7 @@
 """Adan: adaptive Nesterov momentum (Xie et al. 2022, algorithm 1), with decoupled weight decay."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,7 +49,10 @@ class Adan(torch.optim.Optimizer):
 
 
 def _update(
-    group: dict, params: list[Tensor], grads: list[Tensor], states: list[dict[str, Tensor]]
+    group: dict[str, Any],
+    params: list[Tensor],
+    grads: list[Tensor],
+    states: list[dict[str, Tensor]],
 ) -> None:
     beta1, beta2, beta3 = group["betas"]
     mean, diff, square, previous = (

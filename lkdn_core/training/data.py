@@ -6,6 +6,7 @@ import tarfile
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,7 +100,7 @@ class Tiles:
         edge = MARGIN * self._scale
         return lr, hr[..., edge:-edge, edge:-edge]
 
-    def _crop(self, tile: dict) -> np.ndarray:
+    def _crop(self, tile: dict[str, Any]) -> np.ndarray:
         height, width = tile["shape"]
         view = self._bytes[tile["at"] : tile["at"] + 3 * height * width].reshape(3, height, width)
         y = self.random.integers(height - self._size + 1)

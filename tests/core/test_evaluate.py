@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lkdn_cli.evaluate import main
 from official import eval_folder, official_file
 from PIL import Image
 
+from lkdn_cli.evaluate import main
 from lkdn_core.evaluate import luma, psnr, ssim
 
 #: PSNR and SSIM of the authors' checkpoints, measured once with their own code's protocol.

@@ -1,0 +1,44 @@
+"""Pictures in every format, for the tests of colour."""
+
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from lkdn_core.formats import CHROMA_LOCATIONS, FrameFormat
+
+DEPTHS: Final[list[Any]] = [
+    ("integer", 8),
+    ("integer", 10),
+    ("integer", 16),
+    ("float", 16),
+    ("float", 32),
+]
+SUBSAMPLED: Final = [(1, 0), (1, 1), (0, 1), (2, 0), (2, 2)]
+
+
+def sitings() -> list[dict[str, Any]]:
+    """Every subsampling with every chroma location that makes a difference to it."""
+    places = {(1, 0): ("left", "center"), (2, 0): ("left", "center"), (0, 1): ("left", "top")}
+    return [{"subsampling": (0, 0)}] + [
+        {"subsampling": subsampling, "chroma_location": location}
+        for subsampling in SUBSAMPLED
+        for location in places.get(subsampling, CHROMA_LOCATIONS.values())
+    ]
+
+
+def random_planes(format: FrameFormat, width: int, height: int, batch: int = 1) -> list[Tensor]:
+    """Every code of the format, legal or not."""
+    generator = torch.Generator().manual_seed(1)
+    planes = []
+    for index, (h, w) in enumerate(format.plane_shapes(width, height)):
+        x = torch.rand(batch, h, w, generator=generator)
+        if format.sample_type == "integer":
+            planes.append((x * (2**format.bits - 1)).round().to(format.dtype))
+        else:
+            planes.append((x - 0.5 * (index > 0 and format.family == "yuv")).to(format.dtype))
+    return planes
+
+
+def random_rgb(width: int, height: int, batch: int = 1) -> Tensor:
+    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(2))

@@ -1,0 +1,52 @@
+"""Bicubic weights against hand-made numbers (exact in binary) and their own algebra."""
+
+import pytest
+import torch
+
+from lkdn_core.resize import bicubic_weights, resize
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 12])
+@pytest.mark.parametrize("new_size", [1, 3, 6, 24])
+@pytest.mark.parametrize("shift", [0.0, -0.25, 0.5])
+def test_rows_sum_to_one(size: int, new_size: int, shift: float) -> None:
+    weights = bicubic_weights(size, new_size, shift=shift)
+    assert weights.shape == (new_size, size)
+    torch.testing.assert_close(weights.sum(1), torch.ones(new_size, dtype=torch.float64))
+
+
+def test_enlarging_two_samples_by_hand() -> None:
+    # Sample 0 lies at -0.25: cubic(0.25) = 0.8671875 and cubic(1.25) = -0.0703125 from inside,
+    # cubic(0.75) = 0.2265625 and cubic(1.75) = -0.0234375 from the mirrored border.
+    outer, inner = [1.09375, -0.09375], [0.796875, 0.203125]
+    expected = torch.tensor([outer, inner, inner[::-1], outer[::-1]], dtype=torch.float64)
+    assert torch.equal(bicubic_weights(2, 4), expected)
+
+
+def test_shrinking_four_samples_by_hand() -> None:
+    # Antialiased: the kernel is twice as wide and half as high, eight taps, four of them mirrored.
+    row = [0.546875, 0.3984375, 0.1015625, -0.046875]
+    assert torch.equal(bicubic_weights(4, 2), torch.tensor([row, row[::-1]], dtype=torch.float64))
+
+
+def test_a_shift_by_one_sample_picks_the_neighbour_and_mirrors_the_border() -> None:
+    expected = torch.eye(5, dtype=torch.float64)[[1, 2, 3, 4, 4]]
+    assert torch.equal(bicubic_weights(5, 5, shift=1), expected)
+
+
+@pytest.mark.parametrize("new_size", [12, 24, 48])
+@pytest.mark.parametrize("shift", [-0.25, 0.0, 0.5])
+def test_a_ramp_shows_where_samples_are_taken(new_size: int, shift: float) -> None:
+    ramp = torch.arange(24, dtype=torch.float64)
+    where = (torch.arange(new_size, dtype=torch.float64) + 0.5) * 24 / new_size - 0.5 + shift
+    inside = (where > 4) & (where < 19)
+    sampled = bicubic_weights(24, new_size, shift=shift) @ ramp
+    torch.testing.assert_close(sampled[inside], where[inside])
+
+
+def test_resize_is_separable_and_keeps_the_dtype() -> None:
+    x = torch.rand(2, 3, 6, 9)
+    y = resize(x, 4, 18)
+    assert y.shape == (2, 3, 4, 18)
+    assert y.dtype == torch.float32
+    torch.testing.assert_close(y, resize(resize(x, 4, 9), 4, 18))
