@@ -19,7 +19,7 @@ from lkdn_core.formats import FrameFormat
 from lkdn_core.quantize import quantize
 from lkdn_core.resize import bicubic_weights
 
-__all__ = ["from_rgb", "to_rgb"]
+__all__ = ["check_planes", "from_rgb", "to_rgb"]
 
 #: Weights of red and blue in luma (H.273 table 4).
 _RED_BLUE: Final = {
@@ -47,7 +47,7 @@ def to_rgb(planes: Sequence[Tensor], format: FrameFormat) -> Tensor:
     Returns float32 (N, 3, H, W), contiguous, clipped to [0, 1]. Raises `FormatError` where the
     planes do not fit the format.
     """
-    _check(planes, format)
+    check_planes(planes, format)
     batch, height, width = planes[0].shape
     format = format.resolved(width, height)
     values = [_decode(plane, format, chroma=i > 0) for i, plane in enumerate(planes)]
@@ -85,7 +85,8 @@ def from_rgb(rgb: Tensor, format: FrameFormat) -> list[Tensor]:
     return [_encode(mixed[0], format), *(_encode(c, format, chroma=True) for c in (cb, cr))]
 
 
-def _check(planes: Sequence[Tensor], format: FrameFormat) -> None:
+def check_planes(planes: Sequence[Tensor], format: FrameFormat) -> None:
+    """Raise `FormatError` unless ``planes``, each (N, h, w), are a batch of frames of ``format``."""
     first = planes[0].shape if planes else torch.Size()
     if len(first) != 3 or 0 in first[1:]:
         raise FormatError(f"planes: tensors (N, H, W) are accepted, got {tuple(first)}")

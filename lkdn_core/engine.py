@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lkdn_core.arch import receptive_radius
-from lkdn_core.color import from_rgb, to_rgb
+from lkdn_core.color import check_planes, from_rgb, to_rgb
 from lkdn_core.errors import ArgumentError, FormatError, OutOfMemoryError
 from lkdn_core.formats import FrameFormat
 from lkdn_core.memory import bytes_per_pixel, is_out_of_memory, working_budget
@@ -116,7 +116,8 @@ class Upscaler:
         Returns planes of ``out_format`` (by default ``format``, its missing tags filled by the
         documented rule for the source's size) on the device the source planes are on.
         """
-        height, width = _frame_size(planes, format)
+        check_planes(planes, format)
+        height, width = planes[0].shape[1:]
         source = format.resolved(width, height)
         target = (
             out_format.resolved(width * self.scale, height * self.scale) if out_format else source
@@ -266,18 +267,3 @@ def _at_least(least: int, **values: int) -> None:
     for name, value in values.items():
         if not isinstance(value, int) or value < least:
             raise ArgumentError(f"{name}: an integer from {least} is accepted, got {value!r}")
-
-
-def _frame_size(planes: Sequence[Tensor], format: FrameFormat) -> tuple[int, int]:
-    if not planes or planes[0].ndim != 3:
-        raise FormatError("planes: a sequence of tensors (N, h, w) is accepted")
-    height, width = planes[0].shape[1:]
-    expected = format.plane_shapes(width, height)
-    got = [tuple(p.shape[1:]) for p in planes]
-    dtypes = {p.dtype for p in planes}
-    if got != expected or dtypes != {format.dtype}:
-        raise FormatError(
-            f"planes: {expected} of {format.dtype} are expected for {format.family}, "
-            f"got {got} of {', '.join(map(str, dtypes))}"
-        )
-    return height, width
