@@ -1,0 +1,88 @@
+"""The smaller commands: their output, and their errors in one line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lkdn_cli import evaluate, models, train
+from PIL import Image
+
+
+def one_line(captured: str, prog: str) -> str:
+    (line,) = [text for text in captured.splitlines() if text.startswith(f"{prog}: ")]
+    return line
+
+
+def test_models_prints_the_papers_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    assert models.main([]) == 0
+    rows = {tuple(line.split()[:2]): line.split() for line in capsys.readouterr().out.splitlines()}
+    assert rows["lkdn-s", "x4"][2:5] == ["129177", "7.33", "G"]
+    assert rows["official-lkdn", "x2"][2:5] == ["303812", "69.13", "G"]
+    assert rows["official-lkdn", "x3"][2:5] == ["311387", "31.45", "G"]
+    assert rows["official-lkdn", "x4"][2:5] == ["321992", "18.33", "G"]
+
+
+@pytest.mark.parametrize("command", [models, evaluate, train])
+def test_help_and_version_do_not_fail(command: object, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--help"]) == 0  # type: ignore[attr-defined]
+    assert "usage: lkdn-" in capsys.readouterr().out
+    assert command.main(["--version"]) == 0  # type: ignore[attr-defined]
+
+
+def test_wrong_options_are_usage_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, prog in ((models, "lkdn-models"), (evaluate, "lkdn-evaluate")):
+        assert command.main(["--nothing"]) == 2
+        captured = capsys.readouterr()
+        assert "--nothing" in captured.err or "required" in captured.err
+        assert captured.out == ""
+        assert one_line(captured.err, prog)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 44, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "noise.png")
+    return folder
+
+
+def train_arguments(run: Path, pictures: Path) -> list[str]:
+    options = "--network lkdn-s-x2 --steps 2 --batch-size 1 --patch 8 --device cpu"
+    return [str(run), "--data", str(pictures), *options.split()]
+
+
+def test_training_starts_goes_on_and_refuses_another_recipe(
+    tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = train_arguments(tmp_path / "run", pictures)
+    assert train.main(arguments) == 0
+    weights = (tmp_path / "run" / "weights.safetensors").read_bytes()
+    assert train.main(arguments) == 0
+    assert (tmp_path / "run" / "weights.safetensors").read_bytes() == weights
+    capsys.readouterr()
+    assert train.main([*arguments, "--lr", "1"]) == 2
+    message = one_line(capsys.readouterr().err, "lkdn-train")
+    assert message == "lkdn-train: lr: this folder was trained with 0.005, got 1.0"
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        (["--network", "lkdn-x9"], 2, "got 'lkdn-x9'"),
+        (["--steps", "0"], 2, "steps: at least 1 is accepted, got 0"),
+        (["--patch", "90"], 2, "patch: no picture has 196 pixels a side"),
+        (["--data", "nowhere"], 2, "got nowhere"),
+        (["--start", "nothing.safetensors"], 1, "no such file: nothing.safetensors"),
+    ],
+)
+def test_training_errors_are_one_line(  # noqa: PLR0917
+    tmp_path: Path,
+    pictures: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: list[str],
+    code: int,
+    message: str,
+) -> None:
+    assert train.main([*train_arguments(tmp_path / "run", pictures), *change]) == code
+    assert message in one_line(capsys.readouterr().err, "lkdn-train")
