@@ -1,6 +1,6 @@
 """The network on this machine: training form, fused, and lower precisions, on one frame.
 
-    python bench/engine.py --scale 4 --width 320 --height 180
+python bench/engine.py --scale 4 --width 320 --height 180
 """
 
 import argparse

@@ -86,7 +86,7 @@ def from_rgb(rgb: Tensor, format: FrameFormat) -> list[Tensor]:
 
 
 def check_planes(planes: Sequence[Tensor], format: FrameFormat) -> None:
-    """Raise `FormatError` unless ``planes``, each (N, h, w), are a batch of frames of ``format``."""
+    """Raise `FormatError` unless ``planes``, each (N, h, w), are frames of ``format``."""
     first = planes[0].shape if planes else torch.Size()
     if len(first) != 3 or 0 in first[1:]:
         raise FormatError(f"planes: tensors (N, H, W) are accepted, got {tuple(first)}")

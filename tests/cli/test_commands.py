@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lkdn_cli import evaluate, models, train
 from PIL import Image
+
+from lkdn_cli import evaluate, models, train
 
 
 def one_line(captured: str, prog: str) -> str:

@@ -4,15 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from networks import TINY
 from safetensors.torch import save_file
 
 from lkdn_core.arch import LKDN, LKDNConfig
-
-TINY = [
-    LKDNConfig(2, 8, 2),
-    LKDNConfig(3, 6, 1, "rbsb", "rep"),
-    LKDNConfig(4, 8, 2, "rbsb", "rep"),
-]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY
+from networks import TINY
 from official import OFFICIAL, official_file
 from safetensors.torch import save_file
 

@@ -1,0 +1,51 @@
+"""``lkdn-export``: a network as ONNX for vs-mlrt and others, or as ``.pt2`` for torch."""
+
+import argparse
+import os
+from pathlib import Path
+
+from lkdn_cli.console import run
+
+__all__ = ["main"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write a network to a file; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="lkdn-export",
+        description="Write a network for other runtimes, in the format of FILE's ending: .onnx "
+        "(opset 17, for vs-mlrt, ONNX Runtime, OpenVINO, TensorRT) or .pt2 (for torch.export.load)."
+        " RGB in [0, 1], NCHW, float32 in and out, any size.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("--scale", type=int, default=4, help="2, 3 or 4 (default 4)")
+    parser.add_argument("--model", default="lkdn-s", help="a name from lkdn-models")
+    parser.add_argument("--weights", type=Path, help="a checkpoint of your own instead")
+    parser.add_argument("--precision", default="fp32", help="fp32 or fp16 (default fp32)")
+    parser.add_argument("-y", "--overwrite", action="store_true", help="overwrite FILE")
+    return run(parser, _export, argv)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from lkdn_core.errors import ArgumentError
+    from lkdn_core.export import export_onnx, export_program
+
+    file: Path = arguments.file
+    export = {".onnx": export_onnx, ".pt2": export_program}.get(file.suffix)
+    if export is None:
+        raise ArgumentError(f"FILE: a name in .onnx or .pt2 is accepted, got {file}")
+    if file.exists() and not arguments.overwrite:
+        raise ArgumentError(f"FILE: {file} is there already; -y overwrites it")
+    part = file.with_name(file.name + ".part")
+    try:
+        export(
+            part,
+            scale=arguments.scale,
+            model=arguments.model,
+            weights=arguments.weights,
+            precision=arguments.precision,
+        )
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
+    return 0

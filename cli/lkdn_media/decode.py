@@ -1,0 +1,134 @@
+"""Decoded pictures of a file, in display order, as planes the core takes."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from lkdn_core.errors import LKDNError
+from lkdn_media.demux import open_media, read_packets
+from lkdn_media.formats import PLANAR, nearest_planar
+from lkdn_media.probe import Source
+from lkdn_media.timeline import Timeline
+
+__all__ = ["Damage", "Picture", "Planes", "decode_pictures"]
+
+log = logging.getLogger(__name__)
+#: One array (H, W) per plane, uint8 or uint16, in the core's order.
+Planes = Sequence[NDArray[Any]]
+#: The core's R, G, B among FFmpeg's planes G, B, R.
+GBR_ORDER = (2, 0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Planes, with ``pts`` and ``duration`` (0: not known) in the time base of the source."""
+
+    planes: Planes
+    pts: int
+    duration: int
+
+
+@dataclass(slots=True)
+class Damage:
+    """What was wrong with a source that could be read all the same."""
+
+    bad_packets: int = 0
+    corrupt_frames: int = 0
+    moved_frames: int = 0
+    ends_early: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(str(self))
+
+    def __str__(self) -> str:
+        parts = {
+            f"{self.bad_packets} packets could not be decoded": self.bad_packets,
+            f"{self.corrupt_frames} frames are damaged": self.corrupt_frames,
+            f"{self.moved_frames} frames came late and were moved": self.moved_frames,
+            "the file ends before its time": self.ends_early,
+        }
+        return ", ".join(text for text, there in parts.items() if there)
+
+
+def decode_pictures(source: Source, damage: Damage) -> Iterator[Picture]:
+    """All displayed frames, the decoder flushed at the end; what goes wrong is told to ``damage``.
+
+    Timestamps rise strictly (see `Timeline`). Raises ``LKDNError`` when the pictures change size
+    or format on the way.
+    """
+    layout = nearest_planar(source.pix_fmt)
+    timeline = Timeline(step=1)
+    usual = round(1 / (source.frame_rate * source.time_base))
+    for number, frame in enumerate(_frames(source, damage)):
+        _check_size(frame, source, number)
+        damage.corrupt_frames += frame.is_corrupt
+        pts = timeline.place(frame.pts, frame.duration or usual)
+        yield Picture(planes_of(frame, layout), pts, frame.duration or 0)
+    damage.moved_frames = timeline.moved
+    if source.declared_end is not None:
+        missing = source.declared_end - float(timeline.end * source.time_base)
+        if missing > max(2 / float(source.frame_rate), source.declared_end / 100):
+            damage.ends_early = True
+
+
+def planes_of(frame: av.VideoFrame, layout: str) -> Planes:
+    """The planes of ``frame`` in the planar format ``layout``; views of its memory, no copies."""
+    if frame.format.name.replace("yuvj", "yuv") != layout:
+        frame = frame.reformat(format=layout)
+    dtype = np.uint8 if PLANAR[layout].bits == 8 else np.uint16
+    planes = []
+    for plane in frame.planes:
+        rows = np.frombuffer(plane, dtype).reshape(plane.height, -1)
+        rows = rows[::-1] if plane.line_size < 0 else rows
+        planes.append(rows[:, : plane.width])
+    if PLANAR[layout].family == "rgb":
+        return [planes[i] for i in GBR_ORDER]
+    return planes
+
+
+def _frames(source: Source, damage: Damage) -> Iterator[av.VideoFrame]:
+    with open_media(source.path) as container:
+        stream = container.streams[source.video]
+        assert isinstance(stream, av.VideoStream)
+        stream.thread_type = "AUTO"
+        read = 0
+        for packet in _packets(container, stream, damage):
+            read += packet is not None and packet.size > 0
+            try:
+                yield from stream.decode(packet)
+            except av.FFmpegError as error:
+                log.info("%s: packet %d: %s", source.path, read, error)
+                damage.bad_packets += 1
+        damage.ends_early |= read < source.packets
+
+
+def _packets(
+    container: av.container.InputContainer, stream: av.VideoStream, damage: Damage
+) -> Iterator["av.Packet[av.VideoStream] | None"]:
+    """The stream's packets; the last one, or ``None``, flushes the decoder."""
+    packets = read_packets(container, {stream.index})
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.FFmpegError:
+            damage.ends_early = True
+            yield None
+            return
+        yield packet
+
+
+def _check_size(frame: av.VideoFrame, source: Source, number: int) -> None:
+    first = f"{source.width}x{source.height} {source.pix_fmt}"
+    here = f"{frame.width}x{frame.height} {frame.format.name}"
+    if here != first:
+        raise LKDNError(
+            f"{source.path}: changes from {first} to {here} at frame {number}, "
+            "which is not supported; cut it there and enlarge the parts"
+        )

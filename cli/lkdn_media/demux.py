@@ -1,0 +1,117 @@
+"""Opening a media file and reading its packets."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+
+from lkdn_core.errors import LKDNError
+
+__all__ = ["main_video", "open_media", "read_packets"]
+
+#: Text files that name other files or addresses; a video file must not make us open those.
+_PLAYLISTS: Final = {"concat", "dash", "hls", "imf", "sdp"}
+#: FFmpeg's AVFMT_TS_DISCONT: containers whose clock may jump.
+_TS_DISCONT: Final = 0x0200
+#: In seconds: how far a clock may go back, or ahead, before that counts as a joint.
+_BACK: Final = Fraction(1, 10)
+_GAP: Final = 10
+
+
+def open_media(path: Path) -> InputContainer:
+    """Open a local media file. Raises ``LKDNError`` with one line for people."""
+    if not path.exists():
+        raise LKDNError(f"{path}: no such file")
+    if not path.is_file():
+        raise LKDNError(f"{path}: is not a file")
+    try:
+        # The prefix and the list keep names and contents from reaching other protocols.
+        container = av.open(f"file:{path}", container_options={"protocol_whitelist": "file"})
+    except PermissionError as error:
+        raise LKDNError(f"{path}: may not be read") from error
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise LKDNError(f"{path}: is not a media file, or is damaged at its start") from error
+    if not _PLAYLISTS.isdisjoint(container.format.name.split(",")):
+        container.close()
+        raise LKDNError(f"{path}: is a playlist, not a media file")
+    return container
+
+
+def main_video(container: InputContainer, path: Path) -> av.VideoStream:
+    """The first video stream that isn't a cover. Raises ``LKDNError`` where there is none."""
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise LKDNError(f"{path}: no decoder for its video stream #{stream.index}")
+            return stream
+    raise LKDNError(f"{path}: has no video stream")
+
+
+def read_packets(container: InputContainer, indexes: Collection[int]) -> "Iterator[av.Packet[Any]]":
+    """Packets of the streams ``indexes`` in the order of the file, then an empty one for each.
+
+    Where recordings were joined, the clock of a transport or program stream jumps; the packets of
+    all streams are shifted alike then, so that one part follows the other.
+    """
+    joints = _Joints() if container.format.flags & _TS_DISCONT else None
+    # A joint may show in any stream, so all are read.
+    for packet in container.demux():
+        if joints is not None and packet.size:
+            joints.close(packet)
+        if packet.stream.index in indexes:  # stream_index of an empty packet is 0
+            yield packet
+
+
+@dataclass(slots=True)
+class _Position:
+    """Where a stream is: the part of the recording, and seconds by its clock and as shifted."""
+
+    part: int
+    raw: Fraction
+    end: Fraction
+    length: Fraction  # of the last packet
+
+
+class _Joints:
+    """Closes the jumps of a clock that all streams share.
+
+    Streams don't cross a joint at the same packet. Whichever is first sets how far the new part is
+    shifted: behind all that came before.
+    """
+
+    def __init__(self) -> None:
+        self._shifts = [Fraction(0)]  # by part
+        self._positions: dict[int, _Position] = {}
+
+    def close(self, packet: "av.Packet[Any]") -> None:
+        """Shift ``packet`` to where it belongs."""
+        if packet.dts is None or packet.stream.type not in ("video", "audio"):
+            return
+        base = Fraction(packet.time_base.num, packet.time_base.den)
+        raw, length = packet.dts * base, (packet.duration or 0) * base
+        here = self._positions.get(packet.stream_index)
+        if here is None:
+            here = _Position(len(self._shifts) - 1, raw, raw, length)
+            self._positions[packet.stream_index] = here
+        elif self._jumps(here, raw):
+            here.part += 1
+            if here.part == len(self._shifts):
+                self._shifts.append(max(p.end for p in self._positions.values()) - raw)
+            self._shifts[here.part] = max(self._shifts[here.part], here.end - raw)
+            length = length or here.length
+        shift = self._shifts[here.part]
+        here.length = length or raw - here.raw
+        here.raw, here.end = raw, raw + shift + here.length
+        packet.dts += round(shift / base)
+        if packet.pts is not None:
+            packet.pts += round(shift / base)
+
+    def _jumps(self, here: _Position, raw: Fraction) -> bool:
+        # A stream may pause as long as another one goes on.
+        latest = max(p.raw for p in self._positions.values() if p.part == here.part)
+        return raw < here.raw - _BACK or raw > latest + _GAP

@@ -1,0 +1,165 @@
+"""New pictures into a file, beside the streams that are copied."""
+
+import math
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import numpy as np
+from av.codec.context import Flags
+from av.container import OutputContainer
+
+from lkdn_core.errors import ArgumentError
+from lkdn_media.decode import GBR_ORDER, Picture, Planes
+from lkdn_media.formats import nearest_planar
+from lkdn_media.plan import Plan
+from lkdn_media.remux import StreamCopier, stream_tags
+
+__all__ = ["VideoWriter"]
+
+#: HEVC in MP4 plays on Apple systems only under this name.
+_HEVC_TAG: Final = "hvc1"
+#: Shorter streams have no frames out of order, and x265 makes up their decoding times.
+_REORDERED: Final = 3
+
+
+class VideoWriter:
+    """Writes ``plan`` to ``path``, a new file. Not finished until `finish` returns.
+
+    Raises ``ArgumentError`` where the encoder refuses its settings.
+    """
+
+    def __init__(self, plan: Plan, path: Path) -> None:
+        self._plan = plan
+        self._time_base = plan.source.time_base
+        self.frames = 0
+        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 talks on stderr otherwise
+        self._copier = StreamCopier(plan.source)
+        try:
+            self._out = av.open(f"file:{path}", "w", format=plan.container)
+        except BaseException:
+            self._copier.close()
+            raise
+        try:
+            self._stream = self._add_streams()
+            self._start()
+        except BaseException:
+            self.abandon()
+            raise
+
+    @property
+    def damaged(self) -> bool:
+        """Whether a copied stream could not be read to its end."""
+        return self._copier.damaged
+
+    def write(self, picture: Picture) -> None:
+        """Encode one enlarged picture."""
+        frame = make_frame(picture.planes, self._plan)
+        frame.pts, frame.time_base = picture.pts, self._time_base
+        if picture.duration:
+            frame.duration = picture.duration
+        self._mux(self._stream.encode(frame))
+        self.frames += 1
+
+    def finish(self) -> None:
+        """Flush the encoder, copy what is left and close the file."""
+        packets = self._stream.encode(None)
+        if self.frames < _REORDERED:
+            for packet in packets:
+                packet.dts = packet.pts
+        self._mux(packets)
+        self._copier.advance(self._out, math.inf)
+        self._copier.close()
+        self._out.close()
+
+    def abandon(self) -> None:
+        """Close the file as it is; it is good for nothing."""
+        self._copier.close()
+        with suppress(av.FFmpegError, OSError):
+            self._out.close()
+
+    def _add_streams(self) -> av.VideoStream:
+        """All streams in the order of the source, then chapters and tags."""
+        plan, video = self._plan, None
+        for info in plan.source.streams:
+            if info.index == plan.source.video:
+                video = _add_video(self._out, plan)
+                video.metadata.update(stream_tags(info.tags))
+                video.disposition = info.disposition
+            elif info.index in plan.copied:
+                self._copier.add_to(self._out, info.index)
+        assert video is not None
+        self._out.set_chapters(list(plan.source.chapters))
+        self._out.metadata.update(plan.metadata)
+        return video
+
+    def _start(self) -> None:
+        """Open the encoder and write the head of the file."""
+        plan = self._plan
+        try:
+            self._stream.codec_context.open()
+        except (av.FFmpegError, ValueError) as error:
+            settings = " ".join(f"{name}={value}" for name, value in plan.options.items())
+            raise ArgumentError(
+                f"codec: {plan.codec} refuses {plan.width}x{plan.height} {plan.pix_fmt} "
+                f"with {settings or 'its defaults'}"
+            ) from error
+        self._out.start_encoding()
+
+    def _mux(self, packets: "Iterable[av.Packet[Any]]") -> None:
+        for packet in packets:
+            ticks = packet.pts if packet.dts is None else packet.dts
+            if ticks is not None:
+                self._copier.advance(self._out, float(ticks * self._time_base))
+            packet.stream = self._stream
+            self._out.mux(packet)
+
+
+def make_frame(planes: Planes, plan: Plan) -> av.VideoFrame:
+    """A frame of ``plan.width`` x ``plan.height`` holding ``planes``, edges repeated to fill it."""
+    tags = plan.tags
+    # PyAV repacks it where the encoder wants another order of the same samples.
+    frame = av.VideoFrame(plan.width, plan.height, nearest_planar(plan.pix_fmt))
+    if plan.output_format.family == "rgb":
+        planes = [planes[GBR_ORDER.index(i)] for i in range(3)]
+    for plane, values in zip(frame.planes, planes, strict=True):
+        height, width = values.shape
+        rows = np.frombuffer(plane, values.dtype).reshape(plane.height, -1)
+        rows[:height, :width] = values
+        rows[:height, width : plane.width] = values[:, -1:]
+        rows[height:] = rows[height - 1]
+    frame.color_primaries, frame.color_trc = tags.primaries, tags.transfer
+    frame.colorspace, frame.color_range = tags.matrix, tags.color_range
+    frame.chroma_location = tags.chroma_location
+    return frame
+
+
+def _add_video(out: OutputContainer, plan: Plan) -> av.VideoStream:
+    source, tags = plan.source, plan.tags
+    try:
+        stream = out.add_stream(
+            plan.codec,
+            rate=source.frame_rate,
+            options=plan.options,
+            width=plan.width,
+            height=plan.height,
+        )
+    except ValueError as error:
+        raise ArgumentError(f"codec: {plan.container} can't hold {plan.codec}") from error
+    assert isinstance(stream, av.VideoStream)
+    context = stream.codec_context
+    context.pix_fmt = plan.pix_fmt
+    context.time_base = stream.time_base = source.time_base
+    context.flags |= Flags.frame_duration
+    if source.sample_aspect_ratio is not None:
+        context.sample_aspect_ratio = source.sample_aspect_ratio
+    context.color_primaries, context.color_trc = tags.primaries, tags.transfer
+    context.colorspace, context.color_range = tags.matrix, tags.color_range
+    context.chroma_sample_location = tags.chroma_location
+    if context.codec.canonical_name == "hevc" and plan.container in ("mp4", "mov"):
+        context.codec_tag = _HEVC_TAG
+    stream.set_display_matrix(source.display_matrix)
+    return stream

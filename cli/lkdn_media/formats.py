@@ -1,0 +1,171 @@
+"""FFmpeg's pixel formats and colour tags <-> the core's ``FrameFormat``.
+
+Only planar little-endian layouts meet the core. What a decoder gives in another layout (packed,
+semi-planar, palette, big-endian) is unpacked by libswscale first, which only moves samples about.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import av
+from av.codec.codec import PixFmtLoss, find_best_pix_fmt_of_list
+
+from lkdn_core.errors import FormatError
+from lkdn_core.formats import CHROMA_LOCATIONS, MATRICES, Family, FrameFormat
+
+__all__ = [
+    "PLANAR",
+    "ColourTags",
+    "Layout",
+    "exact_layout",
+    "frame_format",
+    "has_alpha",
+    "nearest_planar",
+]
+
+UNTAGGED: Final = 2  # primaries, transfer and matrix; range and chroma location use 0
+_RANGES: Final = {"limited": 1, "full": 2}
+_LOCATIONS: Final[dict[str | None, int]] = {
+    name: code + 1 for code, name in CHROMA_LOCATIONS.items()
+}
+_MATRIX_CODES: Final = {name: code for code, name in MATRICES.items()}
+#: Primaries and transfer written for pictures that came without, so that a player's guess, which
+#: goes by the size, does not change with the size (H.273 tables 2 and 3).
+_USUAL: Final = {"bt709": (1, 1), "smpte170m": (6, 6), "bt470bg": (5, 6), "smpte240m": (7, 7)}
+_SRGB: Final = (1, 13)
+_PAL_HEIGHTS: Final = (288, 576)
+_SUBSAMPLINGS: Final = {
+    "420": (1, 1),
+    "422": (1, 0),
+    "444": (0, 0),
+    "440": (0, 1),
+    "411": (2, 0),
+    "410": (2, 2),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How samples of a planar format lie in memory."""
+
+    family: Family
+    bits: int
+    subsampling: tuple[int, int] = (0, 0)
+
+
+def _planar() -> dict[str, Layout]:
+    layouts = {}
+    for bits in (8, 9, 10, 12, 14, 16):
+        depth = "" if bits == 8 else f"{bits}le"
+        for name, subsampling in _SUBSAMPLINGS.items():
+            layouts[f"yuv{name}p{depth}"] = Layout("yuv", bits, subsampling)
+        layouts[f"gbrp{depth}"] = Layout("rgb", bits)
+        layouts[f"gray{depth}"] = Layout("gray", bits)
+    return {name: layout for name, layout in layouts.items() if name in av.video.format.names}
+
+
+#: Pixel formats whose planes the core takes as they are.
+PLANAR: Final = _planar()
+
+
+@dataclass(frozen=True, slots=True)
+class ColourTags:
+    """Colour tags as FFmpeg numbers them (H.273 code points; range and location one higher)."""
+
+    primaries: int = UNTAGGED
+    transfer: int = UNTAGGED
+    matrix: int = UNTAGGED
+    color_range: int = 0
+    chroma_location: int = 0
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame) -> "ColourTags":
+        """The tags of a decoded frame; the old ``yuvj`` formats mean full range."""
+        full = frame.format.name.startswith("yuvj")
+        return cls(
+            frame.color_primaries,
+            frame.color_trc,
+            frame.colorspace,
+            _RANGES["full"] if full else frame.color_range,
+            frame.chroma_location,
+        )
+
+    def completed(self, source: FrameFormat, target: FrameFormat, *, height: int) -> "ColourTags":
+        """These tags of ``source`` with the gaps filled, for pictures written in ``target``.
+
+        Both formats are resolved. A tag that is there is never changed, except a matrix that
+        doesn't fit the family of ``target``. ``height``: of the source; tells the two BT.601 apart.
+        """
+        fits = (self.matrix == _MATRIX_CODES["gbr"]) == (target.family == "rgb")
+        matrix = self.matrix
+        if not fits or matrix not in MATRICES:
+            matrix = _MATRIX_CODES[target.matrix or "gbr"]
+        usual = _USUAL.get(MATRICES[matrix], (UNTAGGED, UNTAGGED))
+        if source.family == "rgb":
+            usual = _SRGB
+        elif MATRICES[matrix] == "smpte170m" and height in _PAL_HEIGHTS:
+            usual = _USUAL["bt470bg"]
+        return ColourTags(
+            primaries=usual[0] if self.primaries == UNTAGGED else self.primaries,
+            transfer=usual[1] if self.transfer == UNTAGGED else self.transfer,
+            matrix=matrix,
+            color_range=_RANGES[target.color_range or "limited"],
+            chroma_location=_LOCATIONS.get(target.chroma_location, 0),
+        )
+
+
+def frame_format(pix_fmt: str, tags: ColourTags) -> FrameFormat:
+    """The format of pictures in ``pix_fmt`` (one of `PLANAR`) tagged ``tags``.
+
+    Raises ``FormatError`` for a matrix the core does not know.
+    """
+    layout = PLANAR[pix_fmt]
+    matrix = MATRICES.get(tags.matrix)
+    if layout.family == "rgb" or matrix == "gbr":
+        matrix = None
+    located = layout.subsampling != (0, 0)
+    return FrameFormat(
+        family=layout.family,
+        bits=layout.bits,
+        subsampling=layout.subsampling,
+        matrix=matrix,
+        color_range={1: "limited", 2: "full"}.get(tags.color_range),  # type: ignore[arg-type]
+        chroma_location=CHROMA_LOCATIONS.get(tags.chroma_location - 1) if located else None,
+    )
+
+
+def nearest_planar(pix_fmt: str) -> str:
+    """The member of `PLANAR` that holds all samples of ``pix_fmt`` (alpha aside).
+
+    Raises ``FormatError`` where there is none (Bayer, XYZ, float).
+    """
+    if pix_fmt.startswith("yuvj"):
+        pix_fmt = pix_fmt.replace("yuvj", "yuv")
+    if pix_fmt in PLANAR:
+        return pix_fmt
+    if re.search("f(16|32)|bayer", pix_fmt):
+        raise FormatError(f"pixel format {pix_fmt} is not supported")
+    best, loss = find_best_pix_fmt_of_list(list(PLANAR), pix_fmt)
+    lossy = PixFmtLoss.DEPTH | PixFmtLoss.COLORSPACE | PixFmtLoss.CHROMA | PixFmtLoss.RESOLUTION
+    if best is None or loss & lossy:
+        raise FormatError(f"pixel format {pix_fmt} is not supported")
+    return best.name
+
+
+@cache
+def exact_layout(pix_fmt: str) -> Layout | None:
+    """The layout of ``pix_fmt`` if a planar format can be repacked into it without any loss."""
+    try:
+        planar = nearest_planar(pix_fmt)
+    except FormatError:
+        return None
+    _, loss = find_best_pix_fmt_of_list([pix_fmt], planar)
+    deprecated = pix_fmt.startswith("yuvj")
+    return None if loss or deprecated or has_alpha(pix_fmt) else PLANAR[planar]
+
+
+def has_alpha(pix_fmt: str) -> bool:
+    """Whether ``pix_fmt`` carries transparency."""
+    return any(c.is_alpha for c in av.VideoFormat(pix_fmt).components)

@@ -1,0 +1,123 @@
+"""A video file enlarged: read ahead, upscale, write behind, each in a thread of its own."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+
+from lkdn_core import Upscaler
+from lkdn_core.errors import ArgumentError, LKDNError
+from lkdn_media.decode import Damage, Picture, Planes, decode_pictures
+from lkdn_media.demux import main_video, open_media
+from lkdn_media.encode import VideoWriter
+from lkdn_media.plan import Plan
+from lkdn_media.threads import read_ahead, write_behind
+
+__all__ = ["Result", "check_paths", "upscale_video"]
+
+#: Pictures waiting on each side of the network: small ones before it, large ones after.
+READ_AHEAD = 8
+WRITE_BEHIND = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was written. ``damage``: what was wrong with the source; false for a sound one."""
+
+    frames: int
+    damage: Damage
+
+
+def check_paths(source: Path, target: Path, *, overwrite: bool) -> None:
+    """Refuse an output that is the input, a folder, or there already. Raises ``ArgumentError``."""
+    for path in (target, _part(target)):
+        if path.exists() and source.exists() and path.samefile(source):
+            raise ArgumentError(f"output: {target} would overwrite the input {source}")
+    if target.is_dir():
+        raise ArgumentError(f"output: {target} is a folder")
+    if target.exists() and not overwrite:
+        raise ArgumentError(f"output: {target} is there already; -y overwrites it")
+
+
+def upscale_video(
+    plan: Plan, target: Path, upscaler: Upscaler, *, progress: Callable[[], object]
+) -> Result:
+    """Enlarge ``plan.source`` into ``target``, which appears only when it is whole.
+
+    ``progress`` is called, in the calling thread, after each frame handed to the encoder. Raises
+    ``LKDNError``; then, as after any other exception, ``target`` is what it was before.
+    """
+    damage = Damage()
+    with _part_file(target) as part:
+        writer = VideoWriter(plan, part)
+
+        def write(pictures: Iterable[Picture]) -> None:
+            try:
+                for picture in pictures:
+                    writer.write(picture)
+                writer.finish()
+            except BaseException:
+                writer.abandon()
+                raise
+
+        with (
+            closing(read_ahead(decode_pictures(plan.source, damage), READ_AHEAD)) as pictures,
+            write_behind(write, WRITE_BEHIND) as put,
+            closing(_enlarged(pictures, plan, upscaler)) as enlarged,
+        ):
+            for picture in enlarged:
+                put(picture)
+                progress()
+        damage.ends_early |= writer.damaged
+        _verify(part, writer.frames)
+    return Result(writer.frames, damage)
+
+
+def _enlarged(pictures: Iterable[Picture], plan: Plan, upscaler: Upscaler) -> Generator[Picture]:
+    """The network's output with the times of its input, which it keeps in order."""
+    times: deque[tuple[int, int]] = deque()
+
+    def planes() -> Iterator[Planes]:
+        for picture in pictures:
+            times.append((picture.pts, picture.duration))
+            yield picture.planes
+
+    stream = upscaler.stream(planes(), plan.input_format, out_format=plan.output_format)
+    for enlarged in stream:
+        yield Picture(enlarged, *times.popleft())
+
+
+def _part(target: Path) -> Path:
+    return target.with_name(target.name + ".part")
+
+
+@contextmanager
+def _part_file(target: Path) -> Iterator[Path]:
+    """A new file beside ``target`` that takes its name at the end, or goes away after an error."""
+    part = _part(target)
+    try:
+        part.unlink(missing_ok=True)
+        part.touch(exist_ok=False)
+    except OSError as error:
+        raise LKDNError(f"{target}: can't be written: {error.strerror}") from error
+    try:
+        yield part
+        os.replace(part, target)
+    except (av.FFmpegError, OSError) as error:
+        raise LKDNError(f"{target}: writing failed: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _verify(path: Path, frames: int) -> None:
+    """Check that the new file opens, holds ``frames`` frames and that the first one decodes."""
+    with open_media(path) as container:
+        first = next(container.decode(main_video(container, path)), None)
+    with open_media(path) as container:
+        packets = sum(p.size > 0 for p in container.demux(main_video(container, path)))
+    if first is None or packets != frames:
+        raise LKDNError(f"the new file holds {packets} frames instead of {frames}")

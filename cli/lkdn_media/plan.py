@@ -1,0 +1,197 @@
+"""What will be written: decided, and told to the user, before any work starts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lkdn_core.errors import ArgumentError
+from lkdn_core.formats import FrameFormat
+from lkdn_media.demux import open_media
+from lkdn_media.encoders import EncoderChoice, default_codec, encoder_options, encoder_pix_fmt
+from lkdn_media.formats import PLANAR, ColourTags, frame_format, has_alpha, nearest_planar
+from lkdn_media.probe import Source
+from lkdn_media.remux import can_hold, copied_tags, lost_tags
+
+__all__ = ["CONTAINERS", "Plan", "make_plan"]
+
+#: Muxer for each file name ending.
+CONTAINERS: Final = {
+    ".mkv": "matroska",
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".webm": "webm",
+}
+_ALTERNATIVES: Final = {"mkv": "matroska", "mp4": "mp4", "mov": "mov"}
+#: Encoders whose pictures carry the shape of their pixels; others leave it to the container,
+#: where PyAV can't write it.
+_WRITES_PIXEL_SHAPE: Final = ("264", "265", "hevc", "mpeg4", "mpeg2video", "prores_ks")
+#: H.264 and HEVC can tell where chroma lies in 4:2:0 only; in 4:2:2 it is taken for left.
+_LOCATES_420_ONLY: Final = ("264", "265", "hevc")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How ``source`` becomes a file.
+
+    ``width``, ``height``: of the encoded pictures; at most one more than ``scale`` times the
+    source's, where subsampled chroma needs even sizes. ``copied``: indexes of the streams copied as
+    they are. ``warnings``: what can't be kept, a line each.
+    """
+
+    source: Source
+    container: str
+    scale: int
+    codec: str
+    options: dict[str, str]
+    pix_fmt: str
+    input_format: FrameFormat
+    output_format: FrameFormat
+    tags: ColourTags
+    width: int
+    height: int
+    copied: tuple[int, ...]
+    metadata: dict[str, str]
+    warnings: tuple[str, ...]
+
+    def describe(self) -> list[str]:
+        """The mapping of streams, a line each."""
+        source = self.source
+        settings = " ".join(f"{name}={value}" for name, value in self.options.items())
+        lines = []
+        for stream in source.streams:
+            if stream.index == source.video:
+                lines.append(
+                    f"{stream} {source.width}x{source.height} {source.pix_fmt} -> "
+                    f"{self.codec} {self.width}x{self.height} {self.pix_fmt} ({settings})"
+                )
+            elif stream.index in self.copied:
+                lines.append(f"{stream} -> copied")
+            else:
+                lines.append(f"{stream} -> " + ("rebuilt" if stream.rebuilt else "dropped"))
+        return lines
+
+
+def make_plan(source: Source, target: Path, *, scale: int, choice: EncoderChoice) -> Plan:
+    """Decide how ``source`` is written to ``target``, whose ending names the container.
+
+    Raises ``ArgumentError`` for an unknown ending, encoder or setting, and ``FormatError`` for
+    pictures the core can't work on.
+    """
+    container = CONTAINERS.get(target.suffix.lower())
+    if container is None:
+        endings = ", ".join(CONTAINERS)
+        raise ArgumentError(f"output: a name ending in {endings} is accepted, got {target.name!r}")
+    size = source.width, source.height
+    layout = nearest_planar(source.pix_fmt)
+    input_format = frame_format(layout, source.tags).resolved(*size)
+    codec = choice.codec or default_codec(container, PLANAR[layout])
+    pix_fmt = encoder_pix_fmt(codec, PLANAR[layout], choice.pix_fmt)
+    output_format = _output_format(input_format, codec, pix_fmt, size)
+    width, height = (
+        -(-side * scale // even) * even
+        for side, even in zip(size, _multiples(output_format), strict=True)
+    )
+    copied, warnings = _streams(source, container)
+    metadata = copied_tags(source.metadata)
+    lost = lost_tags(container, metadata)
+    if lost:
+        warnings.append(f"{container} can't hold the tags {', '.join(lost)}; mkv can")
+    return Plan(
+        source=source,
+        container=container,
+        scale=scale,
+        codec=codec,
+        options=encoder_options(
+            codec,
+            choice,
+            width=width,
+            mastering_display=source.mastering_display,
+            content_light=source.content_light,
+        ),
+        pix_fmt=pix_fmt,
+        input_format=input_format,
+        output_format=output_format,
+        tags=source.tags.completed(input_format, output_format, height=source.height),
+        width=width,
+        height=height,
+        copied=copied,
+        metadata=metadata,
+        warnings=(*_picture_warnings(source, codec, pix_fmt, (width, height), scale), *warnings),
+    )
+
+
+def _output_format(
+    source: FrameFormat, codec: str, pix_fmt: str, size: tuple[int, int]
+) -> FrameFormat:
+    """The format of the new pictures: colour as in the source, layout of ``pix_fmt``.
+
+    RGB turned into YUV follows the documented defaults for its size.
+    """
+    layout = PLANAR[nearest_planar(pix_fmt)]
+    location = source.chroma_location
+    if layout.subsampling == (0, 0):
+        location = None
+    elif layout.subsampling != (1, 1) and any(name in codec for name in _LOCATES_420_ONLY):
+        location = "left"
+    same = layout.family == source.family or "rgb" not in (layout.family, source.family)
+    return FrameFormat(
+        family=layout.family,
+        bits=layout.bits,
+        subsampling=layout.subsampling,
+        matrix=source.matrix if same else None,
+        color_range=source.color_range if same else None,
+        chroma_location=location,
+    ).resolved(*size)
+
+
+def _multiples(format: FrameFormat) -> tuple[int, int]:
+    """Whole chroma samples: what width and height must be multiples of."""
+    return 1 << format.subsampling[0], 1 << format.subsampling[1]
+
+
+def _streams(source: Source, container: str) -> tuple[tuple[int, ...], list[str]]:
+    """Indexes of the streams that are copied, and a warning that names those that can't be."""
+    copied: list[int] = []
+    dropped: list[str] = []
+    able = list(_ALTERNATIVES)
+    with open_media(source.path) as media:
+        for info in source.streams:
+            if info.index == source.video or info.rebuilt:
+                continue
+            stream = media.streams[info.index]
+            if can_hold(container, stream):
+                copied.append(info.index)
+            else:
+                dropped.append(str(info))
+                able = [ending for ending in able if can_hold(_ALTERNATIVES[ending], stream)]
+    if not dropped:
+        return tuple(copied), []
+    instead = " or ".join(able) or "no container here"
+    return tuple(copied), [
+        f"dropped, since {container} can't hold them: {', '.join(dropped)}; {instead} can"
+    ]
+
+
+def _picture_warnings(
+    source: Source, codec: str, pix_fmt: str, size: tuple[int, int], scale: int
+) -> list[str]:
+    have, new = PLANAR[nearest_planar(source.pix_fmt)], PLANAR[nearest_planar(pix_fmt)]
+    exact = source.width * scale, source.height * scale
+    ratio = source.sample_aspect_ratio
+    lost = {
+        f"{source.width}x{source.height} is interlaced, but enlarged as if it were progressive": (
+            source.interlaced
+        ),
+        "transparency is not kept": has_alpha(source.pix_fmt),
+        f"{have.bits}-bit pictures are written with {new.bits} bits": new.bits < have.bits,
+        f"{source.pix_fmt} is written as {pix_fmt}, with coarser chroma": (
+            have.family != "gray" and new.subsampling > have.subsampling
+        ),
+        f"{exact[0]}x{exact[1]} is padded to {size[0]}x{size[1]} by repeating the edge, since "
+        f"{pix_fmt} needs even sizes; --pix-fmt yuv444p keeps the size": size != exact,
+        f"pixels shaped {ratio} are written as square ones with {codec}": (
+            ratio not in (None, 1) and not any(name in codec for name in _WRITES_PIXEL_SHAPE)
+        ),
+    } | {f"{name} can't be kept": True for name in source.unkept}
+    return [text for text, true in lost.items() if true]

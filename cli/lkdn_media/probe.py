@@ -1,0 +1,174 @@
+"""What a video file holds, found out by opening it and decoding its first frame."""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+import av
+from av.container import InputContainer
+from av.sidedata.sidedata import Type as SideData
+from av.stream import Discard, Disposition, Stream
+
+from lkdn_core.errors import LKDNError
+from lkdn_media.demux import main_video, open_media
+from lkdn_media.formats import ColourTags
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
+
+__all__ = ["Source", "StreamInfo", "probe"]
+
+_DYNAMIC: Final = {
+    SideData.DYNAMIC_HDR_PLUS: "HDR10+ metadata",
+    SideData.DOVI_METADATA: "Dolby Vision metadata",
+    SideData.A53_CC: "closed captions inside the pictures",
+}
+Kind = Literal["video", "audio", "subtitle", "attachment", "data", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """One stream. ``cover``: a still picture. ``rebuilt``: the muxer makes it (chapters, timecode).
+
+    ``codec``: for an attachment, its file name.
+    """
+
+    index: int
+    kind: Kind
+    codec: str
+    tags: Mapping[str, str]
+    disposition: Disposition
+    cover: bool
+    rebuilt: bool
+
+    def __str__(self) -> str:
+        kind = "cover" if self.cover else self.kind
+        language = self.tags.get("language", "").replace("und", "")
+        return " ".join(filter(None, (f"#{self.index}", kind, self.codec, language)))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A video file. Sizes are pixels of the decoded pictures, before any rotation for display.
+
+    ``video``: index of the stream to enlarge. ``frames``: expected number, 0 when not known.
+    ``sample_aspect_ratio``: ``None`` when not tagged.
+    ``declared_end``: end of the video in seconds as the file's head says it, when it does.
+    ``display_matrix``: nine integers, or ``None``. ``mastering_display`` and ``content_light``:
+    FFmpeg's HDR10 structures, or ``b""``. ``unkept``: side data of the pictures we can't write.
+    """
+
+    path: Path
+    container: str
+    video: int
+    streams: tuple[StreamInfo, ...]
+    width: int
+    height: int
+    pix_fmt: str
+    tags: ColourTags
+    time_base: Fraction
+    frame_rate: Fraction
+    sample_aspect_ratio: Fraction | None
+    display_matrix: tuple[int, ...] | None
+    interlaced: bool
+    frames: int
+    packets: int
+    declared_end: float | None
+    mastering_display: bytes
+    content_light: bytes
+    unkept: tuple[str, ...]
+    chapters: "tuple[Chapter, ...]"
+    metadata: Mapping[str, str]
+
+
+def probe(path: Path) -> Source:
+    """Describe the video file at ``path``. Raises ``LKDNError`` where there is no picture in it."""
+    with open_media(path) as container:
+        stream = main_video(container, path)
+        frame = _first_frame(container, stream, path)
+        context = stream.codec_context
+        chapters = tuple(container.chapters())
+        matrix = context.coded_side_data.get("display_matrix", b"")
+        if not matrix and SideData.DISPLAYMATRIX in frame.side_data:
+            matrix = bytes(frame.side_data[SideData.DISPLAYMATRIX])
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        end = _declared_end(stream)
+        return Source(
+            path=path,
+            container=container.format.name,
+            video=stream.index,
+            streams=tuple(_info(s) for s in container.streams),
+            width=frame.width,
+            height=frame.height,
+            pix_fmt=frame.format.name,
+            tags=ColourTags.of(frame),
+            time_base=Fraction(stream.time_base.num, stream.time_base.den),
+            frame_rate=Fraction(rate.numerator, rate.denominator),
+            sample_aspect_ratio=_ratio(stream),
+            display_matrix=struct.unpack("=9i", matrix) if len(matrix) == 36 else None,
+            interlaced=frame.interlaced_frame,
+            frames=stream.frames or round((end or _seconds(container, stream)) * float(rate)),
+            packets=len(stream.index_entries) if "mov" in container.format.name else 0,
+            declared_end=end,
+            mastering_display=_side_data(frame, SideData.MASTERING_DISPLAY_METADATA),
+            content_light=_side_data(frame, SideData.CONTENT_LIGHT_LEVEL),
+            unkept=tuple(name for kind, name in _DYNAMIC.items() if kind in frame.side_data),
+            chapters=chapters,
+            metadata=dict(container.metadata),
+        )
+
+
+def _first_frame(container: InputContainer, stream: av.VideoStream, path: Path) -> av.VideoFrame:
+    try:
+        for packet in container.demux(stream):
+            try:
+                for frame in packet.decode():
+                    return frame
+            except av.FFmpegError:
+                continue  # a damaged start; a later keyframe may do
+    except av.FFmpegError:
+        pass
+    raise LKDNError(f"{path}: no frame of its video could be decoded")
+
+
+def _info(stream: Stream) -> StreamInfo:
+    context = stream.codec_context
+    codec = context.name if context is not None else (stream.name or "")
+    timecode = stream.type == "data" and "timecode" in stream.metadata
+    return StreamInfo(
+        index=stream.index,
+        kind=stream.type,
+        codec=codec if stream.type != "attachment" else (stream.name or ""),
+        tags=dict(stream.metadata),
+        disposition=stream.disposition,
+        cover=stream.type == "video" and bool(stream.disposition & Disposition.attached_pic),
+        rebuilt=timecode or (stream.type == "data" and stream.discard == Discard.all),
+    )
+
+
+def _declared_end(stream: av.VideoStream) -> float | None:
+    """End of the video by the head of a Matroska file (the per-track tag all muxers write)."""
+    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
+    minutes, _, seconds = rest.partition(":")
+    try:
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    except ValueError:
+        return None
+
+
+def _seconds(container: InputContainer, stream: av.VideoStream) -> float:
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / av.time_base
+
+
+def _ratio(stream: av.VideoStream) -> Fraction | None:
+    ratio = stream.sample_aspect_ratio
+    return Fraction(ratio.num, ratio.den) if ratio and ratio.num and ratio.den else None
+
+
+def _side_data(frame: av.VideoFrame, kind: SideData) -> bytes:
+    return bytes(frame.side_data[kind]) if kind in frame.side_data else b""

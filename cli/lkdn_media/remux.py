@@ -1,0 +1,179 @@
+"""Streams that are copied as they are: which containers can hold them, and the copying."""
+
+import math
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import OutputContainer
+from av.stream import AttachmentStream, Disposition, Stream
+
+from lkdn_media.demux import open_media, read_packets
+from lkdn_media.probe import Source
+from lkdn_media.timeline import Timeline
+
+__all__ = ["StreamCopier", "can_hold", "copied_tags", "lost_tags", "stream_tags"]
+
+#: Tags that describe the file they were in; the new file's muxer writes its own.
+_STALE = {
+    "major_brand",
+    "minor_version",
+    "compatible_brands",
+    "encoder",
+    "duration",
+    "bps",
+    "number_of_frames",
+    "number_of_bytes",
+}
+#: What fills the gaps between MP4 subtitles; the muxer writes these itself.
+_NO_TEXT = b"\0\0"
+
+
+def copied_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """``tags`` without those that only held for the old file."""
+
+    def stale(name: str) -> bool:
+        # mkvmerge's statistics may end in a language: BPS-eng.
+        return name.lower().split("-")[0] in _STALE or name.lower().startswith("_statistics")
+
+    return {name: value for name, value in tags.items() if not stale(name)}
+
+
+def stream_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """`copied_tags` of a stream. MP4 reads a stream's title as ``name`` but writes ``title``."""
+    kept = copied_tags(tags)
+    if "name" in kept:
+        kept.setdefault("title", kept.pop("name"))
+    return kept
+
+
+def can_hold(container: str, stream: Stream) -> bool:
+    """Whether the muxer ``container`` takes a copy of ``stream``: it is asked to write a header."""
+    if isinstance(stream, AttachmentStream):
+        return container == "matroska"
+    try:
+        with av.open(BytesIO(), "w", format=container) as trial:
+            _add_packets_of(stream, trial)
+            trial.start_encoding()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def lost_tags(container: str, tags: Mapping[str, str]) -> list[str]:
+    """Names of those ``tags`` of a file that the muxer ``container`` drops or changes."""
+    if container not in ("mp4", "mov"):
+        return []  # Matroska takes any
+    written = BytesIO()
+    with av.open(written, "w", format=container) as trial:
+        stream = trial.add_mux_stream("mpeg4", width=16, height=16)
+        trial.metadata.update(tags)
+        packet: av.Packet[Any] = av.Packet(b"\0")
+        packet.stream, packet.pts, packet.dts = stream, 0, 0
+        trial.mux(packet)
+    written.seek(0)
+    with av.open(written) as trial_in:
+        kept = {name.lower(): value for name, value in trial_in.metadata.items()}
+    return [name for name, value in tags.items() if kept.get(name.lower()) != value]
+
+
+class StreamCopier:
+    """Copies packets of some streams of ``source`` beside its new video, in step with it.
+
+    It reads the file a second time, so that neither end of the pipeline waits for the other.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._path = source.path
+        self._container = open_media(source.path)
+        self._outputs: dict[int, Stream] = {}
+        self._timelines: dict[int, Timeline] = {}
+        self._next: av.Packet[Any] | None = None
+        self._packets: Iterator[av.Packet[Any]] | None = None
+        #: Whether reading ended with an error.
+        self.damaged = False
+
+    def add_to(self, out: OutputContainer, index: int) -> None:
+        """Add a stream to ``out`` that will take the packets of stream ``index``."""
+        stream = self._container.streams[index]
+        if isinstance(stream, AttachmentStream):
+            _attach(out, stream, stream.data)
+        elif _is_cover(stream) and out.format.name == "matroska":
+            _attach(out, stream, _first_packet(self._path, index))
+        else:
+            self._outputs[index] = _add_packets_of(stream, out)
+
+    def advance(self, out: OutputContainer, seconds: float) -> None:
+        """Copy what comes before ``seconds``; all that is left for ``math.inf``."""
+        while True:
+            packet = self._next or self._read()
+            if packet is None or _seconds(packet) > seconds:
+                self._next = packet
+                return
+            self._write(out, packet)
+            self._next = None
+
+    def close(self) -> None:
+        """Close the second view of the source."""
+        self._container.close()
+
+    def _read(self) -> "av.Packet[Any] | None":
+        if self._packets is None:
+            self._packets = read_packets(self._container, self._outputs)
+        try:
+            return next((packet for packet in self._packets if packet.size), None)
+        except av.FFmpegError:
+            self.damaged = True
+            return None
+
+    def _write(self, out: OutputContainer, packet: "av.Packet[Any]") -> None:
+        index = packet.stream_index
+        stream = self._outputs[index]
+        if stream.name == "mov_text" and bytes(packet) == _NO_TEXT:
+            return
+        packet.rescale_ts(stream.time_base)
+        if index not in self._timelines:
+            # Matroska takes two packets at one time, which is usual in subtitles.
+            step = 0 if out.format.name in ("matroska", "webm") else 1
+            self._timelines[index] = Timeline(step=step)
+        if packet.dts is not None:
+            shift = self._timelines[index].place(packet.dts, packet.duration or 0) - packet.dts
+            packet.dts += shift
+            if packet.pts is not None:
+                packet.pts += shift
+        packet.stream = stream
+        out.mux(packet)
+
+
+def _add_packets_of(stream: Stream, out: OutputContainer) -> Stream:
+    copy = out.add_stream_from_template(stream, opaque=True)
+    copy.metadata.update(stream_tags(stream.metadata))
+    copy.disposition = stream.disposition
+    return copy
+
+
+def _attach(out: OutputContainer, stream: Stream, data: bytes) -> None:
+    """Add a file to ``out``: an attachment, or a cover, which Matroska keeps as one."""
+    tags = copied_tags(stream.metadata)
+    suffix = {"mjpeg": "jpg"}.get(stream.name or "", stream.name or "bin")
+    name = tags.pop("filename", f"cover.{suffix}")
+    mimetype = tags.pop("mimetype", "image/jpeg" if suffix == "jpg" else f"image/{suffix}")
+    out.add_attachment(name, mimetype, data).metadata.update(tags)
+
+
+def _first_packet(path: Path, index: int) -> bytes:
+    with open_media(path) as container:
+        for packet in container.demux(container.streams[index]):
+            return bytes(packet)
+    return b""
+
+
+def _is_cover(stream: Stream) -> bool:
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _seconds(packet: "av.Packet[Any]") -> float:
+    ticks = packet.dts if packet.dts is not None else packet.pts
+    return -math.inf if ticks is None else float(ticks * packet.time_base)

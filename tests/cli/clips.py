@@ -1,0 +1,208 @@
+"""Tiny clips with known content, made with PyAV; nothing here reads a file from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.stream import Disposition
+from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc
+from numpy.typing import NDArray
+
+__all__ = ["Clip", "Tags", "make_clip", "picture", "samples"]
+
+ASS_HEADER = (
+    b"[Script Info]\r\nScriptType: v4.00+\r\nPlayResX: 34\r\nPlayResY: 26\r\n\r\n"
+    b"[V4+ Styles]\r\nFormat: Name, Fontname, Fontsize\r\nStyle: Default,Tiny,8\r\n\r\n"
+    b"[Events]\r\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text"
+    b"\r\n"
+)
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Colour tags as FFmpeg numbers; 2 (0 for range and location) means not tagged."""
+
+    primaries: int = ColorPrimaries.BT709
+    transfer: int = ColorTrc.BT709
+    matrix: int = 1
+    color_range: int = ColorRange.MPEG
+    chroma_location: int = 1
+
+    @classmethod
+    def none(cls) -> Tags:
+        return cls(2, 2, 2, 0, 0)
+
+
+@dataclass
+class Clip:
+    """What to put into a clip. ``pts`` and ``durations`` are in ``time_base`` units."""
+
+    size: tuple[int, int] = (34, 26)  # width, height
+    pix_fmt: str = "yuv420p"
+    codec: str = "libx264"
+    options: dict[str, str] = field(default_factory=lambda: {"qp": "0", "preset": "veryfast"})
+    time_base: Fraction = Fraction(1, 25)
+    pts: Sequence[int] = tuple(range(7))
+    durations: Sequence[int] | None = None
+    tags: Tags = Tags()
+    sar: Fraction | None = None
+    rotation: int | None = None  # degrees counter-clockwise
+    audio: Sequence[dict[str, str]] = ()  # one track each, with this metadata
+    audio_codec: str = "aac"
+    audio_start: int = 0  # samples
+    subtitles: str | None = None  # "ass", "subrip" or "mov_text"
+    attachment: bytes | None = None
+    cover: bool = False
+    chapters: Sequence[tuple[int, int, str]] = ()  # ms, ms, title
+    metadata: dict[str, str] = field(default_factory=dict)
+    container_options: dict[str, str] = field(default_factory=dict)
+
+
+def make_clip(path: Path, clip: Clip | None = None) -> Path:
+    """Write ``clip`` to ``path``; the container follows the name."""
+    clip = clip or Clip()
+    with av.open(str(path), "w", container_options=clip.container_options) as out:
+        out.metadata.update(clip.metadata)
+        packets = _video(out, clip)
+        for number, metadata in enumerate(clip.audio):
+            packets += _audio(out, clip, number, metadata)
+        if clip.subtitles:
+            packets += _subtitles(out, clip.subtitles)
+        if clip.cover and path.suffix == ".mkv":  # Matroska covers are attachments
+            out.add_attachment("cover.jpg", "image/jpeg", cover_jpeg())
+        elif clip.cover:
+            packets += _cover(out)
+        if clip.attachment is not None:
+            out.add_attachment("tiny.ttf", "application/x-truetype-font", clip.attachment)
+        out.set_chapters(
+            [
+                {
+                    "id": i,
+                    "start": a,
+                    "end": b,
+                    "time_base": Fraction(1, 1000),  # type: ignore[typeddict-item]
+                    "metadata": {"title": title},
+                }
+                for i, (a, b, title) in enumerate(clip.chapters)
+            ]
+        )
+        out.start_encoding()
+        for packet in packets:
+            out.mux(packet)
+    return path
+
+
+def samples(pix_fmt: str, width: int, height: int, number: int) -> list[NDArray[Any]]:
+    """Planes of a smooth moving picture in ``pix_fmt`` (planar), whose colours all are RGB ones."""
+    fmt = av.VideoFormat(pix_fmt, width, height)
+    planes = []
+    for c in sorted(fmt.components, key=lambda c: c.plane):
+        y, x = np.mgrid[0 : c.height, 0 : c.width]
+        wave = np.sin((x + 2 * number) / 5 + c.plane) * np.cos((y - number) / 4)
+        dtype = np.uint8 if c.bits == 8 else np.uint16
+        is_chroma = c.index in (1, 2) and not fmt.is_rgb  # PyAV's own only knows subsampled ones
+        values = 128 + (20 if is_chroma else 60) * wave
+        planes.append(np.round(values * 2 ** (c.bits - 8)).astype(dtype))
+    return planes
+
+
+def picture(pix_fmt: str, width: int, height: int, number: int) -> av.VideoFrame:
+    """:func:`samples` as a frame without a timestamp."""
+    frame = av.VideoFrame(width, height, pix_fmt)
+    for plane, values in zip(frame.planes, samples(pix_fmt, width, height, number), strict=True):
+        rows = np.frombuffer(plane, values.dtype).reshape(plane.height, -1)
+        rows[:, : values.shape[1]] = values
+    return frame
+
+
+def _video(out: av.container.OutputContainer, clip: Clip) -> list[av.Packet[Any]]:
+    width, height = clip.size
+    stream = out.add_stream(clip.codec, rate=25, width=width, height=height, options=clip.options)
+    assert isinstance(stream, av.VideoStream)
+    context, tags = stream.codec_context, clip.tags
+    context.pix_fmt = clip.pix_fmt
+    context.time_base = stream.time_base = clip.time_base
+    context.flags |= av.codec.context.Flags.frame_duration
+    context.color_primaries, context.color_trc = tags.primaries, tags.transfer
+    context.colorspace, context.color_range = tags.matrix, tags.color_range
+    context.chroma_sample_location = tags.chroma_location
+    if clip.sar:
+        context.sample_aspect_ratio = clip.sar
+    if clip.rotation is not None:
+        stream.set_display_rotation(clip.rotation)
+    packets: list[av.Packet[Any]] = []
+    for i, pts in enumerate(clip.pts):
+        frame = picture(clip.pix_fmt, width, height, i)
+        frame.pts, frame.time_base = pts, clip.time_base
+        frame.color_primaries, frame.color_trc = tags.primaries, tags.transfer
+        frame.colorspace, frame.color_range = tags.matrix, tags.color_range
+        frame.chroma_location = tags.chroma_location
+        frame.duration = clip.durations[i] if clip.durations else 1
+        packets += stream.encode(frame)
+    return packets + stream.encode(None)
+
+
+def _audio(
+    out: av.container.OutputContainer, clip: Clip, number: int, metadata: dict[str, str]
+) -> list[av.Packet[Any]]:
+    stream = out.add_stream(clip.audio_codec, rate=48000)
+    assert isinstance(stream, av.AudioStream)
+    stream.metadata.update(metadata)
+    stream.disposition = Disposition.default if number == 0 else Disposition.comment
+    packets: list[av.Packet[Any]] = []
+    for i in range(14):
+        t = (np.arange(1024) + 1024 * i) / 48000
+        tone = (0.2 * np.sin(2 * np.pi * 220 * (number + 1) * t)).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(np.stack([tone, tone]), "fltp", "stereo")
+        frame.sample_rate, frame.pts = 48000, clip.audio_start + 1024 * i
+        packets += stream.encode(frame)
+    return packets + stream.encode(None)
+
+
+def _subtitles(out: av.container.OutputContainer, codec: str) -> list[av.Packet[Any]]:
+    if codec == "ass":
+        stream: av.stream.Stream = out.add_stream(codec)
+        stream.codec_context.extradata = ASS_HEADER
+    else:
+        stream = out.add_mux_stream(codec)
+    stream.time_base = Fraction(1, 1000)
+    stream.metadata["language"] = "ger"
+    stream.disposition = Disposition.forced
+    packets = []
+    for i in range(2):
+        text = f"{i},0,Default,,0,0,0,,Zeile {i}" if codec == "ass" else f"Zeile {i}"
+        data = text.encode()
+        if codec == "mov_text":
+            data = len(data).to_bytes(2) + data
+        packet: av.Packet[Any] = av.Packet(data)
+        packet.stream, packet.time_base = stream, Fraction(1, 1000)
+        packet.pts = packet.dts = 40 + 100 * i
+        packet.duration = 90
+        packets.append(packet)
+    return packets
+
+
+def cover_jpeg() -> bytes:
+    """A small JPEG file."""
+    encoder = av.CodecContext.create("mjpeg", "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = 16, 16, "yuvj420p"
+    encoder.time_base = Fraction(1, 25)
+    frame = picture("yuvj420p", 16, 16, 0)
+    frame.pts = 0
+    return bytes(encoder.encode(frame)[0])
+
+
+def _cover(out: av.container.OutputContainer) -> list[av.Packet[Any]]:
+    stream = out.add_mux_stream("mjpeg", width=16, height=16)
+    stream.disposition = Disposition.attached_pic
+    packet: av.Packet[Any] = av.Packet(cover_jpeg())
+    packet.stream, packet.pts, packet.dts = stream, 0, 0
+    packet.time_base = Fraction(1, 90000)
+    return [packet]

@@ -1,0 +1,222 @@
+"""``lkdn-video`` on clips with everything in them: nothing but the picture changes."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.cli.clips import Clip, make_clip
+from tests.cli.media import Command, colour, copies, durations, file_tags, frames, times
+
+SAMPLE = Path(__file__).parents[2] / "samples" / "flower.mp4"
+FULL = Clip(
+    time_base=Fraction(1, 1000),
+    pts=(0, 33, 50, 120, 121, 200, 290),
+    durations=(33, 17, 70, 1, 79, 90, 40),
+    audio=({"language": "deu", "title": "Ton"}, {"language": "eng"}),
+    chapters=((0, 100, "eins"), (100, 300, "zwei")),
+    metadata={"title": "Alles", "artist": "wir"},
+    sar=Fraction(4, 3),
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "clip"),
+    [
+        ("a.mp4", "b.mp4", Clip(time_base=Fraction(1001, 30000), pts=range(30))),
+        ("a.mkv", "b.mkv", FULL),
+        ("a.mkv", "b.mp4", FULL),
+        ("late.mp4", "b.mp4", Clip(pts=range(50, 57))),
+        ("edited.mp4", "b.mp4", Clip(pts=range(-3, 4), audio=({},), audio_start=-1024)),
+        ("edited.mp4", "b.mkv", Clip(pts=range(0, 70, 10), audio=({},), audio_start=2048)),
+        ("a.mov", "b.mov", Clip(time_base=Fraction(1, 600), pts=(3, 28, 60, 71, 72))),
+        ("two.mkv", "b.webm", Clip(pts=(0, 2))),
+    ],
+)
+def test_every_frame_at_its_time(
+    tmp_path: Path, lkdn_video: Command, source: str, target: str, clip: Clip
+) -> None:
+    here, there = make_clip(tmp_path / source, clip), tmp_path / target
+    assert lkdn_video(here, there) == 0
+    assert times(there) == times(here)
+    assert len(times(there)) == len([pts for pts in clip.pts if pts >= 0])
+    if there.suffix == ".mkv":
+        assert durations(there) == durations(here)
+    assert list(tmp_path.glob("*.part")) == []
+
+
+def test_timestamps_of_a_transport_stream_keep_their_distance(
+    tmp_path: Path, lkdn_video: Command
+) -> None:
+    clip = Clip(time_base=Fraction(1, 90000), pts=range(0, 25200, 3600), audio=({},))
+    here, there = make_clip(tmp_path / "a.ts", clip), tmp_path / "b.mp4"
+    assert lkdn_video(here, there) == 0
+    assert times(there) == times(here)
+    (old,), (new,) = copies(here), copies(there)
+    header = 7  # of ADTS, which MP4 has no use for
+    assert [p[0] for p in new.packets] == [p[0][header:] for p in old.packets]
+    assert [p[1] for p in new.packets] == pytest.approx([p[1] for p in old.packets], abs=1e-4)
+
+
+def test_joined_recordings_go_on_where_they_were(tmp_path: Path, lkdn_video: Command) -> None:
+    """Two transport streams one after the other, each starting at 0."""
+    clip = Clip(time_base=Fraction(1, 90000), pts=range(0, 90000 * 2, 3600), audio=({},))
+    part = make_clip(tmp_path / "part.ts", replace(clip, options={"preset": "ultrafast"}))
+    here, there = tmp_path / "a.ts", tmp_path / "b.mp4"
+    here.write_bytes(part.read_bytes() * 2)
+    assert lkdn_video(here, there, "--preset", "ultrafast") == 0
+    shown, sound = times(there), [p[1] for p in copies(there)[0].packets]
+    assert np.diff([float(t) for t in shown]) == pytest.approx(np.full(99, 0.04), abs=0.001)
+    # The sound of each part, shorter than its pictures, starts where it did.
+    assert len(sound) == 2 * len(copies(part)[0].packets)
+    first, second = sound[: len(sound) // 2], sound[len(sound) // 2 :]
+    assert [float(t - first[0]) for t in first[1:]] == pytest.approx(
+        [float(t - second[0]) for t in second[1:]],
+        abs=0.04,  # a frame
+    )
+    assert float(second[0] - shown[50]) == pytest.approx(float(first[0] - shown[0]), abs=0.05)
+
+
+def test_frames_without_timestamps_follow_each_other(tmp_path: Path, lkdn_video: Command) -> None:
+    here, there = make_clip(tmp_path / "a.h264"), tmp_path / "b.mkv"
+    assert frames(here)[0].pts is None
+    assert lkdn_video(here, there) == 0
+    assert times(there) == [Fraction(i, 25) for i in range(7)]
+
+
+def test_matroska_keeps_everything(tmp_path: Path, lkdn_video: Command) -> None:
+    clip = replace(FULL, subtitles="ass", attachment=b"glyphs" * 9, cover=True)
+    here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / "b.mkv"
+    before = here.read_bytes()
+    assert lkdn_video(here, there) == 0
+    old = copies(here)
+    assert [c.kind for c in old] == ["audio", "audio", "subtitle", "video", "attachment"]
+    assert old[0].disposition != old[1].disposition
+    assert copies(there) == old
+    assert file_tags(there) == file_tags(here) == {"title": "Alles", "artist": "wir"}
+    with av.open(str(here)) as source, av.open(str(there)) as result:
+        assert result.chapters() == source.chapters()
+        assert len(result.chapters()) == 2
+        assert result.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+        assert result.streams.video[0].disposition == source.streams.video[0].disposition
+    assert here.read_bytes() == before
+
+
+def test_mp4_keeps_everything(tmp_path: Path, lkdn_video: Command) -> None:
+    clip = replace(FULL, subtitles="mov_text", cover=True, rotation=90)
+    here, there = make_clip(tmp_path / "a.mp4", clip), tmp_path / "b.mp4"
+    assert lkdn_video(here, there) == 0
+    old = copies(here)
+    assert [c.kind for c in old] == ["audio", "audio", "subtitle", "data", "video"]
+    assert copies(there) == old
+    assert file_tags(there) == file_tags(here)
+    assert [f.rotation for f in frames(there)] == [90] * 7
+    with av.open(str(here)) as source, av.open(str(there)) as result:
+        assert result.chapters() == source.chapters()
+        assert result.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+
+
+def test_a_timecode_is_kept(tmp_path: Path, lkdn_video: Command) -> None:
+    clip = Clip(metadata={"timecode": "01:02:03:04"})
+    here, there = make_clip(tmp_path / "a.mov", clip), tmp_path / "b.mov"
+    assert lkdn_video(here, there) == 0
+    with av.open(str(there)) as result:
+        assert [s.metadata.get("timecode") for s in result.streams] == ["01:02:03:04"] * 2
+    assert copies(there) == copies(here)
+
+
+def test_what_does_not_fit_is_named_before_the_work(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = replace(
+        FULL, subtitles="ass", attachment=b"glyphs", metadata={"title": "T", "mood": "x"}
+    )
+    here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / "b.mp4"
+    assert lkdn_video(here, there, "--dry-run") == 0
+    assert not there.exists()
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        "#0 video h264 34x26 yuv420p -> libx264 68x52 yuv420p (crf=17 preset=medium)",
+        "#1 audio aac deu -> copied",
+        "#2 audio aac eng -> copied",
+        "#3 subtitle ssa ger -> dropped",
+        "#4 attachment tiny.ttf -> dropped",
+    ]
+    assert said.err.splitlines() == [
+        "lkdn-video: warning: dropped, since mp4 can't hold them: "
+        "#3 subtitle ssa ger, #4 attachment tiny.ttf; mkv can",
+        "lkdn-video: warning: mp4 can't hold the tags MOOD; mkv can",
+    ]
+    assert lkdn_video(here, there) == 0
+    assert [c.kind for c in copies(there)] == ["audio", "audio", "data"]  # data: the chapters
+
+
+def test_a_damaged_file_is_salvaged(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = make_clip(tmp_path / "whole.mkv", Clip(size=(64, 48), pts=range(40)))
+    here, there = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    here.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert lkdn_video(here, there, "-q") == 3
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        f"lkdn-video: warning: {here}: the file ends before its time; the rest is in the output\n"
+    )
+    kept = len(times(there))
+    assert 5 < kept < 35
+    assert times(there) == times(whole)[:kept]
+
+
+def test_holes_in_a_file_are_salvaged(tmp_path: Path, lkdn_video: Command) -> None:
+    clip = Clip(size=(64, 48), codec="mjpeg", pix_fmt="yuvj420p", options={}, pts=range(12))
+    here, there = make_clip(tmp_path / "a.avi", clip), tmp_path / "b.mkv"
+    data = bytearray(here.read_bytes())
+    with av.open(str(here)) as container:
+        fifth = [p for p in container.demux(video=0) if p.size][4]
+    data[fifth.pos : fifth.pos + fifth.size] = bytes(fifth.size)
+    here.write_bytes(data)
+    assert lkdn_video(here, there) == 3
+    assert len(times(there)) == 11
+
+
+def test_an_output_is_overwritten_when_asked(tmp_path: Path, lkdn_video: Command) -> None:
+    here, there = make_clip(tmp_path / "a.mp4"), tmp_path / "b.mp4"
+    there.write_text("old")
+    assert lkdn_video(here, there, "-y") == 0
+    assert len(times(there)) == 7
+
+
+def test_the_summary_is_one_line_on_stderr(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, there = make_clip(tmp_path / "a.mp4"), tmp_path / "b.mp4"
+    assert lkdn_video(here, there) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"lkdn-video: {there}: 7 frames of 68x52, ")
+    assert said.err.count("\n") == 1
+
+
+def test_names_are_only_names(
+    tmp_path: Path, lkdn_video: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = Path("concat:it's 100%d %03d; $(x) ü.mkv")
+    make_clip(tmp_path / "plain.mkv").rename(name)
+    assert lkdn_video(name, Path("crypto:out %02d.mkv")) == 0
+    assert len(times(tmp_path / "crypto:out %02d.mkv")) == 7
+
+
+def test_the_sample_is_what_its_card_says(tmp_path: Path, lkdn_video: Command) -> None:
+    assert SAMPLE.stat().st_size < 400_000
+    there = tmp_path / "flower.mp4"
+    assert lkdn_video(SAMPLE, there, "--preset", "ultrafast") == 0
+    new = frames(there)
+    assert (len(new), new[0].width, new[0].height) == (36, 480, 268)
+    assert colour(new[0]) == (1, 1, 1, 1, 1)
+    assert copies(there) == copies(SAMPLE)
+    assert len(copies(there)[0].packets) == 58
