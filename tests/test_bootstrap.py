@@ -20,9 +20,12 @@ class Machine:
         self.bin, self.home, self.checkout = folder / "bin", folder / "home", folder / "my clone"
         self.bin.mkdir()
         self.home.mkdir()
-        (self.checkout / "lkdn_core").mkdir(parents=True)
-        for name in ("bootstrap", "pyproject.toml", "lkdn_core/__init__.py"):
-            shutil.copy(ROOT / name, self.checkout / name)
+        native = [p.relative_to(ROOT) for p in ROOT.glob("plugins/vapoursynth/native/*")]
+        own = ("bootstrap", "pyproject.toml", "CMakeLists.txt", "lkdn_core/__init__.py")
+        for name in (*own, *native):
+            target = self.checkout / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target)
 
     def stub(self, name: str, body: str) -> Path:
         path = self.bin / name
@@ -144,8 +147,11 @@ def test_installs_again_only_when_something_changed(machine: Machine) -> None:
     with (machine.checkout / "pyproject.toml").open("a") as file:
         file.write("# edited\n")
     assert [installs(), installs()] == [2, 2]
-    machine.checkout = machine.checkout.rename(machine.home / "moved")
+    with (machine.checkout / "plugins/vapoursynth/native/filter.cpp").open("a") as file:
+        file.write("// edited\n")
     assert [installs(), installs()] == [3, 3]
+    machine.checkout = machine.checkout.rename(machine.home / "moved")
+    assert [installs(), installs()] == [4, 4]
 
 
 def test_an_unknown_command_shows_the_usage(machine: Machine) -> None:

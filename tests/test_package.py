@@ -1,5 +1,6 @@
 """The distribution: one version, a core without hosts, a wheel with what it should hold."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,7 +12,15 @@ import pytest
 import lkdn_core
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = {"lkdn_core": "lkdn_core", "lkdn_cli": "cli/lkdn_cli", "lkdn_media": "cli/lkdn_media"}
+PACKAGES = {
+    "lkdn_core": "lkdn_core",
+    "lkdn_cli": "cli/lkdn_cli",
+    "lkdn_media": "cli/lkdn_media",
+    "lkdn_comfyui": "plugins/comfyui/lkdn_comfyui",
+    "lkdn_vapoursynth": "plugins/vapoursynth/lkdn_vapoursynth",
+}
+#: Where VapourSynth looks for the filter by itself.
+FILTER = "vapoursynth/plugins/lkdn/"
 
 IMPORT_CORE = """
 import importlib, pkgutil, sys
@@ -47,7 +56,7 @@ def test_the_version_has_one_source(installed: Distribution) -> None:
 
 def test_every_command_starts_somewhere(installed: Distribution) -> None:
     scripts = installed.entry_points.select(group="console_scripts")
-    assert {s.name for s in scripts} >= {"lkdn-video", "lkdn-evaluate", "lkdn-train", "lkdn-models"}
+    assert {s.name for s in scripts} >= {"lkdn-video", "lkdn-models"}
     assert all(callable(script.load()) for script in scripts)
 
 
@@ -69,9 +78,13 @@ def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     options = ["--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", str(tmp_path)]
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(ROOT)], check=True)
     (wheel,) = tmp_path.glob("*.whl")
-    assert wheel.name == f"lkdn_suite-{lkdn_core.__version__}-py3-none-any.whl"
+    assert wheel.name.startswith(f"lkdn_suite-{lkdn_core.__version__}-py3-none-")
     names = zipfile.ZipFile(wheel).namelist()
     info = f"lkdn_suite-{lkdn_core.__version__}.dist-info"
+    native = {n for n in names if n.startswith(FILTER)}
+    if shutil.which("c++"):
+        assert {Path(n).stem for n in native} == {"lkdn", "manifest"}
+    names = [n for n in names if n not in native]
     assert {n.partition("/")[0] for n in names} == {*PACKAGES, info}
     # Data files too: weights, their cards, tables.
     expected = {

@@ -1,0 +1,156 @@
+#include "python_bridge.h"
+
+#include <stdexcept>
+#ifdef _WIN32
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+#else
+#include <dlfcn.h>
+#endif
+
+namespace lkdn {
+namespace {
+
+constexpr int32_t kTextSize = 16384;
+Bridge g_bridge{};  // of the process; filled once
+std::atomic<bool> g_attached{false};
+
+// Keeps the interpreter from exiting under a call. False once it has begun to.
+class Call {
+  public:
+    Call() { ++g_bridge.active; }
+    ~Call() { --g_bridge.active; }
+    explicit operator bool() const { return g_bridge.alive != 0; }
+};
+const char *const kShuttingDown = "Python is shutting down";
+
+void *python_symbol(const char *name) {
+#ifdef _WIN32
+    HMODULE python = GetModuleHandleW(L"python3.dll");
+    return python ? reinterpret_cast<void *>(GetProcAddress(python, name)) : nullptr;
+#else
+    return dlsym(RTLD_DEFAULT, name);
+#endif
+}
+
+// What starting needs of the stable ABI.
+struct Python {
+    int (*is_initialized)();
+    int (*ensure_gil)();
+    void (*release_gil)(int);
+    void *(*import)(const char *);
+    void *(*call_method)(void *, const char *, const char *, ...);
+    void (*dec_ref)(void *);
+    void *(*raised)();
+    void *(*str)(void *);
+    const char *(*utf8)(void *, intptr_t *);
+    void (*clear_error)();
+    bool complete = true;
+
+    Python() {
+        load(is_initialized, "Py_IsInitialized");
+        load(ensure_gil, "PyGILState_Ensure");
+        load(release_gil, "PyGILState_Release");
+        load(import, "PyImport_ImportModule");
+        load(call_method, "PyObject_CallMethod");
+        load(dec_ref, "Py_DecRef");
+        load(raised, "PyErr_GetRaisedException");
+        load(str, "PyObject_Str");
+        load(utf8, "PyUnicode_AsUTF8AndSize");
+        load(clear_error, "PyErr_Clear");
+    }
+
+  private:
+    template <class Function> void load(Function &function, const char *name) {
+        function = reinterpret_cast<Function>(python_symbol(name));
+        complete = complete && function;
+    }
+};
+
+std::string take_error(const Python &python) {
+    std::string message = "unknown Python error";
+    if (void *error = python.raised()) {
+        if (void *text = python.str(error)) {
+            if (const char *utf8 = python.utf8(text, nullptr)) message = utf8;
+            python.dec_ref(text);
+        }
+        python.dec_ref(error);
+    }
+    python.clear_error();
+    return message;
+}
+
+// Python writes to the table at exit: the library must outlive every core, which unload plugins.
+void stay_loaded() {
+#ifdef _WIN32
+    HMODULE self;
+    GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
+                       reinterpret_cast<LPCWSTR>(&g_bridge), &self);
+#else
+    Dl_info self{};
+    if (dladdr(&g_bridge, &self)) dlopen(self.dli_fname, RTLD_LAZY | RTLD_NODELETE);
+#endif
+}
+
+// Has Python fill the table. No lock: who waited for one with the GIL held would wait for ever.
+// Two threads that come here together write the same table twice, one after the other.
+void attach() {
+    if (g_attached) return;
+    const Python python;
+    if (!python.complete || !python.is_initialized())
+        throw std::runtime_error("a running Python 3.12 or newer is needed in this process "
+                                 "(vspipe and VSScript start one)");
+    stay_loaded();
+    std::string error;
+    const int gil = python.ensure_gil();
+    g_bridge.abi = kAbi;
+    void *module = python.import("lkdn_vapoursynth.bridge");
+    void *done = module ? python.call_method(module, "attach", "K",
+                                             reinterpret_cast<unsigned long long>(&g_bridge))
+                        : nullptr;
+    if (done) python.dec_ref(done);
+    else error = take_error(python);
+    if (module) python.dec_ref(module);
+    python.release_gil(gil);
+    if (!error.empty()) throw std::runtime_error(error);
+    g_attached = true;
+}
+
+}  // namespace
+
+Session::Session(const std::string &json, const Clip &clip) {
+    attach();
+    Call call;
+    if (!call) throw std::runtime_error(kShuttingDown);
+    std::string error(kTextSize, '\0');
+    handle_ = g_bridge.create(json.c_str(), &clip, &plan_, error.data(), kTextSize);
+    if (!handle_) throw std::runtime_error(error.c_str());
+}
+
+Session::~Session() {
+    Call call;
+    if (call && handle_) g_bridge.destroy(handle_);
+}
+
+std::string Session::run(int32_t stream, int32_t first, const std::vector<Frame> &source,
+                         std::vector<Frame> &target) const {
+    Call call;
+    if (!call) return kShuttingDown;
+    std::string error(kTextSize, '\0');
+    const auto count = static_cast<int32_t>(source.size());
+    const Job job{handle_, stream, first, count, source.data(), target.data()};
+    return g_bridge.process(&job, error.data(), kTextSize) ? error.c_str() : "";
+}
+
+std::string describe(Topic topic) {
+    attach();
+    Call call;
+    if (!call) throw std::runtime_error(kShuttingDown);
+    std::string text(kTextSize, '\0');
+    const int32_t failed = g_bridge.describe(topic, text.data(), kTextSize);
+    text.resize(text.find('\0'));
+    if (failed) throw std::runtime_error(text);
+    return text;
+}
+
+}  // namespace lkdn

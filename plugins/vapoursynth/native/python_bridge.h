@@ -1,0 +1,71 @@
+// The Python side of the filter, called through a table of functions that ctypes fills.
+// No Python.h: one build serves every Python from 3.12 on.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace lkdn {
+
+// ---- The ABI, mirrored in lkdn_vapoursynth/abi.py. A change of it is a change of this number.
+constexpr int32_t kAbi = 1;
+constexpr int32_t kAbsent = -1;
+
+struct Frame {
+    void *plane[3];
+    int64_t stride[3];  // bytes
+    int32_t matrix, range, chroma_location;  // H.273 code points, or kAbsent
+};
+
+struct Clip {
+    int32_t width, height, color_family, sample_type, bits, subsampling_w, subsampling_h, num_frames;
+    int64_t cache_bytes;  // what the core may keep in frames
+};
+
+struct Plan {
+    int32_t scale, batch, streams, kept_blocks;
+};
+
+// Frames first, first + 1, ... of a clip, each with its place for the enlarged one.
+struct Job {
+    int32_t session, stream, first, count;
+    const Frame *source;
+    Frame *target;
+};
+
+struct Bridge {
+    int32_t abi;
+    std::atomic<int32_t> alive;   // Python clears it when the interpreter exits
+    std::atomic<int32_t> active;  // calls under way; Python waits for them before it goes
+    int32_t (*create)(const char *json, const Clip *clip, Plan *plan, char *error, int32_t size);
+    int32_t (*process)(const Job *job, char *error, int32_t size);
+    void (*destroy)(int32_t session);
+    int32_t (*describe)(int32_t topic, char *text, int32_t size);
+};
+static_assert(sizeof(std::atomic<int32_t>) == sizeof(int32_t), "the table is plain memory");
+
+enum Topic : int32_t { kVersion, kModels, kDevices };
+
+// An Upscaler with its threads, made from the script's arguments; failures throw std::runtime_error.
+class Session {
+  public:
+    Session(const std::string &json, const Clip &clip);
+    ~Session();
+    Session(const Session &) = delete;
+    Session &operator=(const Session &) = delete;
+
+    const Plan &plan() const { return plan_; }
+    // Returns an error message, empty when all went well.
+    std::string run(int32_t stream, int32_t first, const std::vector<Frame> &source,
+                    std::vector<Frame> &target) const;
+
+  private:
+    int32_t handle_ = 0;
+    Plan plan_{};
+};
+
+// One "key=value" per line; throws std::runtime_error.
+std::string describe(Topic topic);
+
+}  // namespace lkdn
