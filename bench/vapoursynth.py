@@ -1,0 +1,99 @@
+"""``core.lkdn.Upscale`` beside the core itself and the other routes in VapourSynth, on one clip.
+
+    python bench/vapoursynth.py --scale 2 --width 320 --height 180
+
+Needs ``vapoursynth-mlrt-ort`` and ``vapoursynth-mlrt-ov`` for the rows of vs-mlrt, which run our
+ONNX export of the same weights; rows whose plugin is not there are left out. ``ov`` computes in
+bfloat16 on CPUs that have it, unless told not to: both are shown.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import vapoursynth as vs
+from timing import compare
+
+from lkdn_core import Upscaler
+from lkdn_core.export import export_onnx
+
+core = vs.core
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", type=int, default=2)
+    parser.add_argument("--width", type=int, default=320)
+    parser.add_argument("--height", type=int, default=180)
+    parser.add_argument("--frames", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    a = parser.parse_args()
+    torch.set_num_threads(a.threads)
+    clip = core.std.BlankClip(
+        format=vs.RGBS, width=a.width, height=a.height, length=a.frames, color=[0.2, 0.5, 0.7]
+    )
+    upscaler = Upscaler(scale=a.scale, device="cpu")
+    picture = torch.rand(1, 3, a.height, a.width)
+
+    def direct() -> None:
+        for _ in range(a.frames):
+            upscaler.up(picture)
+
+    ways: dict[str, Callable[[], object]] = {"the core, called directly": direct}
+    clips = {
+        "core.lkdn.Upscale": lambda: core.lkdn.Upscale(clip, scale=a.scale, device="cpu"),
+        "core.lkdn.Upscale, bf16": lambda: core.lkdn.Upscale(
+            clip, scale=a.scale, device="cpu", precision="bf16"
+        ),
+        "FrameEval and ModifyFrame": lambda: by_modify_frame(clip, upscaler),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        model = str(Path(folder) / "lkdn.onnx")
+        export_onnx(model, scale=a.scale)
+        clips |= by_mlrt(clip, model, a.threads)
+        ways |= {name: lambda make=make: drain(make()) for name, make in clips.items()}
+        compare(ways, rounds=a.rounds)
+
+
+def by_mlrt(clip: vs.VideoNode, model: str, threads: int) -> dict[str, Callable[[], vs.VideoNode]]:
+    """vs-mlrt's CPU routes, as far as they are installed, made once: they load on creation."""
+    made: dict[str, vs.VideoNode] = {}
+    if hasattr(core, "ort"):
+        made["vs-mlrt ort"] = core.ort.Model(clip, network_path=model, provider="CPU")
+    if hasattr(core, "ov"):
+        count = {"INFERENCE_NUM_THREADS": threads}
+        exact = count | {"INFERENCE_PRECISION_HINT": "f32"}
+        for name, config in (("vs-mlrt ov, f32", exact), ("vs-mlrt ov, default", count)):
+            made[name] = core.ov.Model(clip, network_path=model, config=lambda c=config: c)
+    return {name: lambda node=node: node for name, node in made.items()}
+
+
+def by_modify_frame(clip: vs.VideoNode, upscaler: Upscaler) -> vs.VideoNode:
+    """What scripts do without a filter of their own."""
+    size = clip.width * upscaler.scale, clip.height * upscaler.scale
+    target = clip.std.BlankClip(width=size[0], height=size[1], keep=True)
+
+    def enlarge(n: int, f: list[vs.VideoFrame]) -> vs.VideoFrame:
+        planes = [torch.from_numpy(np.asarray(f[0][i]).copy()) for i in range(3)]
+        done = upscaler.up(torch.stack(planes)[None])[0].numpy()
+        out = f[1].copy()
+        for i in range(3):
+            np.copyto(np.asarray(out[i]), done[i])
+        return out
+
+    return target.std.FrameEval(
+        lambda n: target.std.ModifyFrame([clip, target], enlarge), clip_src=[clip, target]
+    )
+
+
+def drain(clip: vs.VideoNode) -> None:
+    for _ in clip.frames(close=True):
+        pass
+
+
+if __name__ == "__main__":
+    main()
