@@ -33,7 +33,6 @@ def test_official_weights_reach_their_figures(
     scale = int(file.removesuffix(".pth")[-1])
     folder = eval_folder(dataset) / f"x{scale}"
     weights = official_file(file)
-    torch.set_num_threads(2)
     arguments = [str(folder), "--scale", str(scale), "--weights", str(weights), "--json"]
     assert main([*arguments, "--device", "cpu"]) == 0
     mean = json.loads(capsys.readouterr().out)[-1]
