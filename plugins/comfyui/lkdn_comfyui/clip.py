@@ -1,0 +1,149 @@
+"""Small files around the pictures: frames a graph made itself, and sound put back to a cut."""
+
+import heapq
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import numpy as np
+from torch import Tensor
+
+from lkdn_core import FrameFormat
+from lkdn_core.color import from_rgb
+from lkdn_media.demux import main_video, open_media
+from lkdn_media.plan import Plan
+from lkdn_media.remux import copied_tags, stream_tags
+
+__all__ = ["join", "write_clip"]
+
+#: Stored without loss, in finer steps than an 8-bit picture has.
+_FORMAT: Final = FrameFormat(family="yuv", bits=10, matrix="bt709", color_range="limited")
+_PIX_FMT: Final = "yuv444p10le"
+_BT709: Final = 1  # primaries, transfer and matrix
+#: Denominators of frame rates in use; a graph holds rates as floats.
+_RATES: Final = 1001
+_LAYOUTS: Final = {1: "mono", 2: "stereo", 6: "5.1"}
+
+
+def write_clip(
+    path: Path, images: Tensor, frame_rate: Fraction, sound: tuple[Tensor, int] | None
+) -> None:
+    """Store frames (B, H, W, C) in [0, 1] as YUV 4:4:4 of 10 bits, and sound as AAC.
+
+    ``sound``: samples (channels, T) and their rate in Hz. ``path`` ends in ``.mp4``. One frame is
+    in work at a time. Transparency is not kept.
+    """
+    rate = Fraction(frame_rate).limit_denominator(_RATES)
+    height, width = images.shape[1:3]
+    with av.open(str(path), "w") as out:
+        video = out.add_stream(
+            "libx264",
+            rate=rate,
+            width=width,
+            height=height,
+            pix_fmt=_PIX_FMT,
+            options={"qp": "0", "preset": "ultrafast"},
+        )
+        video.codec_context.time_base = video.time_base = 1 / rate
+        _tag(video.codec_context)
+        packets = _encode_sound(out, *sound) if sound is not None else iter(())
+        after = next(packets, None)
+        for number, image in enumerate(images):
+            while after is not None and _seconds(after) < number / rate:
+                out.mux(after)
+                after = next(packets, None)
+            frame = _frame(image)
+            frame.pts, frame.time_base = number, 1 / rate
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+        while after is not None:
+            out.mux(after)
+            after = next(packets, None)
+
+
+def join(pictures: Path, plan: Plan, target: Path, *, start: Fraction, end: float) -> None:
+    """Write ``pictures`` and the sound of ``plan.source`` from ``start`` to ``end`` seconds.
+
+    Packets are copied as they are; the sound's times are counted from ``start``.
+    """
+    source = plan.source
+    sound = [s for s in source.streams if s.kind == "audio" and s.index in plan.copied]
+    with (
+        open_media(pictures) as shown,
+        open_media(source.path) as heard,
+        av.open(f"file:{target}", "w", format=plan.container) as out,
+    ):
+        video = main_video(shown, pictures)
+        copies: dict[Any, Any] = {video: out.add_stream_from_template(video, opaque=True)}
+        for info in sound:
+            track = heard.streams[info.index]
+            copies[track] = out.add_stream_from_template(track, opaque=True)
+        for stream, copy in copies.items():
+            copy.metadata.update(stream_tags(stream.metadata))
+            copy.disposition = stream.disposition
+        out.metadata.update(copied_tags(shown.metadata))
+        tracks = [heard.streams[info.index] for info in sound]
+        cut = _cut(heard.demux(tracks), start, end) if tracks else iter(())
+        shown_packets = (p for p in shown.demux(video) if p.size)
+        for packet in heapq.merge(shown_packets, cut, key=_seconds):
+            packet.stream = copies[packet.stream]
+            out.mux(packet)
+
+
+def _cut(
+    packets: "Iterator[av.Packet[Any]]", start: Fraction, end: float
+) -> "Iterator[av.Packet[Any]]":
+    """Packets that begin inside, with their times counted from ``start``."""
+    for packet in packets:
+        if packet.pts is None or packet.dts is None:
+            continue
+        base = Fraction(packet.time_base.num, packet.time_base.den)
+        if not start <= packet.pts * base < end:
+            continue
+        shift = round(start / base)
+        packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+        yield packet
+
+
+def _seconds(packet: "av.Packet[Any]") -> float:
+    return float(packet.dts * packet.time_base)  # type: ignore[operator]
+
+
+def _frame(image: Tensor) -> av.VideoFrame:
+    """One picture (H, W, C) as a frame."""
+    rgb = image[..., :3] if image.shape[-1] >= 3 else image[..., :1].expand(-1, -1, 3)
+    planes = from_rgb(rgb.movedim(-1, 0)[None].cpu(), _FORMAT)
+    height, width = image.shape[:2]
+    frame = av.VideoFrame(width, height, _PIX_FMT)
+    for plane, values in zip(frame.planes, planes, strict=True):
+        rows = np.frombuffer(plane, np.uint16).reshape(height, -1)
+        rows[:, :width] = values[0].numpy()
+    _tag(frame)
+    return frame
+
+
+def _tag(pictures: av.VideoFrame | av.VideoCodecContext) -> None:
+    pictures.color_primaries = pictures.color_trc = pictures.colorspace = _BT709
+    pictures.color_range = av.video.reformatter.ColorRange.MPEG
+
+
+def _encode_sound(
+    out: av.container.OutputContainer, samples: Tensor, rate: int
+) -> "Iterator[av.Packet[Any]]":
+    """AAC packets of ``samples`` (channels, T), made as they are asked for."""
+    layout = _LAYOUTS.get(samples.shape[0], "stereo")
+    stream = out.add_stream("aac", rate=rate, layout=layout)
+    if samples.shape[0] not in _LAYOUTS:
+        samples = samples[:1].expand(2, -1)
+
+    def packets() -> "Iterator[av.Packet[Any]]":
+        for at in range(0, samples.shape[1], rate):
+            part = samples[:, at : at + rate].float().cpu().contiguous().numpy()
+            frame = av.AudioFrame.from_ndarray(part, "fltp", layout)
+            frame.sample_rate, frame.pts = rate, at
+            yield from stream.encode(frame)
+        yield from stream.encode(None)
+
+    return packets()

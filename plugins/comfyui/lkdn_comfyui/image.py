@@ -1,0 +1,67 @@
+"""ComfyUI's IMAGE through the engine: batches, channels and dtypes. No ComfyUI in here."""
+
+from collections.abc import Callable
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from lkdn_core import FrameFormat, Upscaler
+from lkdn_core.errors import ArgumentError
+
+__all__ = ["ALPHA", "upscale_images"]
+
+#: What can become of a transparency channel.
+ALPHA: Final = ("upscale", "drop")
+#: One channel as a picture of its own.
+_GRAY: Final = FrameFormat(family="gray", bits=32, sample_type="float", matrix="bt709")
+
+
+def upscale_images(
+    images: Tensor,
+    upscaler: Upscaler,
+    *,
+    alpha: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    progress: Callable[[int], object],
+) -> Tensor:
+    """Enlarge an IMAGE (B, H, W, C) of any float dtype on any device.
+
+    C is 3 (RGB), 4 (RGBA), 1 (gray) or 2 (gray and alpha); B may be 0. Values outside [0, 1] are
+    clipped. Gray and, with ``alpha="upscale"``, transparency go through the network as gray
+    pictures. Returns (B, sH, sW, C), one channel less for ``"drop"``, in [0, 1] on ``device`` in
+    ``dtype``. ``progress`` gets the number of pictures done, first 0 and then after each batch;
+    what it raises ends the work. Raises ``ArgumentError`` and ``OutOfMemoryError``.
+    """
+    shape = tuple(images.shape)
+    if len(shape) != 4 or 0 in shape[1:] or shape[3] > 4 or not images.is_floating_point():
+        raise ArgumentError(
+            f"image: a float tensor (B, H, W, 1 to 4) is accepted, got {shape} {images.dtype}"
+        )
+    if alpha not in ALPHA:
+        raise ArgumentError(f"alpha: {' or '.join(ALPHA)} is accepted, got {alpha!r}")
+    batch, height, width, channels = shape
+    scale = upscaler.scale
+    kept = channels - (channels in (2, 4) and alpha == "drop")
+    out = torch.empty((batch, height * scale, width * scale, kept), dtype=dtype, device=device)
+    done = 0
+    progress(done)
+    while done < batch:
+        count = upscaler.frames_per_run(height, width, limit=batch - done)
+        _upscale(images[done : done + count], upscaler, out[done : done + count])
+        done += count
+        progress(done)
+    return out
+
+
+def _upscale(images: Tensor, upscaler: Upscaler, out: Tensor) -> None:
+    """Fill ``out`` (N, sH, sW, K) with the first K channels of ``images`` (N, H, W, C)."""
+    single = 0
+    if images.shape[-1] >= 3:
+        rgb = upscaler.up(images[..., :3].movedim(-1, 1))
+        out[..., :3].copy_(rgb.clamp(0, 1).movedim(1, -1))
+        single = 3
+    for channel in range(single, out.shape[-1]):
+        (gray,) = upscaler.up_planes([images[..., channel].float()], _GRAY)
+        out[..., channel].copy_(gray)

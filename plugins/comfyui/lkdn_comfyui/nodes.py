@@ -1,0 +1,312 @@
+"""The nodes as ComfyUI sees them. They translate: sockets and widgets here, work elsewhere."""
+
+import uuid
+from pathlib import Path
+from typing import Any, Final
+
+import comfy.model_management as management
+import comfy.model_patcher
+import comfy.utils
+import folder_paths
+import torch
+from comfy_api.latest import ComfyExtension, InputImpl, io
+
+from lkdn_comfyui.image import ALPHA, upscale_images
+from lkdn_comfyui.models import (
+    EngineOptions,
+    LKDNModel,
+    UpscaleModel,
+    engine_device,
+    engine_for,
+    model_from_file,
+    named_models,
+)
+from lkdn_comfyui.source import source_file
+from lkdn_comfyui.video import count_frames, plan_video, upscale_to
+from lkdn_core import Upscaler
+from lkdn_core.memory import bytes_per_pixel
+from lkdn_core.prepare import DTYPES
+
+__all__ = ["LKDNExtension", "LKDNModelLoader", "LKDNUpscaleImage", "LKDNUpscaleVideo"]
+
+CATEGORY: Final = "LKDN"
+ModelSocket = io.Custom("LKDN_MODEL")
+#: The loader's folder of ComfyUI.
+FOLDER: Final = "upscale_models"
+
+
+class LKDNModelLoader(io.ComfyNode):
+    """Choose a network."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        choices = [*named_models(), *folder_paths.get_filename_list(FOLDER)]
+        return _schema(
+            "LKDNModelLoader",
+            "Load LKDN Model",
+            "Chooses an LKDN network for the LKDN nodes, or for any node that takes an upscale "
+            "model.",
+            inputs=[
+                io.Combo.Input(
+                    "model",
+                    options=choices,
+                    default=choices[0],
+                    tooltip="A network by name and scale, or an LKDN weights file in "
+                    "models/upscale_models. lkdn-s comes with the nodes; official ones are "
+                    "downloaded on first use and verified.",
+                )
+            ],
+            outputs=[
+                ModelSocket.Output(display_name="LKDN_MODEL", tooltip="For the LKDN nodes."),
+                io.UpscaleModel.Output(
+                    display_name="UPSCALE_MODEL", tooltip="For Upscale Image (using Model)."
+                ),
+            ],
+            aliases=["load upscaler", "super resolution model"],
+        )
+
+    @classmethod
+    def execute(cls, model: str) -> io.NodeOutput:
+        """The network twice: for these nodes and for others."""
+        chosen = _find(model)
+        upscale_model = UpscaleModel(chosen)
+        patcher = getattr(comfy.model_patcher, "CoreModelPatcher", None)
+        if patcher is not None:
+            upscale_model.patcher = patcher(
+                upscale_model.model,
+                load_device=management.get_torch_device(),
+                offload_device=management.unet_offload_device(),
+            )
+        return io.NodeOutput(chosen, upscale_model)
+
+    @classmethod
+    def fingerprint_inputs(cls, model: str) -> tuple[str, tuple[int, int] | None]:
+        """Changes when the file does."""
+        return model, _find(model).stamp
+
+
+class LKDNUpscaleImage(io.ComfyNode):
+    """Enlarge pictures."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return _schema(
+            "LKDNUpscaleImage",
+            "Upscale Image (LKDN)",
+            "Enlarges pictures 2, 3 or 4 times with an LKDN network.",
+            inputs=[
+                io.Image.Input("image", tooltip="RGB, RGBA or gray, any number of pictures."),
+                *_work_inputs(),
+                io.Combo.Input(
+                    "alpha",
+                    options=list(ALPHA),
+                    default=ALPHA[0],
+                    tooltip="Transparency of RGBA pictures: enlarged by the network too, or left "
+                    "out.",
+                ),
+                _model_input(),
+            ],
+            outputs=[io.Image.Output(display_name="IMAGE")],
+            aliases=["upscale", "enlarge image", "super resolution", "hires", "superres"],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        *,
+        image: torch.Tensor,
+        scale: int,
+        batch_size: int,
+        tile: int,
+        overlap: int,
+        precision: str,
+        alpha: str,
+        model: LKDNModel | None = None,
+    ) -> io.NodeOutput:
+        """Batch by batch, with a look at the stop button before each."""
+        options = _options(batch_size, tile, overlap, precision)
+        upscaler = _engine(model or LKDNModel(scale), options, *image.shape[1:3])
+        bar = comfy.utils.ProgressBar(max(1, len(image)))
+
+        def progress(done: int) -> None:
+            management.throw_exception_if_processing_interrupted()
+            bar.update_absolute(done)
+
+        enlarged = upscale_images(
+            image,
+            upscaler,
+            alpha=alpha,
+            device=management.intermediate_device(),
+            dtype=_intermediate_dtype(),
+            progress=progress,
+        )
+        management.soft_empty_cache()
+        return io.NodeOutput(enlarged)
+
+
+class LKDNUpscaleVideo(io.ComfyNode):
+    """Enlarge a video, however long."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return _schema(
+            "LKDNUpscaleVideo",
+            "Upscale Video (LKDN)",
+            "Enlarges a video 2, 3 or 4 times with an LKDN network. Frames are read, enlarged and "
+            "written a few at a time, so memory does not grow with the length. Sound is copied.",
+            inputs=[
+                io.Video.Input("video", tooltip="A video of any length."),
+                *_work_inputs(),
+                _model_input(),
+            ],
+            outputs=[io.Video.Output(display_name="VIDEO")],
+            aliases=["upscale video", "enlarge video", "video super resolution"],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        *,
+        video: Any,
+        scale: int,
+        batch_size: int,
+        tile: int,
+        overlap: int,
+        precision: str,
+        model: LKDNModel | None = None,
+    ) -> io.NodeOutput:
+        """From the file behind ``video`` to one in ComfyUI's temp folder."""
+        network = model or LKDNModel(scale)
+        options = _options(batch_size, tile, overlap, precision)
+        folder = Path(folder_paths.get_temp_directory())
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"lkdn-{uuid.uuid4().hex}"
+        made = isinstance(video, InputImpl.VideoFromComponents)
+        with source_file(video, folder, made_of_frames=made) as (path, window, choice):
+            plan = plan_video(path, folder / name, scale=network.scale, choice=choice)
+            source = plan.source
+            upscaler = _engine(network, options, source.height, source.width)
+            bar = comfy.utils.ProgressBar(max(1, count_frames(source, window)))
+            management.throw_exception_if_processing_interrupted()
+
+            def progress() -> None:
+                management.throw_exception_if_processing_interrupted()
+                bar.update(1)
+
+            target = upscale_to(folder, plan, upscaler, name=name, window=window, progress=progress)
+        management.soft_empty_cache()
+        return io.NodeOutput(InputImpl.VideoFromFile(str(target)))
+
+
+class LKDNExtension(ComfyExtension):
+    """The pack."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """All nodes."""
+        return [LKDNModelLoader, LKDNUpscaleImage, LKDNUpscaleVideo]
+
+
+def _schema(
+    node_id: str,
+    display_name: str,
+    description: str,
+    *,
+    inputs: list[Any],
+    outputs: list[Any],
+    aliases: list[str],
+) -> io.Schema:
+    schema = io.Schema(
+        node_id=node_id,
+        display_name=display_name,
+        category=CATEGORY,
+        description=description,
+        inputs=inputs,
+        outputs=outputs,
+    )
+    if hasattr(schema, "search_aliases"):  # not in older versions
+        schema.search_aliases = aliases
+    return schema
+
+
+def _work_inputs() -> list[Any]:
+    """The widgets that images and videos share."""
+    return [
+        io.Int.Input(
+            "scale",
+            default=4,
+            min=2,
+            max=4,
+            tooltip="How many times larger. A connected model brings its own scale instead.",
+        ),
+        io.Int.Input(
+            "batch_size",
+            default=0,
+            min=0,
+            max=256,
+            tooltip="Pictures in work at once; 0 chooses by size and free memory.",
+        ),
+        io.Int.Input(
+            "tile",
+            default=0,
+            min=0,
+            max=8192,
+            step=8,
+            tooltip="Side of a tile in input pixels; 0 tiles only when memory asks for it.",
+        ),
+        io.Int.Input(
+            "overlap",
+            default=-1,
+            min=-1,
+            max=256,
+            tooltip="Input pixels that a tile sees beyond its border; -1 makes tiles invisible.",
+        ),
+        io.Combo.Input(
+            "precision",
+            options=["auto", *DTYPES],
+            default="auto",
+            tooltip="auto: fp16 on a GPU, fp32 on a CPU.",
+        ),
+    ]
+
+
+def _model_input() -> Any:
+    return ModelSocket.Input(
+        "model",
+        optional=True,
+        tooltip="From Load LKDN Model; without one, lkdn-s of the chosen scale is used.",
+    )
+
+
+def _find(label: str) -> LKDNModel:
+    named = named_models()
+    if label in named:
+        return named[label]
+    return model_from_file(Path(folder_paths.get_full_path_or_raise(FOLDER, label)))
+
+
+def _options(batch_size: int, tile: int, overlap: int, precision: str) -> EngineOptions:
+    return EngineOptions(
+        device=engine_device(management.get_torch_device()),
+        precision=precision,
+        batch_size=batch_size,
+        tile=tile,
+        overlap=overlap,
+    )
+
+
+def _engine(model: LKDNModel, options: EngineOptions, height: int, width: int) -> Upscaler:
+    """The engine, with room made on the GPU for one run over pictures of this size."""
+    upscaler = engine_for(model, options)
+    if upscaler.device.type == "cuda" and height and width:
+        pixels = upscaler.frames_per_run(height, width) * height * width
+        needed = pixels * bytes_per_pixel(upscaler.config, DTYPES[upscaler.precision])
+        management.free_memory(needed, upscaler.device)
+    return upscaler
+
+
+def _intermediate_dtype() -> torch.dtype:
+    known = getattr(management, "intermediate_dtype", None)  # not in older versions
+    return known() if known is not None else torch.float32

@@ -1,0 +1,68 @@
+"""The file behind a VIDEO, whatever a graph has done with it."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from lkdn_comfyui.clip import write_clip
+from lkdn_comfyui.video import Window
+from lkdn_media.demux import main_video, open_media
+from lkdn_media.encoders import EncoderChoice
+
+__all__ = ["source_file"]
+
+
+@contextmanager
+def source_file(
+    video: Any, folder: Path, *, made_of_frames: bool
+) -> Iterator[tuple[Path, Window, EncoderChoice]]:
+    """The file behind ``video``, the part of it that counts, and how its like is encoded.
+
+    ``made_of_frames``: the graph made it, so there is no file yet. Files made here lie in
+    ``folder`` and are gone afterwards. Raises ``LKDNError``.
+    """
+    with tempfile.TemporaryDirectory(prefix="lkdn-", dir=folder) as made:
+        if made_of_frames:
+            path = Path(made) / "frames.mp4"
+            yield path, Window(), _write_components(video, path)
+            return
+        window = Window(*_trim_window(video))
+        source = video.get_stream_source()
+        if isinstance(source, BytesIO):
+            path = Path(made) / "source"
+            with path.open("wb") as file:
+                shutil.copyfileobj(source, file)
+        else:
+            path = Path(source)
+        with open_media(path) as media:
+            stream = main_video(media, path)
+            size = stream.width, stream.height
+        if sorted(video.get_dimensions()) != sorted(size):
+            # Cropped in the graph, which the file does not show: ComfyUI writes what is meant.
+            path, window = Path(made) / "changed.mp4", Window()
+            video.save_to(str(path))
+        yield path, window, EncoderChoice()
+
+
+def _write_components(video: Any, path: Path) -> EncoderChoice:
+    parts = video.get_components()
+    sound = parts.audio and (parts.audio["waveform"][0], int(parts.audio["sample_rate"]))
+    write_clip(path, parts.images, parts.frame_rate, sound or None)
+    deep = getattr(video, "get_bit_depth", lambda: 8)() > 8
+    return EncoderChoice(codec="libx264", pix_fmt="yuv420p10le" if deep else "yuv420p")
+
+
+def _trim_window(video: Any) -> tuple[float, float]:
+    known = getattr(video, "get_active_trim_window", None)
+    if known is not None:
+        start, duration = known()
+        return start, duration
+    # Versions that could trim before there was a way to ask.
+    start = getattr(video, "_VideoFromFile__start_time", 0.0)
+    if start < 0:
+        start = max(0.0, video._get_raw_duration() + start)
+    return start, getattr(video, "_VideoFromFile__duration", 0.0)

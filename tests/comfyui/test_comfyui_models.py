@@ -1,0 +1,82 @@
+"""Networks by name and by file, and the object that other nodes use."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lkdn_comfyui.models import (
+    EngineOptions,
+    LKDNModel,
+    UpscaleModel,
+    engine_device,
+    engine_for,
+    model_from_file,
+    named_models,
+)
+from lkdn_core.errors import WeightsError
+
+
+def test_names_carry_their_scale() -> None:
+    models = named_models()
+    assert models["lkdn-s x2"] == LKDNModel(2, "lkdn-s")
+    assert models["official-lkdn x4"].scale == 4
+
+
+def test_a_replaced_file_is_another_model(tiny_file: Path, tmp_path: Path) -> None:
+    file = tmp_path / "net.safetensors"
+    file.write_bytes(tiny_file.read_bytes())
+    before = model_from_file(file)
+    assert before == model_from_file(file) and before.scale == 2
+    file.touch()
+    assert model_from_file(file) != before
+
+
+def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "esrgan.safetensors"
+    file.write_bytes(b"not a network")
+    with pytest.raises(WeightsError):
+        model_from_file(file)
+
+
+def test_engines_are_made_once(tiny: LKDNModel) -> None:
+    options = EngineOptions(device="cpu")
+    assert engine_for(tiny, options) is engine_for(tiny, EngineOptions(device="cpu"))
+    assert engine_for(tiny, EngineOptions(device="cpu", overlap=0)).overlap == 0
+    assert engine_for(tiny, options).overlap > 0
+
+
+def test_devices_the_engine_does_not_know_become_the_cpu() -> None:
+    assert engine_device(torch.device("cuda", 1)) == "cuda:1"
+    assert engine_device(torch.device("mps")) == "cpu"
+
+
+def test_upscale_model_is_called_like_a_descriptor(tiny: LKDNModel) -> None:
+    model = UpscaleModel(tiny)
+    assert model.scale == 2
+    assert sum(t.nbytes for t in model.model.state_dict().values()) > 0
+    assert model.to("cpu") is model
+    pixels = torch.rand(2, 3, 6, 5)
+    out = model(pixels)
+    assert torch.equal(out, engine_for(tiny, EngineOptions(device="cpu")).up(pixels))
+    with_alpha = torch.cat([pixels, torch.rand(2, 1, 6, 5)], 1)
+    assert torch.equal(model(with_alpha), out)
+    # Its weights, run in training form, are the same network.
+    with torch.no_grad():
+        torch.testing.assert_close(model.model(pixels), out, rtol=0, atol=1e-4)
+
+
+def test_the_package_imports_without_comfyui() -> None:
+    modules = "image, models, video, clip"
+    code = (
+        f"import lkdn_comfyui, sys; from lkdn_comfyui import {modules}\n"
+        "assert not [m for m in sys.modules if m.split('.')[0] in ('comfy', 'comfy_api')]"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        timeout=120,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )

@@ -1,0 +1,165 @@
+"""Videos and windows of them, against the engine and the source."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from lkdn_comfyui.clip import write_clip
+from lkdn_comfyui.video import Window, count_frames, plan_video, upscale_to
+from lkdn_core import Upscaler
+from lkdn_core.color import to_rgb
+from lkdn_core.errors import LKDNError
+from lkdn_media.encoders import EncoderChoice
+from lkdn_media.probe import probe
+from tests.cli.clips import Clip, make_clip
+from tests.cli.media import copies, frames, planes, times
+
+NTSC = Fraction(1001, 30000)
+LOSSLESS = EncoderChoice(codec="libx264", preset="ultrafast", crf=0.0)
+FULL = Window()
+
+
+def upscale(
+    source: Path, folder: Path, upscaler: Upscaler, window: Window, step: Callable[[], object]
+) -> Path:
+    """The whole way, without loss."""
+    plan = plan_video(source, folder / "out", scale=upscaler.scale, choice=LOSSLESS)
+    return upscale_to(folder, plan, upscaler, name="out", window=window, progress=step)
+
+
+def ignore() -> None:
+    """No progress."""
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """24 frames at 30000/1001 per second with B-frames, a keyframe every 8, and sound."""
+    options = {"qp": "0", "preset": "veryfast", "g": "8", "bf": "2"}
+    return make_clip(
+        tmp_path / "in.mp4",
+        Clip(pts=range(24), time_base=NTSC, options=options, audio=[{"language": "eng"}]),
+    )
+
+
+def test_a_whole_video(clip: Path, tmp_path: Path, upscaler: Upscaler) -> None:
+    steps: list[int] = []
+    out = upscale(clip, tmp_path, upscaler, FULL, lambda: steps.append(1))
+    assert out.suffix == ".mp4" and len(steps) == 24
+    assert times(out) == [i * NTSC for i in range(24)]
+    assert copies(out) == copies(clip)
+    with av.open(str(out)) as container:
+        rate = container.streams.video[0].average_rate
+        assert rate is not None and Fraction(rate.numerator, rate.denominator) == 1 / NTSC
+    format = plan_video(clip, out, scale=2, choice=LOSSLESS).input_format
+    for small, large in zip(frames(clip), frames(out), strict=True):
+        source = [torch.from_numpy(p.copy())[None] for p in planes(small)]
+        for plane, wanted in zip(planes(large), upscaler.up_planes(source, format), strict=True):
+            assert np.array_equal(plane, wanted[0].numpy())
+
+
+@pytest.mark.parametrize(
+    ("window", "kept"),
+    [
+        (Window(0, 0.2), range(6)),
+        (Window(4.5 * float(NTSC), 0), range(5, 24)),
+        (Window(0.1, 0.15), range(3, 8)),
+        (Window(0.7, 60), range(21, 24)),
+    ],
+)
+def test_a_window(
+    clip: Path, tmp_path: Path, upscaler: Upscaler, window: Window, kept: range
+) -> None:
+    out = upscale(clip, tmp_path, upscaler, window, ignore)
+    assert times(out) == [i * NTSC for i in range(len(kept))]
+    whole = upscale(clip, tmp_path / "..", upscaler, FULL, ignore)
+    for number, frame in zip(kept, frames(out), strict=True):
+        for plane, wanted in zip(planes(frame), planes(frames(whole)[number]), strict=True):
+            assert np.array_equal(plane, wanted)
+    start, end = kept[0] * NTSC, kept[-1] * NTSC + NTSC
+    (source,) = copies(clip)
+    inside = [
+        (data, pts - start)
+        for data, pts, _ in source.packets
+        if pts is not None and start <= pts < min(end, window.start + (window.duration or 99))
+    ]
+    heard = [packet for sound in copies(out) for packet in sound.packets]  # ends at 0.3 s
+    assert [data for data, _, _ in heard] == [data for data, _ in inside]
+    for (_, pts, _), (_, wanted) in zip(heard, inside, strict=True):
+        assert pts is not None and abs(pts - wanted) <= Fraction(1, 48000)
+    assert all(sound.tags == source.tags for sound in copies(out))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
+
+
+def test_a_window_past_the_end_is_an_error(clip: Path, tmp_path: Path, upscaler: Upscaler) -> None:
+    with pytest.raises(LKDNError, match="no frame at 5 s"):
+        upscale(clip, tmp_path, upscaler, Window(5, 1), ignore)
+    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
+
+
+@pytest.mark.parametrize("window", [FULL, Window(0.1, 0.5)])
+def test_an_interrupt_leaves_nothing(
+    clip: Path, tmp_path: Path, upscaler: Upscaler, window: Window
+) -> None:
+    class Stop(BaseException):
+        pass
+
+    steps: list[int] = []
+
+    def step() -> None:
+        steps.append(1)
+        if len(steps) == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        upscale(clip, tmp_path, upscaler, window, step)
+    assert len(steps) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_sound_that_mp4_cannot_hold_goes_to_matroska(tmp_path: Path, upscaler: Upscaler) -> None:
+    clip = make_clip(tmp_path / "in.mkv", Clip(audio=[{}], audio_codec="wavpack"))
+    for window in (FULL, Window(0.04, 0.1)):
+        out = upscale(clip, tmp_path, upscaler, window, ignore)
+        assert out.suffix == ".mkv" and copies(out)[0].kind == "audio"
+
+
+def test_the_number_of_frames_is_known_before(clip: Path) -> None:
+    source = probe(clip)
+    assert count_frames(source, FULL) == 24
+    assert abs(count_frames(source, Window(0.2, 0.3)) - 9) <= 1
+    assert abs(count_frames(source, Window(0.2, 0)) - 18) <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_frames_of_a_graph_are_stored_without_visible_loss(tmp_path: Path, channels: int) -> None:
+    images = torch.rand(5, 7, 9, channels, generator=torch.Generator().manual_seed(7))
+    sound = torch.sin(torch.arange(9000) / 20)[None].expand(2, -1) / 4, 48000
+    path = tmp_path / "frames.mp4"
+    write_clip(path, images, Fraction(29.97), sound)
+    stored = frames(path)
+    format = plan_video(path, tmp_path / "out", scale=2, choice=LOSSLESS).input_format
+    assert (format.matrix, format.color_range) == ("bt709", "limited")
+    assert times(path) == [i * Fraction(100, 2997) for i in range(5)]
+    for image, frame in zip(images, stored, strict=True):
+        yuv = [torch.from_numpy(plane.copy())[None] for plane in planes(frame)]
+        rgb = to_rgb(yuv, format)[0].movedim(0, -1)
+        wanted = image[..., :3] if channels >= 3 else image.expand(-1, -1, 3)
+        torch.testing.assert_close(rgb, wanted, rtol=0, atol=0.5 / 255)
+    with av.open(str(path)) as container:
+        heard = np.concatenate([f.to_ndarray() for f in container.decode(audio=0)], 1)
+    assert heard.shape[1] >= 9000 and 0.15 < heard[:, 2000:8000].std() < 0.2
+
+
+def test_frames_of_a_graph_become_a_video_browsers_show(tmp_path: Path, upscaler: Upscaler) -> None:
+    path = tmp_path / "frames.mp4"
+    write_clip(path, torch.full((3, 5, 7, 3), 0.5), Fraction(24), None)
+    choice = EncoderChoice(codec="libx264", pix_fmt="yuv420p")
+    plan = plan_video(path, tmp_path / "out", scale=2, choice=choice)
+    out = upscale_to(tmp_path, plan, upscaler, name="out", window=FULL, progress=ignore)
+    assert [f.format.name for f in frames(out)] == ["yuv420p"] * 3
+    assert times(out) == [Fraction(i, 24) for i in range(3)]
