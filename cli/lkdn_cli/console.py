@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
         raise ArgumentError(f"{message} (see {self.prog} --help)")
 
 
-def run(parser: argparse.ArgumentParser, command: Command, argv: list[str] | None) -> int:
+def run(parser: Parser, command: Command, argv: list[str] | None) -> int:
     """Parse ``argv`` (``sys.argv`` when ``None``) and run ``command``; returns the exit code.
 
     2 for a wrong argument, 1 for any other failure, 130 after Ctrl-C, else what ``command`` says.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lkdn_cli.console import run
+from lkdn_cli.console import Parser, run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,7 @@ __all__ = ["main"]
 
 def main(argv: list[str] | None = None) -> int:
     """Evaluate a model beside bicubic; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lkdn-evaluate",
         description="PSNR and SSIM on luma, borders of SCALE pixels cropped, 8 bits. FOLDER holds "
         "high-resolution pictures (the small ones are made by MATLAB's bicubic), or pairs named "

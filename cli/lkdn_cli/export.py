@@ -4,14 +4,14 @@ import argparse
 import os
 from pathlib import Path
 
-from lkdn_cli.console import run
+from lkdn_cli.console import Parser, run
 
 __all__ = ["main"]
 
 
 def main(argv: list[str] | None = None) -> int:
     """Write a network to a file; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lkdn-export",
         description="Write a network for other runtimes, in the format of FILE's ending: .onnx "
         "(opset 17, for vs-mlrt, ONNX Runtime, OpenVINO, TensorRT) or .pt2 (for torch.export.load)."

@@ -3,14 +3,14 @@
 import argparse
 import sys
 
-from lkdn_cli.console import run
+from lkdn_cli.console import Parser, run
 
 __all__ = ["main"]
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print the table of models; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lkdn-models",
         description="List the models: parameters, and multiply-adds for one 1280x720 output frame.",
     )

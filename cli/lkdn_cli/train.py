@@ -3,14 +3,14 @@
 import argparse
 from pathlib import Path
 
-from lkdn_cli.console import run
+from lkdn_cli.console import Parser, run
 
 __all__ = ["main"]
 
 
 def main(argv: list[str] | None = None) -> int:
     """Start or resume a training run; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lkdn-train",
         description="Train LKDN. RUN is a folder: started if new, resumed if not, safe to kill. "
         "RUN/weights.safetensors goes to --weights of the other commands.",

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from lkdn_core.errors import ArgumentError
+from lkdn_core.quantize import quantize
 from lkdn_core.resize import bicubic_weights
 
 __all__ = ["Tiles", "pack"]
@@ -96,7 +97,7 @@ class Tiles:
         hr = crops.float().div_(255)
         shrink = bicubic_weights(self._size, self._size // self._scale).float()
         shrink = shrink[MARGIN : MARGIN + self._patch]
-        lr = (shrink @ hr @ shrink.T).mul_(255).round_().clamp_(0, 255).div_(255)
+        lr = quantize((shrink @ hr @ shrink.T).mul_(255), bits=8).float().div_(255)
         edge = MARGIN * self._scale
         return lr, hr[..., edge:-edge, edge:-edge]
 
