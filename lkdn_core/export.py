@@ -3,8 +3,8 @@
 Both files take ``input`` and give ``output``: RGB (N, 3, H, W) to (N, 3, sH, sW), float32 in NCHW,
 N, H and W free. The input is clamped to [0, 1]; the output is not clamped, as with ``Upscaler``.
 
-ONNX is opset 17 (IR version 8), the oldest with LayerNormalization: vs-mlrt's ``ort``, ``ov`` and
-``trt`` read it. With ``precision="fp16"`` the convolutions are float16, their ranges folded
+ONNX is opset 17 (IR version 8), the oldest with LayerNormalization: vs-mlrt's ``ort`` and ``ov``
+read it. With ``precision="fp16"`` the convolutions are float16, their ranges folded
 (``fuse.fold_range``). Input and output stay float32, which ``ov`` insists on, and so do the sums in
 LayerNormalization (``stash_type`` 1), whose folded epsilon can be below what float16 holds.
 """

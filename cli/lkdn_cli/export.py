@@ -14,7 +14,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(
         prog="lkdn-export",
         description="Write a network for other runtimes, in the format of FILE's ending: .onnx "
-        "(opset 17, for vs-mlrt, ONNX Runtime, OpenVINO, TensorRT) or .pt2 (for torch.export.load)."
+        "(opset 17, for vs-mlrt, ONNX Runtime, OpenVINO) or .pt2 (for torch.export.load)."
         " RGB in [0, 1], NCHW, float32 in and out, any size.",
     )
     parser.add_argument("file", type=Path, metavar="FILE")
