@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     data = "folders of pictures, or .tar files of them"
     parser.add_argument("--data", type=Path, nargs="+", required=True, help=data)
     parser.add_argument("--exclude", default="", metavar="GLOB", help="file names to leave out")
-    start = "weights in training form (RUN/ema.safetensors of another run); the scale may differ"
+    start = "weights to start from, shipped ones or RUN/ema.safetensors; the scale may differ"
     parser.add_argument("--start", type=Path, help=start)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     recipe = parser.add_argument_group("recipe (defaults: the paper's for LKDN)")

@@ -1,4 +1,4 @@
-"""Starting points: an exact bilinear interpolation, or the body of another scale."""
+"""Starting points: an exact bilinear interpolation, or weights there are already."""
 
 from collections.abc import Mapping
 
@@ -7,8 +7,9 @@ from torch import Tensor
 
 from lkdn_core.arch import INPUT_COPIES, LKDN, RepUpsampler
 from lkdn_core.errors import WeightsError
+from lkdn_core.fuse import Weights
 
-__all__ = ["load_body", "start_as_bilinear"]
+__all__ = ["load_body", "start_as_bilinear", "unfold"]
 
 
 @torch.no_grad()
@@ -44,16 +45,49 @@ def _bilinear_taps(scale: int) -> Tensor:
 
 
 def load_body(model: LKDN, weights: Mapping[str, Tensor]) -> None:
-    """Copy everything but the upsampler from training-form ``weights`` of another scale.
+    """Start from ``weights`` of the same network, of any scale, in training or deployed form.
 
-    Weights of the same scale are copied whole. Raises ``WeightsError`` if they don't fit.
+    Of another scale everything but the upsampler is taken. Raises ``WeightsError`` if they don't
+    fit.
     """
     own = model.state_dict()
-    if all(k in weights and weights[k].shape == v.shape for k, v in own.items()):
-        model.load_state_dict(dict(weights))
-        return
-    body = {k: v for k, v in weights.items() if not k.startswith("upsampler.")}
-    expected = {k: v.shape for k, v in own.items() if not k.startswith("upsampler.")}
-    if {k: v.shape for k, v in body.items()} != expected:
-        raise WeightsError("start: weights in training form of the same network are accepted")
-    model.load_state_dict(own | body)
+    given = unfold(weights) if model.config.refinement == "rbsb" else dict(weights)
+    if all(given[k].shape == v.shape for k, v in own.items() if k in given and _upsampling(k)):
+        taken = given
+    else:
+        taken = {k: v for k, v in given.items() if not _upsampling(k)}
+    expected = {k: v.shape for k, v in own.items() if k in taken or not _upsampling(k)}
+    if {k: v.shape for k, v in taken.items()} != expected:
+        raise WeightsError("start: weights of the same network are accepted, got another one's")
+    model.load_state_dict(own | taken)
+
+
+def unfold(weights: Mapping[str, Tensor]) -> Weights:
+    """Deployed form back to training form, as ``fuse.reparameterize`` would fold it again.
+
+    What the fold has summed up goes to one branch, the others are zero; the 1x1 that widens the
+    upsampler's chain keeps what the network has. Training form comes back unchanged.
+    """
+    out = dict(weights)
+    for key in [k for k in weights if k.endswith("_r.pw.weight")]:
+        prefix = key.removesuffix("pw.weight")
+        if f"{prefix}rep1x1.weight" in weights:
+            continue
+        dw = weights[f"{prefix}dw.weight"].clone()
+        dw[:, 0, 1, 1] -= 1
+        out[f"{prefix}dw.weight"] = dw
+        out[key] = weights[key] - torch.eye(len(dw))[:, :, None, None]
+        out[f"{prefix}rep1x1.weight"] = torch.zeros(len(dw), 1, 1, 1)
+        out[f"{prefix}rep1x1.bias"] = torch.zeros(len(dw))
+    if "upsampler.0.weight" in weights:
+        kernel, bias = out.pop("upsampler.0.weight"), out.pop("upsampler.0.bias")
+        out["upsampler.conv3.weight"], out["upsampler.conv3.bias"] = kernel, bias
+        out["upsampler.conv1.weight"] = torch.zeros(*kernel.shape[:2], 1, 1)
+        out["upsampler.conv1.bias"] = torch.zeros_like(bias)
+        out["upsampler.conv3x3.weight"] = torch.zeros(len(bias), 2 * kernel.shape[1], 3, 3)
+        out["upsampler.conv3x3.bias"] = torch.zeros_like(bias)
+    return out
+
+
+def _upsampling(key: str) -> bool:
+    return key.startswith("upsampler.")

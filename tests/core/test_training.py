@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from lkdn_core import Upscaler, arch
 from lkdn_core.arch import LKDN, LKDNConfig
@@ -178,7 +178,8 @@ def test_another_recipe_is_refused(tmp_path: Path, packed: Path) -> None:
 def test_a_start_that_does_not_fit_is_refused(
     tmp_path: Path, packed: Path, weights_file: Path
 ) -> None:
-    with pytest.raises(WeightsError, match="start: weights in training form"):
+    save_file(LKDN(LKDNConfig(2, 6, 1)).state_dict(), weights_file)
+    with pytest.raises(WeightsError, match="start: weights of the same network are accepted"):
         Training(RECIPE, tmp_path / "run", packed, start=weights_file, device=CPU)
 
 
