@@ -1,6 +1,6 @@
 """``core.lkdn.Upscale`` beside the core itself and the other routes in VapourSynth, on one clip.
 
-    python bench/vapoursynth.py --scale 2 --width 320 --height 180
+    python bench/filter.py --scale 2 --width 320 --height 180
 
 Needs ``vapoursynth-mlrt-ort`` and ``vapoursynth-mlrt-ov`` for the rows of vs-mlrt, which run our
 ONNX export of the same weights; rows whose plugin is not there are left out. ``ov`` computes in
@@ -33,8 +33,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
+    # Long enough for every round to take frames that no cache has seen.
     clip = core.std.BlankClip(
-        format=vs.RGBS, width=a.width, height=a.height, length=a.frames, color=[0.2, 0.5, 0.7]
+        format=vs.RGBS,
+        width=a.width,
+        height=a.height,
+        length=a.frames * (a.rounds + 1),
+        color=[0.2, 0.5, 0.7],
     )
     upscaler = Upscaler(scale=a.scale, device="cpu")
     picture = torch.rand(1, 3, a.height, a.width)
@@ -44,23 +49,22 @@ def main() -> None:
             upscaler.up(picture)
 
     ways: dict[str, Callable[[], object]] = {"the core, called directly": direct}
+    lkdn = core.lkdn.Upscale
     clips = {
-        "core.lkdn.Upscale": lambda: core.lkdn.Upscale(clip, scale=a.scale, device="cpu"),
-        "core.lkdn.Upscale, bf16": lambda: core.lkdn.Upscale(
-            clip, scale=a.scale, device="cpu", precision="bf16"
-        ),
-        "FrameEval and ModifyFrame": lambda: by_modify_frame(clip, upscaler),
+        "core.lkdn.Upscale": lkdn(clip, scale=a.scale, device="cpu"),
+        "core.lkdn.Upscale, bf16": lkdn(clip, scale=a.scale, device="cpu", precision="bf16"),
+        "FrameEval and ModifyFrame": by_modify_frame(clip, upscaler),
     }
     with tempfile.TemporaryDirectory() as folder:
         model = str(Path(folder) / "lkdn.onnx")
         export_onnx(model, scale=a.scale)
         clips |= by_mlrt(clip, model, a.threads)
-        ways |= {name: lambda make=make: drain(make()) for name, make in clips.items()}
+        ways |= {name: in_parts(made, a.frames) for name, made in clips.items()}
         compare(ways, rounds=a.rounds)
 
 
-def by_mlrt(clip: vs.VideoNode, model: str, threads: int) -> dict[str, Callable[[], vs.VideoNode]]:
-    """vs-mlrt's CPU routes, as far as they are installed, made once: they load on creation."""
+def by_mlrt(clip: vs.VideoNode, model: str, threads: int) -> dict[str, vs.VideoNode]:
+    """vs-mlrt's CPU routes, as far as they are installed."""
     made: dict[str, vs.VideoNode] = {}
     if hasattr(core, "ort"):
         made["vs-mlrt ort"] = core.ort.Model(clip, network_path=model, provider="CPU")
@@ -69,7 +73,7 @@ def by_mlrt(clip: vs.VideoNode, model: str, threads: int) -> dict[str, Callable[
         exact = count | {"INFERENCE_PRECISION_HINT": "f32"}
         for name, config in (("vs-mlrt ov, f32", exact), ("vs-mlrt ov, default", count)):
             made[name] = core.ov.Model(clip, network_path=model, config=lambda c=config: c)
-    return {name: lambda node=node: node for name, node in made.items()}
+    return made
 
 
 def by_modify_frame(clip: vs.VideoNode, upscaler: Upscaler) -> vs.VideoNode:
@@ -90,9 +94,16 @@ def by_modify_frame(clip: vs.VideoNode, upscaler: Upscaler) -> vs.VideoNode:
     )
 
 
-def drain(clip: vs.VideoNode) -> None:
-    for _ in clip.frames(close=True):
-        pass
+def in_parts(clip: vs.VideoNode, frames: int) -> Callable[[], None]:
+    """A function that takes the next ``frames`` of ``clip`` each time."""
+    starts = iter(range(0, clip.num_frames, frames))
+
+    def part() -> None:
+        start = next(starts)
+        for _ in clip[start : start + frames].frames(close=True):
+            pass
+
+    return part
 
 
 if __name__ == "__main__":
