@@ -19,6 +19,7 @@ from lkdn_core.memory import bytes_per_pixel, is_out_of_memory, working_budget
 from lkdn_core.models import DEFAULT_MODEL, load_model
 from lkdn_core.network import run_network
 from lkdn_core.prepare import DTYPES, prepare
+from lkdn_core.resize import FinalSize
 from lkdn_core.tiling import fit_grid, plan_tiles
 from lkdn_core.transfer import download, upload
 
@@ -110,22 +111,25 @@ class Upscaler:
         format: FrameFormat,
         *,
         out_format: FrameFormat | None = None,
+        size: FinalSize | None = None,
     ) -> list[Tensor]:
         """Enlarge a batch of frames given as planes (N, h, w) in ``format``.
 
         Returns planes of ``out_format`` (by default ``format``, its missing tags filled by the
-        documented rule for the source's size) on the device the source planes are on.
+        documented rule for the source's size) on the device the source planes are on. They are
+        ``scale`` times larger, or of ``size``: then the enlarged RGB is resized on the device.
         """
         check_planes(planes, format)
         height, width = planes[0].shape[1:]
         source = format.resolved(width, height)
-        target = (
-            out_format.resolved(width * self.scale, height * self.scale) if out_format else source
-        )
         home = planes[0].device
         with torch.inference_mode():
-            rgb = to_rgb(upload(planes, self.device), source)
-            return download(from_rgb(self.up(rgb), target), home)
+            rgb = self.up(to_rgb(upload(planes, self.device), source))
+            if size is not None:
+                rgb = size.apply(rgb.clamp_(0, 1))
+            final_height, final_width = rgb.shape[2:]
+            target = out_format.resolved(final_width, final_height) if out_format else source
+            return download(from_rgb(rgb, target), home)
 
     def stream(
         self,
@@ -133,14 +137,15 @@ class Upscaler:
         format: FrameFormat,
         *,
         out_format: FrameFormat | None = None,
+        size: FinalSize | None = None,
     ) -> Iterator[list[np.ndarray]]:
         """Enlarge frames one after another, in order, holding a few batches at a time.
 
         Each frame is its planes (h, w); all have the first one's size. Yields planes of
-        ``out_format`` as ``up_planes`` does. The work runs in ``num_streams`` threads, so reading
-        ``frames`` overlaps with it.
+        ``out_format`` and ``size`` as ``up_planes`` does. The work runs in ``num_streams`` threads,
+        so reading ``frames`` overlaps with it.
         """
-        work = self._work(format, out_format)
+        work = self._work(format, out_format, size)
         pending: deque[Future[list[list[np.ndarray]]]] = deque()
         with ThreadPoolExecutor(self.num_streams, "lkdn", self._enter_thread) as pool:
             try:
@@ -227,11 +232,11 @@ class Upscaler:
             torch.cuda.set_stream(torch.cuda.Stream(self.device))
 
     def _work(
-        self, format: FrameFormat, out_format: FrameFormat | None
+        self, format: FrameFormat, out_format: FrameFormat | None, size: FinalSize | None
     ) -> Callable[[tuple[Sequence[np.ndarray], ...]], list[list[np.ndarray]]]:
         def work(batch: tuple[Sequence[np.ndarray], ...]) -> list[list[np.ndarray]]:
             planes = [torch.from_numpy(np.stack(plane)) for plane in zip(*batch, strict=True)]
-            done = self.up_planes(planes, format, out_format=out_format)
+            done = self.up_planes(planes, format, out_format=out_format, size=size)
             arrays = [plane.numpy() for plane in done]
             return [[plane[i] for plane in arrays] for i in range(len(batch))]
 

@@ -1,15 +1,56 @@
-"""Antialiased bicubic resizing equal to MATLAB's ``imresize`` (double precision, one rounding).
+"""Antialiased bicubic resizing: as MATLAB does it, and faster for frames.
 
-This is how super-resolution papers make low-resolution pictures. Weights come from Keys' cubic
-with a = -0.5, stretched by the scale when shrinking; borders are mirrored.
+``resize`` equals MATLAB's ``imresize`` (double precision, one rounding), with which
+super-resolution papers make low-resolution pictures. Weights come from Keys' cubic with a = -0.5,
+stretched by the scale when shrinking; borders are mirrored. ``FinalSize.apply`` is torch's own
+kernel, 5 to 10 times faster: the same weights, but at a border those that fall outside are left
+out and the rest scaled up.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
-__all__ = ["bicubic_weights", "resize"]
+from lkdn_core.errors import ArgumentError
+
+__all__ = ["FinalSize", "bicubic_weights", "resize"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalSize:
+    """The size a picture gets after the network.
+
+    ``crop``: (left, top, width, height), the part of the enlarged picture that becomes the whole,
+    in its pixels; ``None`` is all of it. Raises ``ArgumentError`` for an empty size or crop.
+    """
+
+    width: int
+    height: int
+    crop: tuple[int, int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        left, top, width, height = self.crop or (0, 0, 1, 1)
+        if min(self.width, self.height, width, height) < 1 or min(left, top) < 0:
+            raise ArgumentError(f"size: positive numbers are accepted, got {self}")
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Cut and resize float pictures ``x`` (N, C, H, W) to (N, C, ``height``, ``width``).
+
+        Bicubic, antialiased when shrinking; may overshoot. Raises ``ArgumentError`` where the crop
+        is not inside ``x``.
+        """
+        if self.crop is not None:
+            left, top, width, height = self.crop
+            if left + width > x.shape[-1] or top + height > x.shape[-2]:
+                size = f"{x.shape[-1]}x{x.shape[-2]}"
+                raise ArgumentError(f"crop: a part of {size} pixels is accepted, got {self.crop}")
+            x = x[..., top : top + height, left : left + width]
+        if x.shape[-2:] == (self.height, self.width):
+            return x
+        return interpolate(x, (self.height, self.width), mode="bicubic", antialias=True)
 
 
 def resize(x: Tensor, height: int, width: int) -> Tensor:

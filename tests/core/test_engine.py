@@ -10,8 +10,10 @@ from lkdn_core import Upscaler
 from lkdn_core import engine as engine_module
 from lkdn_core.arch import LKDN
 from lkdn_core.checkpoints import read_checkpoint
+from lkdn_core.color import from_rgb, to_rgb
 from lkdn_core.errors import ArgumentError, FormatError, OutOfMemoryError
 from lkdn_core.formats import FrameFormat
+from lkdn_core.resize import FinalSize
 
 YUV420P10 = FrameFormat(family="yuv", bits=10, subsampling=(1, 1))
 
@@ -69,6 +71,19 @@ def test_streams_keep_order_and_values(
         for a, b in zip(expected, got, strict=True):
             assert b.dtype == np.uint16
             np.testing.assert_allclose(a[0].numpy().astype(int), b.astype(int), atol=1)
+
+
+def test_a_final_size_is_reached_in_rgb(weights_file: Path) -> None:
+    """The chroma of the result is made at its own size, not shrunk from a larger one's."""
+    upscaler, size = Upscaler(scale=2, weights=weights_file), FinalSize(width=40, height=31)
+    source = frames(2)
+    format = YUV420P10.resolved(29, 23)
+    for frame, got in zip(source, upscaler.stream(source, YUV420P10, size=size), strict=True):
+        planes = [torch.from_numpy(p)[None] for p in frame]
+        rgb = size.apply(upscaler.up(to_rgb(planes, format)).clamp(0, 1))
+        assert [p.shape for p in got] == YUV420P10.plane_shapes(40, 31)
+        for expected, plane in zip(from_rgb(rgb, format), got, strict=True):
+            np.testing.assert_array_equal(expected[0].numpy(), plane)
 
 
 def test_streams_hold_few_frames(weights_file: Path) -> None:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from lkdn_core.resize import bicubic_weights, resize
+from lkdn_core.errors import ArgumentError
+from lkdn_core.resize import FinalSize, bicubic_weights, resize
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 12])
@@ -50,3 +51,40 @@ def test_resize_is_separable_and_keeps_the_dtype() -> None:
     assert y.shape == (2, 3, 4, 18)
     assert y.dtype == torch.float32
     torch.testing.assert_close(y, resize(resize(x, 4, 9), 4, 18))
+
+
+@pytest.mark.parametrize(("width", "height"), [(60, 45), (41, 30), (119, 89), (150, 112)])
+def test_a_final_size_is_matlabs_bicubic_but_for_the_border(width: int, height: int) -> None:
+    x = torch.rand(2, 3, 90, 120, generator=torch.Generator().manual_seed(1))
+    y = FinalSize(width=width, height=height).apply(x)
+    assert y.shape == (2, 3, height, width)
+    distance = (y - resize(x, height, width)).abs()
+    border = 4
+    assert distance[..., border:-border, border:-border].max() < 1e-4
+    assert distance.mean() < 2e-3
+
+
+def test_a_crop_is_cut_before_the_size() -> None:
+    x = torch.rand(1, 3, 20, 30)
+    part = FinalSize(width=12, height=8, crop=(3, 2, 24, 16)).apply(x)
+    torch.testing.assert_close(
+        part, FinalSize(width=12, height=8).apply(x[..., 2:18, 3:27]), rtol=0, atol=0
+    )
+
+
+def test_an_unchanged_size_changes_nothing() -> None:
+    x = torch.rand(1, 3, 5, 7)
+    assert torch.equal(FinalSize(width=7, height=5).apply(x), x)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "crop"), [(0, 4, None), (4, -1, None), (4, 4, (0, 0, 0, 1))]
+)
+def test_no_empty_sizes(width: int, height: int, crop: tuple[int, int, int, int] | None) -> None:
+    with pytest.raises(ArgumentError, match="size: positive"):
+        FinalSize(width=width, height=height, crop=crop)
+
+
+def test_a_crop_outside_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="a part of 6x5 pixels is accepted"):
+        FinalSize(width=4, height=4, crop=(3, 0, 4, 4)).apply(torch.rand(1, 3, 5, 6))
