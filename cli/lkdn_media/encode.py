@@ -18,12 +18,54 @@ from lkdn_media.formats import nearest_planar
 from lkdn_media.plan import Plan
 from lkdn_media.remux import StreamCopier, stream_tags
 
-__all__ = ["VideoWriter"]
+__all__ = ["VideoEncoder", "VideoWriter"]
 
 #: HEVC in MP4 plays on Apple systems only under this name.
 _HEVC_TAG: Final = "hvc1"
 #: Shorter streams have no frames out of order, and x265 makes up their decoding times.
 _REORDERED: Final = 3
+
+
+class VideoEncoder:
+    """The encoder of ``plan``, as a stream of ``out``, whose head is not written yet.
+
+    `open` raises ``ArgumentError`` where the encoder refuses its settings.
+    """
+
+    def __init__(self, plan: Plan, out: OutputContainer) -> None:
+        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 talks on stderr otherwise
+        self._plan = plan
+        self.stream = _add_video(out, plan)
+        self.frames = 0
+
+    def open(self) -> None:
+        """Start the encoder; its extradata is there from now on."""
+        plan = self._plan
+        try:
+            self.stream.codec_context.open()
+        except (av.FFmpegError, ValueError) as error:
+            settings = " ".join(f"{name}={value}" for name, value in plan.options.items())
+            raise ArgumentError(
+                f"codec: {plan.codec} refuses {plan.width}x{plan.height} {plan.pix_fmt} "
+                f"with {settings or 'its defaults'}"
+            ) from error
+
+    def encode(self, picture: Picture) -> "list[av.Packet[Any]]":
+        """The packets that are ready once ``picture``, an enlarged one, is in."""
+        frame = make_frame(picture.planes, self._plan)
+        frame.pts, frame.time_base = picture.pts, self._plan.source.time_base
+        if picture.duration:
+            frame.duration = picture.duration
+        self.frames += 1
+        return list(self.stream.encode(frame))
+
+    def flush(self) -> "list[av.Packet[Any]]":
+        """The packets of all pictures still inside."""
+        packets = list(self.stream.encode(None))
+        if self.frames < _REORDERED:
+            for packet in packets:
+                packet.dts = packet.pts
+        return packets
 
 
 class VideoWriter:
@@ -34,9 +76,6 @@ class VideoWriter:
 
     def __init__(self, plan: Plan, path: Path) -> None:
         self._plan = plan
-        self._time_base = plan.source.time_base
-        self.frames = 0
-        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 talks on stderr otherwise
         self._copier = StreamCopier(plan.source)
         try:
             self._out = av.open(f"file:{path}", "w", format=plan.container)
@@ -44,33 +83,45 @@ class VideoWriter:
             self._copier.close()
             raise
         try:
-            self._stream = self._add_streams()
-            self._start()
+            self._encoder = self._add_streams()
+            self._encoder.open()
+            self._out.start_encoding()
         except BaseException:
             self.abandon()
             raise
+
+    @property
+    def frames(self) -> int:
+        """How many pictures were encoded."""
+        return self._encoder.frames
 
     @property
     def damaged(self) -> bool:
         """Whether a copied stream could not be read to its end."""
         return self._copier.damaged
 
+    @property
+    def extradata(self) -> bytes:
+        """What a decoder has to know before the first packet."""
+        return bytes(self._encoder.stream.codec_context.extradata or b"")
+
     def write(self, picture: Picture) -> None:
         """Encode one enlarged picture."""
-        frame = make_frame(picture.planes, self._plan)
-        frame.pts, frame.time_base = picture.pts, self._time_base
-        if picture.duration:
-            frame.duration = picture.duration
-        self._mux(self._stream.encode(frame))
-        self.frames += 1
+        self.mux(self._encoder.encode(picture))
+
+    def mux(self, packets: "Iterable[av.Packet[Any]]") -> None:
+        """Write ``packets`` of the video, and what is copied up to their times."""
+        for packet in packets:
+            ticks = packet.pts if packet.dts is None else packet.dts
+            if ticks is not None:
+                self._copier.advance(self._out, float(ticks * self._plan.source.time_base))
+            packet.stream = self._encoder.stream
+            self._out.mux(packet)
 
     def finish(self) -> None:
         """Flush the encoder, copy what is left and close the file."""
-        packets = self._stream.encode(None)
-        if self.frames < _REORDERED:
-            for packet in packets:
-                packet.dts = packet.pts
-        self._mux(packets)
+        if self.frames:  # none where all packets came from elsewhere
+            self.mux(self._encoder.flush())
         self._copier.advance(self._out, math.inf)
         self._copier.close()
         self._out.close()
@@ -81,41 +132,20 @@ class VideoWriter:
         with suppress(av.FFmpegError, OSError):
             self._out.close()
 
-    def _add_streams(self) -> av.VideoStream:
+    def _add_streams(self) -> VideoEncoder:
         """All streams in the order of the source, then chapters and tags."""
-        plan, video = self._plan, None
+        plan, encoder = self._plan, None
         for info in plan.source.streams:
             if info.index == plan.source.video:
-                video = _add_video(self._out, plan)
-                video.metadata.update(stream_tags(info.tags))
-                video.disposition = info.disposition
+                encoder = VideoEncoder(plan, self._out)
+                encoder.stream.metadata.update(stream_tags(info.tags))
+                encoder.stream.disposition = info.disposition
             elif info.index in plan.copied:
                 self._copier.add_to(self._out, info.index)
-        assert video is not None
+        assert encoder is not None
         self._out.set_chapters(list(plan.source.chapters))
         self._out.metadata.update(plan.metadata)
-        return video
-
-    def _start(self) -> None:
-        """Open the encoder and write the head of the file."""
-        plan = self._plan
-        try:
-            self._stream.codec_context.open()
-        except (av.FFmpegError, ValueError) as error:
-            settings = " ".join(f"{name}={value}" for name, value in plan.options.items())
-            raise ArgumentError(
-                f"codec: {plan.codec} refuses {plan.width}x{plan.height} {plan.pix_fmt} "
-                f"with {settings or 'its defaults'}"
-            ) from error
-        self._out.start_encoding()
-
-    def _mux(self, packets: "Iterable[av.Packet[Any]]") -> None:
-        for packet in packets:
-            ticks = packet.pts if packet.dts is None else packet.dts
-            if ticks is not None:
-                self._copier.advance(self._out, float(ticks * self._time_base))
-            packet.stream = self._stream
-            self._out.mux(packet)
+        return encoder
 
 
 def make_frame(planes: Planes, plan: Plan) -> av.VideoFrame:
