@@ -43,10 +43,15 @@ class Model:
         return cached_download(OFFICIAL_URL + self.file, sha256=self.sha256, size=self.size)
 
 
+def _bundled() -> tuple[Model, ...]:
+    """One model for each file NAME-xSCALE.safetensors that ships, the default one first."""
+    files = sorted(WEIGHTS_FOLDER.glob("*-x[234].safetensors"))
+    models = [Model(f.stem[:-3], int(f.stem[-1]), f.name) for f in files]
+    return tuple(sorted(models, key=lambda m: m.name != DEFAULT_MODEL))
+
+
 _MODELS: Final = (
-    Model("lkdn-s", 2, "lkdn-s-x2.safetensors"),
-    Model("lkdn-s", 3, "lkdn-s-x3.safetensors"),
-    Model("lkdn-s", 4, "lkdn-s-x4.safetensors"),
+    *_bundled(),
     Model(
         "official-lkdn",
         2,

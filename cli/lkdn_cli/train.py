@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("run", type=Path, metavar="RUN")
     parser.add_argument("--network", required=True, help="lkdn-s-x2, lkdn-x4, ...")
-    data = "folders of pictures, or .tar files of them"
+    data = "folders of pictures, .tar files of them, or packs (.json) that lkdn-degrade made"
     parser.add_argument("--data", type=Path, nargs="+", required=True, help=data)
     parser.add_argument("--exclude", default="", metavar="GLOB", help="file names to leave out")
     start = "weights to start from, shipped ones or RUN/ema.safetensors; the scale may differ"
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     from lkdn_core.engine import resolve_device
-    from lkdn_core.training.data import pack
+    from lkdn_core.training.pack import pack
     from lkdn_core.training.recipe import Recipe
     from lkdn_core.training.train import Training
 
@@ -58,9 +58,12 @@ def _train(arguments: argparse.Namespace) -> int:
         precision=arguments.precision,
         seed=arguments.seed,
     )
-    packed: Path = arguments.run / "data"
-    if not packed.with_suffix(".json").exists():
-        pack(arguments.data, packed, exclude=arguments.exclude)
+    packs = [p for p in arguments.data if p.suffix == ".json"]
+    pictures = [p for p in arguments.data if p.suffix != ".json"]
+    if pictures:
+        packs.append(arguments.run / "data.json")
+        if not packs[-1].exists():
+            pack(pictures, packs[-1], exclude=arguments.exclude)
     device = resolve_device(arguments.device)
-    Training(recipe, arguments.run, packed, start=arguments.start, device=device).run()
+    Training(recipe, arguments.run, packs, start=arguments.start, device=device).run()
     return 0

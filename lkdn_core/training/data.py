@@ -1,112 +1,186 @@
-"""Training data: pictures decoded once into one memory-mapped file, batches cut from it."""
+"""Training data: batches of patches cut out of packs, on the device, without decoding anything."""
 
-import io
 import json
-import tarfile
-from collections.abc import Iterator
-from fnmatch import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lkdn_core.errors import ArgumentError
 from lkdn_core.quantize import quantize
 from lkdn_core.resize import bicubic_weights
 
-__all__ = ["Tiles", "pack"]
+__all__ = ["Tiles"]
 
 #: Low-resolution pixels around a patch that its bicubic shrinking reads.
-MARGIN = 4
+MARGIN: Final = 4
+#: Random numbers that choose one patch: tile, row, column, turn, small version.
+CHOICES: Final = 5
 
-
-def pack(sources: list[Path], target: Path, *, exclude: str = "") -> None:
-    """Decode folders of images and ``.tar`` shards into ``target``.bin and ``target``.json.
-
-    ``exclude`` is a glob on file names. The index is written last: it exists only when complete.
-    """
-    index = []
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_suffix(".bin").open("wb") as binary:
-        for name, data in _files(sources):
-            if exclude and fnmatch(name, exclude):
-                continue
-            try:
-                picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-            except UnidentifiedImageError:
-                continue
-            height, width, _ = picture.shape
-            sharpness = _sharpness(picture)
-            index.append({"at": binary.tell(), "shape": [height, width], "sharpness": sharpness})
-            binary.write(picture.transpose(2, 0, 1).tobytes())
-    if not index:
-        raise ArgumentError(f"data: no readable image in {', '.join(map(str, sources))}")
-    target.with_suffix(".json").write_text(json.dumps(index))
-
-
-def _files(sources: list[Path]) -> Iterator[tuple[str, bytes]]:
-    for source in sources:
-        if source.suffix == ".tar":
-            with tarfile.open(source) as tar:
-                for member in tar:
-                    file = tar.extractfile(member)
-                    if file is not None:
-                        yield member.name, file.read()
-        elif source.is_dir():
-            for path in sorted(p for p in source.rglob("*") if p.is_file()):
-                yield path.name, path.read_bytes()
-        else:
-            raise ArgumentError(f"data: folders and .tar files are accepted, got {source}")
-
-
-def _sharpness(picture: np.ndarray) -> float:
-    """Root mean square of neighbouring differences of the green channel, in 8-bit codes."""
-    green = picture[..., 1].astype(np.float32)
-    rows, columns = np.diff(green, axis=0), np.diff(green, axis=1)
-    return float(np.sqrt((rows**2).mean() + (columns**2).mean()))
+Numbers = NDArray[np.int64]
 
 
 class Tiles:
-    """Random batches of low- and high-resolution patches from a packed file.
+    """Random batches of low- and high-resolution patches from packs (`lkdn_core.training.pack`).
 
-    Tiles are drawn by area times sharpness to the power ``0.5``, sharpness capped at twice its
-    mean (text and screenshots would dominate). Patches are flipped and rotated at random.
+    Where a pack holds pictures alone, small patches are made by MATLAB's antialiased bicubic; where
+    it holds small versions too, one of them is taken. Tiles are drawn by area times sharpness to
+    the power ``0.5``, sharpness capped at twice its mean (text and screenshots would dominate), and
+    patches are flipped and transposed at random.
+
+    On the CPU the packs are memory-mapped; for another ``device`` they are copied there once, as
+    bytes, and patches are cut there. The random numbers come from one NumPy generator in either
+    case, five a patch, so the patches don't depend on the device.
     """
 
-    def __init__(self, packed: Path, *, scale: int, patch: int, seed: int) -> None:
-        index = json.loads(packed.with_suffix(".json").read_text())
-        self._bytes = np.memmap(packed.with_suffix(".bin"), np.uint8, "r")
-        self._scale, self._patch = scale, patch
-        self._size = (patch + 2 * MARGIN) * scale
-        self._tiles = [t for t in index if min(t["shape"]) >= self._size]
-        if not self._tiles:
-            raise ArgumentError(f"patch: no picture has {self._size} pixels a side")
-        sharpness = np.array([t["sharpness"] for t in self._tiles])
-        area = np.array([t["shape"][0] * t["shape"][1] for t in self._tiles])
-        weight = area * np.minimum(sharpness, 2 * sharpness.mean()) ** 0.5
-        self._chance = weight / weight.sum()
+    def __init__(
+        self, packs: Sequence[Path], *, scale: int, seed: int, device: torch.device
+    ) -> None:
+        self._packs = [_Pack.open(p, scale, device) for p in packs]
+        self._scale, self._device = scale, device
+        self._chances: dict[int, NDArray[np.float64]] = {}
         self.random = np.random.default_rng(seed)
 
-    def batch(self, size: int) -> tuple[Tensor, Tensor]:
-        """``(lr, hr)``: (N, 3, P, P) and (N, 3, sP, sP) float32 in [0, 1], lr rounded to 8 bits."""
-        chosen = self.random.choice(len(self._tiles), size, p=self._chance)
-        crops = torch.from_numpy(np.stack([self._crop(self._tiles[i]) for i in chosen]))
-        hr = crops.float().div_(255)
-        shrink = bicubic_weights(self._size, self._size // self._scale).float()
-        shrink = shrink[MARGIN : MARGIN + self._patch]
+    def batch(self, size: int, patch: int, *, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """``(lr, hr)``: (N, 3, P, P) and (N, 3, sP, sP) float32 in [0, 1], lr rounded to 8 bits.
+
+        ``patch`` is P. ``part``: the patches to return out of the ``size`` that are drawn, so that
+        several processes with the same seed share one batch. Raises ``ArgumentError`` where no
+        picture is large enough.
+        """
+        # Whatever part is cut, all numbers are drawn: the generators of all processes keep step.
+        chance = self._cumulative(patch)
+        numbers = self.random.random((size, CHOICES))[part]
+        tiles = np.searchsorted(chance, numbers[:, 0] * chance[-1], side="right")
+        ends = np.cumsum([len(p.at) for p in self._packs])
+        owners = np.searchsorted(ends, tiles, side="right")
+        found = []
+        for i in np.unique(owners):
+            mine, pack = owners == i, self._packs[i]
+            cut = pack.stored if pack.small else pack.shrunk
+            found.append(cut(tiles[mine] - (ends[i] - len(pack.at)), numbers[mine], patch))
+        lr, hr = (torch.cat(patches) for patches in zip(*found, strict=True))
+        return lr, hr
+
+    def _cumulative(self, patch: int) -> NDArray[np.float64]:
+        """Running sum of the chances of all tiles, 0 for those too small for ``patch``."""
+        if patch not in self._chances:
+            area = np.concatenate([p.height * p.width * p.fits(patch) for p in self._packs])
+            if not area.any():
+                least = min(p.need(patch) for p in self._packs)
+                raise ArgumentError(f"patch: no picture has {least} pixels a side")
+            sharpness = np.concatenate([p.sharpness for p in self._packs])
+            cap = 2 * sharpness[area > 0].mean()
+            self._chances[patch] = np.cumsum(area * np.minimum(sharpness, cap) ** 0.5)
+        return self._chances[patch]
+
+
+@dataclass(frozen=True)
+class _Pack:
+    """The bytes of a pack and its index. ``small``: versions of each picture, 0 for none."""
+
+    samples: Tensor
+    scale: int
+    at: Numbers
+    height: Numbers
+    width: Numbers
+    sharpness: NDArray[np.float64]
+    small: int
+
+    @classmethod
+    def open(cls, path: Path, scale: int, device: torch.device) -> "_Pack":
+        index = json.loads(path.with_suffix(".json").read_text())
+        binary = path.with_suffix(".bin")
+        kinds = {(tile.get("scale", scale), tile.get("small", 0)) for tile in index}
+        (stored, small), *others = kinds
+        if stored != scale or others:
+            raise ArgumentError(f"data: {path} holds small pictures for x{stored}, got x{scale}")
+        size = binary.stat().st_size
+        samples = torch.from_file(str(binary), shared=False, size=size, dtype=torch.uint8)
+        return cls(
+            samples.to(device),
+            scale,
+            np.array([t["at"] for t in index]),
+            np.array([t["shape"][0] for t in index]),
+            np.array([t["shape"][1] for t in index]),
+            np.array([t["sharpness"] for t in index]),
+            small,
+        )
+
+    def need(self, patch: int) -> int:
+        """Pixels a side that a picture must have."""
+        return (patch + (0 if self.small else 2 * MARGIN)) * self.scale
+
+    def fits(self, patch: int) -> NDArray[np.bool_]:
+        """Which pictures are large enough."""
+        found: NDArray[np.bool_] = np.minimum(self.height, self.width) >= self.need(patch)
+        return found
+
+    def shrunk(
+        self, tiles: Numbers, numbers: NDArray[np.float64], patch: int
+    ) -> tuple[Tensor, Tensor]:
+        """Small patches by bicubic, out of high-resolution ones cut with a margin."""
+        side, edge = self.need(patch), MARGIN * self.scale
+        height, width = self.height[tiles], self.width[tiles]
+        y = (numbers[:, 1] * (height - side + 1)).astype(np.int64)
+        x = (numbers[:, 2] * (width - side + 1)).astype(np.int64)
+        hr = self._cut(self.at[tiles], height, width, y, x, _turn(numbers), side)
+        shrink = bicubic_weights(side, side // self.scale)[MARGIN : MARGIN + patch].to(hr)
         lr = quantize((shrink @ hr @ shrink.T).mul_(255), bits=8).float().div_(255)
-        edge = MARGIN * self._scale
         return lr, hr[..., edge:-edge, edge:-edge]
 
-    def _crop(self, tile: dict[str, Any]) -> np.ndarray:
-        height, width = tile["shape"]
-        view = self._bytes[tile["at"] : tile["at"] + 3 * height * width].reshape(3, height, width)
-        y = self.random.integers(height - self._size + 1)
-        x = self.random.integers(width - self._size + 1)
-        crop = view[:, y : y + self._size, x : x + self._size]
-        turns, flip = self.random.integers(4), self.random.integers(2)
-        crop = np.rot90(crop, turns, (1, 2))
-        return np.ascontiguousarray(crop[..., ::-1] if flip else crop)
+    def stored(
+        self, tiles: Numbers, numbers: NDArray[np.float64], patch: int
+    ) -> tuple[Tensor, Tensor]:
+        """Patches at the same place of a picture and of one of its small versions."""
+        scale, turn = self.scale, _turn(numbers)
+        height, width = self.height[tiles] // scale, self.width[tiles] // scale
+        y = (numbers[:, 1] * (height - patch + 1)).astype(np.int64)
+        x = (numbers[:, 2] * (width - patch + 1)).astype(np.int64)
+        version = (numbers[:, 4] * self.small).astype(np.int64)
+        at, plane = self.at[tiles], height * width
+        small = at + 3 * plane * (scale**2 + version)
+        lr = self._cut(small, height, width, y, x, turn, patch)
+        large = height * scale, width * scale, y * scale, x * scale
+        return lr, self._cut(at, *large, turn, patch * scale)
+
+    def _cut(  # noqa: PLR0917
+        self,
+        at: Numbers,
+        height: Numbers,
+        width: Numbers,
+        y: Numbers,
+        x: Numbers,
+        turn: Numbers,
+        side: int,
+    ) -> Tensor:
+        """Square patches (N, 3, ``side``, ``side``) in [0, 1], in one of eight orientations.
+
+        ``turn`` adds 1 for upside down, 2 for mirrored, 4 for transposed.
+        """
+        up, back, across = turn & 1, turn >> 1 & 1, turn >> 2 & 1
+        # A patch is a start, and steps from row to row and from sample to sample.
+        start = at + (y + up * (side - 1)) * width + x + back * (side - 1)
+        down, along = width * (1 - 2 * up), 1 - 2 * back
+        steps = np.stack([height * width, np.where(across, along, down)])
+        steps = np.stack([*steps, np.where(across, down, along), start])
+        plane, row, column, first = torch.from_numpy(steps).to(self.samples.device)[..., None, None]
+        line = self._line[:side]
+        index = first + row * line[:, None] + column * line  # (N, side, side)
+        colour = plane[:, None] * self._line[:3, None, None]  # (N, 3, 1, 1)
+        return torch.take(self.samples, index[:, None] + colour).float().div_(255)
+
+    @cached_property
+    def _line(self) -> Tensor:
+        longest = max(3, int(self.height.max()), int(self.width.max()))
+        return torch.arange(longest, device=self.samples.device)
+
+
+def _turn(numbers: NDArray[np.float64]) -> Numbers:
+    return (numbers[:, 3] * 8).astype(np.int64)

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class Training:
         self,
         recipe: Recipe,
         folder: Path,
-        data: Path,
+        packs: Sequence[Path],
         *,
         start: Path | None = None,
         device: torch.device,
@@ -59,7 +59,7 @@ class Training:
         self.model.to(self.device)
         self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.optimizer = Adan(self.model.parameters(), lr=recipe.lr)
-        self.tiles = Tiles(data, scale=config.scale, patch=recipe.patch, seed=recipe.seed)
+        self.tiles = Tiles(packs, scale=config.scale, seed=recipe.seed, device=device)
         self.step = self.skipped = 0
         self._resume()
 
@@ -77,7 +77,7 @@ class Training:
 
     def train_step(self) -> float:
         """One optimiser step on one batch; returns its loss. A non-finite gradient is skipped."""
-        lr, hr = (t.to(self.device) for t in self.tiles.batch(self.recipe.batch_size))
+        lr, hr = self.tiles.batch(self.recipe.batch_size, self.recipe.patch)
         lr = lr.contiguous(memory_format=torch.channels_last)
         self.optimizer.zero_grad()
         bf16 = self.recipe.precision == "bf16"

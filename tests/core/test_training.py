@@ -1,3 +1,4 @@
+import json
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,9 @@ from lkdn_core.arch import LKDN, LKDNConfig
 from lkdn_core.errors import ArgumentError, WeightsError
 from lkdn_core.resize import resize
 from lkdn_core.training.adan import Adan
-from lkdn_core.training.data import MARGIN, Tiles, pack
+from lkdn_core.training.data import MARGIN, Tiles
 from lkdn_core.training.depthwise import depthwise5
+from lkdn_core.training.pack import Packer, pack
 from lkdn_core.training.recipe import Recipe
 from lkdn_core.training.train import Training
 
@@ -93,8 +95,8 @@ def test_learning_rate_warms_up_and_falls() -> None:
 
 def test_patches_are_the_papers_bicubic(packed: Path) -> None:
     """A low-resolution patch equals the same place of the whole shrunk picture, to 8 bits."""
-    tiles = Tiles(packed, scale=2, patch=9, seed=3)
-    lr, hr = tiles.batch(16)
+    tiles = Tiles([packed], scale=2, seed=3, device=CPU)
+    lr, hr = tiles.batch(16, 9)
     assert lr.shape == (16, 3, 9, 9)
     assert hr.shape == (16, 3, 18, 18)
     assert torch.equal((lr * 255).round(), lr * 255)
@@ -104,14 +106,70 @@ def test_patches_are_the_papers_bicubic(packed: Path) -> None:
     assert (lr - shrunk)[..., inside, inside].abs().max() <= 0.5 / 255 + 1e-6
 
 
+def pattern(height: int, width: int) -> np.ndarray:
+    """Samples that name their place: row, column, and their sum."""
+    rows, columns = np.mgrid[:height, :width].astype(np.uint8)
+    return np.stack([rows, columns, rows + columns])
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Two pictures with two small versions each, every other sample raised by 100 and 110."""
+    with Packer(tmp_path / "pairs") as packer:
+        for shape in ((24, 30), (28, 20)):
+            large = pattern(*shape)
+            packer.add(large, [large[:, ::2, ::2] + 100, large[:, ::2, ::2] + 110])
+    return tmp_path / "pairs.json"
+
+
+def test_stored_pairs_lie_at_the_same_place(pairs: Path) -> None:
+    tiles = Tiles([pairs], scale=2, seed=1, device=CPU)
+    lr, hr = ((t * 255).round().int() for t in tiles.batch(64, 5))
+    assert lr.shape == (64, 3, 5, 5)
+    versions, orientations, places = set(), set(), set()
+    for small, large in zip(lr, hr, strict=True):
+        above = int(small[0, 0, 0] + small[1, 0, 0] - small[2, 0, 0])
+        versions.add(above)
+        clean = small - above
+        # Of each 2x2 of the large patch, one corner is the small sample: it tells the turn.
+        corners = [(r, c) for r in (0, 1) for c in (0, 1) if large[:, r::2, c::2].equal(clean)]
+        assert len(corners) == 1
+        orientations.add((*corners[0], int(large[0, 1, 0]) == int(large[0, 0, 0])))
+        places.add((int(clean[0].min()), int(clean[1].min())))
+    assert versions == {100, 110}
+    assert len(orientations) == 8
+    assert len(places) > 20
+
+
+def test_packs_of_both_kinds_are_mixed(pairs: Path, packed: Path) -> None:
+    tiles = Tiles([packed, pairs], scale=2, seed=1, device=CPU)
+    lr, hr = tiles.batch(32, 4)
+    assert lr.shape == (32, 3, 4, 4)
+    stored = [
+        bool((s - h[:, ::2, ::2]).abs().min() >= 90 / 255) for s, h in zip(lr, hr, strict=True)
+    ]
+    assert 0 < sum(stored) < 32
+    with pytest.raises(ArgumentError, match="holds small pictures for x2, got x3"):
+        Tiles([pairs], scale=3, seed=0, device=CPU)
+
+
+def test_parts_of_a_batch_join(pairs: Path) -> None:
+    whole = Tiles([pairs], scale=2, seed=1, device=CPU)
+    halves = [Tiles([pairs], scale=2, seed=1, device=CPU) for _ in range(2)]
+    for _ in range(2):
+        parts = [t.batch(6, 4, part=slice(i * 3, i * 3 + 3)) for i, t in enumerate(halves)]
+        for joined, both in zip(whole.batch(6, 4), zip(*parts, strict=True), strict=True):
+            assert torch.equal(torch.cat(both), joined)
+
+
 def test_packing_reads_folders_and_shards_and_leaves_out(tmp_path: Path, pictures: Path) -> None:
     shard = tmp_path / "shard.tar"
     with tarfile.open(shard, "w") as tar:
         tar.add(pictures, arcname="x")
     pack([shard], tmp_path / "from_tar")
     pack([pictures], tmp_path / "from_folder", exclude="E_*")
-    assert len(Tiles(tmp_path / "from_tar", scale=2, patch=2, seed=0)._tiles) == 3
-    assert len(Tiles(tmp_path / "from_folder", scale=2, patch=2, seed=0)._tiles) == 2
+    for name, pictures_kept in (("from_tar", 3), ("from_folder", 2)):
+        assert len(json.loads((tmp_path / f"{name}.json").read_text())) == pictures_kept
 
 
 def test_data_errors_are_named(tmp_path: Path, packed: Path) -> None:
@@ -121,13 +179,13 @@ def test_data_errors_are_named(tmp_path: Path, packed: Path) -> None:
     with pytest.raises(ArgumentError, match="no readable image"):
         pack([tmp_path / "empty"], tmp_path / "x")
     with pytest.raises(ArgumentError, match="patch: no picture has 216 pixels"):
-        Tiles(packed, scale=2, patch=100, seed=0)
+        Tiles([packed], scale=2, seed=0, device=CPU).batch(1, 100)
     with pytest.raises(ArgumentError, match=r"network: .* got 'nothing'"):
         Recipe(network="nothing")
 
 
 def test_the_fast_forward_is_the_network(tmp_path: Path, packed: Path) -> None:
-    training = Training(RECIPE, tmp_path / "run", packed, device=CPU)
+    training = Training(RECIPE, tmp_path / "run", [packed], device=CPU)
     x = torch.rand(2, 3, 12, 10)
     loss = training.forward(x).square().mean()
     plain = training.model(x).square().mean()
@@ -141,7 +199,7 @@ def test_the_fast_forward_is_the_network(tmp_path: Path, packed: Path) -> None:
 
 def test_training_lowers_the_loss_and_ships(tmp_path: Path, packed: Path) -> None:
     run = tmp_path / "run"
-    training = Training(replace(RECIPE, steps=60), run, packed, device=CPU)
+    training = Training(replace(RECIPE, steps=60), run, [packed], device=CPU)
     losses = [training.train_step() for _ in range(60)]
     assert np.mean(losses[-15:]) < 0.8 * np.mean(losses[:15])
     training.save()
@@ -157,22 +215,22 @@ def test_a_killed_run_goes_on_as_if_unbroken(tmp_path: Path, packed: Path) -> No
     def weights(run: str) -> dict[str, torch.Tensor]:
         return load_file(tmp_path / run / "ema.safetensors")
 
-    Training(RECIPE, tmp_path / "whole", packed, device=CPU).run(save_every=4)
-    half = Training(RECIPE, tmp_path / "broken", packed, device=CPU)
+    Training(RECIPE, tmp_path / "whole", [packed], device=CPU).run(save_every=4)
+    half = Training(RECIPE, tmp_path / "broken", [packed], device=CPU)
     for _ in range(4):
         half.train_step()
     half.save()
     half.train_step()  # lost with the process
-    Training(RECIPE, tmp_path / "broken", packed, device=CPU).run(save_every=4)
+    Training(RECIPE, tmp_path / "broken", [packed], device=CPU).run(save_every=4)
     for key, value in weights("whole").items():
         torch.testing.assert_close(weights("broken")[key], value, rtol=0, atol=0, msg=key)
     assert (tmp_path / "whole" / "log.csv").read_text().startswith("step,loss,lr,")
 
 
 def test_another_recipe_is_refused(tmp_path: Path, packed: Path) -> None:
-    Training(RECIPE, tmp_path / "run", packed, device=CPU).save()
+    Training(RECIPE, tmp_path / "run", [packed], device=CPU).save()
     with pytest.raises(ArgumentError, match=r"lr: this folder was trained with 0.002, got 0.001"):
-        Training(replace(RECIPE, lr=1e-3), tmp_path / "run", packed, device=CPU)
+        Training(replace(RECIPE, lr=1e-3), tmp_path / "run", [packed], device=CPU)
 
 
 def test_a_start_that_does_not_fit_is_refused(
@@ -180,16 +238,16 @@ def test_a_start_that_does_not_fit_is_refused(
 ) -> None:
     save_file(LKDN(LKDNConfig(2, 6, 1)).state_dict(), weights_file)
     with pytest.raises(WeightsError, match="start: weights of the same network are accepted"):
-        Training(RECIPE, tmp_path / "run", packed, start=weights_file, device=CPU)
+        Training(RECIPE, tmp_path / "run", [packed], start=weights_file, device=CPU)
 
 
 def test_non_finite_gradients_are_skipped(
     tmp_path: Path, packed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    training = Training(RECIPE, tmp_path / "run", packed, device=CPU)
+    training = Training(RECIPE, tmp_path / "run", [packed], device=CPU)
     before = {k: v.clone() for k, v in training.model.state_dict().items()}
     broken = torch.full((2, 3, 12, 12), torch.nan), torch.zeros(2, 3, 24, 24)
-    monkeypatch.setattr(training.tiles, "batch", lambda size: broken)
+    monkeypatch.setattr(training.tiles, "batch", lambda size, patch: broken)
     training.train_step()
     assert (training.step, training.skipped) == (1, 1)
     assert all(torch.equal(before[k], v) for k, v in training.model.state_dict().items())

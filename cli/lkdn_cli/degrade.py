@@ -1,0 +1,97 @@
+"""``lkdn-degrade``: pairs for training on video, small pictures as codecs leave them."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lkdn_cli.console import Parser, run
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["main"]
+
+#: Small pictures with a shorter side than this are passed over: encoders don't take all sizes.
+LEAST = 32
+#: Frames between two sequences taken from a clip.
+STEP = 6
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write a pack of degraded pairs; returns the exit code."""
+    parser = Parser(
+        prog="lkdn-degrade",
+        description="Make PACK.json and PACK.bin for lkdn-train --data PACK.json: each picture "
+        "beside small versions of it that were blurred, made noisy, and compressed as frames of a "
+        "moving sequence by H.264, HEVC, MPEG-2 or JPEG at random rates.",
+    )
+    parser.add_argument("pack", type=Path, metavar="PACK")
+    data = "folders of pictures, .tar files of them, or video files (best lossless ones)"
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help=data)
+    parser.add_argument("--exclude", default="", metavar="GLOB", help="file names to leave out")
+    parser.add_argument("--scale", type=int, default=2, help="2, 3 or 4 (default 2)")
+    parser.add_argument("--versions", type=int, default=4, help="of each picture (default 4)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-y", "--overwrite", action="store_true", help="overwrite PACK")
+    return run(parser, _degrade, argv)
+
+
+def _degrade(arguments: argparse.Namespace) -> int:
+    import numpy as np
+    from tqdm import tqdm
+
+    from lkdn_core.errors import ArgumentError
+    from lkdn_core.quantize import quantize
+    from lkdn_core.training.pack import Packer
+    from lkdn_media.degrade import LENGTH, degrade, draw, moving, shrink
+
+    scale, index = arguments.scale, arguments.pack.with_suffix(".json")
+    if scale not in (2, 3, 4):
+        raise ArgumentError(f"scale: 2, 3 or 4 is accepted, got {scale}")
+    if arguments.versions < 1:
+        raise ArgumentError(f"versions: at least 1 is accepted, got {arguments.versions}")
+    if index.exists() and not arguments.overwrite:
+        raise ArgumentError(f"PACK: {index} is there already; -y overwrites it")
+    index.unlink(missing_ok=True)
+    sequences = _sequences(arguments.data, arguments.exclude, 2 * scale)
+    with Packer(index) as packer:
+        for number, large in enumerate(tqdm(sequences, unit="picture", disable=None)):
+            if min(large.shape[-2:]) < LEAST * scale:
+                continue
+            # Numbered, so that a picture's versions don't depend on those before it.
+            random = np.random.default_rng([arguments.seed, number])
+            small = []
+            for _ in range(arguments.versions):
+                pictures = large if len(large) == LENGTH else moving(large[0], random)
+                small.append(degrade(shrink(pictures, scale), draw(random), random).numpy())
+            packer.add(quantize(large[len(large) // 2] * 255, bits=8).numpy(), small)
+    return 0
+
+
+def _sequences(sources: list[Path], exclude: str, multiple: int) -> Iterator["Tensor"]:
+    """Float pictures (T, 3, H, W) in [0, 1], sides cut to a ``multiple``: T is 1, or LENGTH."""
+    import torch
+
+    from lkdn_core.training.pack import read_pictures
+
+    clips = [s for s in sources if s.is_file() and s.suffix != ".tar"]
+    still = [s for s in sources if s not in clips]
+    for picture in read_pictures(still, exclude=exclude) if still else ():
+        yield _cut(torch.from_numpy(picture)[None].float() / 255, multiple)
+    for clip in clips:
+        yield from _windows(clip, multiple)
+
+
+def _windows(clip: Path, multiple: int) -> Iterator["Tensor"]:
+    from lkdn_media.degrade import LENGTH
+    from lkdn_media.pictures import read_clip
+
+    frames = _cut(read_clip(clip), multiple)
+    for start in range(0, len(frames) - LENGTH + 1, STEP):
+        yield frames[start : start + LENGTH]
+
+
+def _cut(pictures: "Tensor", multiple: int) -> "Tensor":
+    height, width = (side - side % multiple for side in pictures.shape[-2:])
+    return pictures[..., :height, :width]

@@ -1,0 +1,171 @@
+"""What compression does to pictures, and packs of pairs made with it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lkdn_cli import degrade as command
+from lkdn_cli import train
+from lkdn_core.errors import FormatError
+from lkdn_media.compress import CODECS, compress
+from lkdn_media.degrade import LENGTH, SPEED, Degradation, degrade, draw, moving, shrink
+from tests.cli.clips import Clip, make_clip
+
+
+def scene(height: int = 80, width: int = 96) -> torch.Tensor:
+    """A smooth coloured picture with some noise (3, H, W)."""
+    random = np.random.default_rng(0)
+    coarse = random.integers(40, 216, (8, 8, 3), dtype=np.uint8)
+    large = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    picture = torch.from_numpy(np.array(large)).permute(2, 0, 1).float() / 255
+    noise = torch.from_numpy(random.normal(0, 4 / 255, picture.shape)).float()
+    return (picture + noise).clamp(0, 1)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_compression_keeps_pictures_in_place_and_order(codec: str) -> None:
+    """Coarser settings are further away, colours stay, no picture is lost or moved."""
+    pictures = torch.stack([scene().roll(2 * i, 2) for i in range(5)])
+    name = "crf" if codec.startswith("libx26") else "q"
+    distances = []
+    for quality in ("4", "30"):
+        options = {"crf": quality} if name == "crf" else {"qmin": quality, "qmax": quality}
+        decoded = compress(pictures, codec=codec, options=options)
+        assert decoded.shape == pictures.shape
+        error = decoded - pictures
+        assert error.mean((0, 2, 3)).abs().max() < 1.5 / 255
+        distances.append(float(error.square().mean().sqrt()))
+        for i, picture in enumerate(decoded):
+            nearest = (pictures - picture).square().mean((1, 2, 3)).argmin()
+            assert int(nearest) == i
+    assert 0 < distances[0] < distances[1] < 0.1
+
+
+def test_without_a_codec_only_chroma_is_subsampled() -> None:
+    gray = scene().mean(0, keepdim=True).expand(3, -1, -1)[None]
+    assert (compress(gray) - gray).abs().max() < 1 / 255
+    assert (compress(scene()[None]) - scene()).abs().max() > 4 / 255
+    with pytest.raises(FormatError, match="even sizes are accepted"):
+        compress(scene(81)[None])
+
+
+def test_motion_is_around_the_picture() -> None:
+    picture = scene()
+    seen = set()
+    for seed in range(12):
+        pictures = moving(picture, np.random.default_rng(seed))
+        assert pictures.shape == (LENGTH, *picture.shape)
+        assert torch.equal(pictures[LENGTH // 2], picture)
+        inside = slice(4 * SPEED, -4 * SPEED)
+        steps = [
+            (y, x)
+            for y in range(-SPEED, SPEED + 1)
+            for x in range(-SPEED, SPEED + 1)
+            if pictures[0]
+            .roll((-y, -x), (1, 2))[:, inside, inside]
+            .equal(pictures[1][:, inside, inside])
+        ]
+        assert len(steps) == 1
+        seen.update(steps)
+    assert (0, 0) in seen
+    assert len(seen) > 4
+
+
+def test_blur_and_noise_are_of_their_size() -> None:
+    random = np.random.default_rng(0)
+    flat = torch.full((LENGTH, 3, 64, 64), 0.5)
+    noisy = degrade(flat, Degradation(noise=3.0), random).float()
+    # Luma keeps nearly all of it, chroma is averaged.
+    weights = torch.tensor([0.2126, 0.7152, 0.0722])
+    luma = torch.einsum("chw,c->hw", noisy, weights)
+    assert float(luma.std()) == pytest.approx(3 * float(weights.square().sum().sqrt()), rel=0.1)
+    point = torch.zeros(LENGTH, 3, 32, 32)
+    point[..., 16, 16] = 1.0
+    blurred = degrade(point, Degradation(blur=0.8), random).float()
+    luma = torch.einsum("chw,c->hw", blurred, weights)[16, 13:20]
+    spread = torch.exp(-(torch.arange(-3, 4) ** 2) / (2 * 0.8**2))
+    torch.testing.assert_close(luma / luma.sum(), spread / spread.sum(), rtol=0, atol=0.02)
+
+
+def test_all_kinds_are_drawn_and_repeat() -> None:
+    drawn = [draw(np.random.default_rng(seed)) for seed in range(60)]
+    assert {d.codec for d in drawn} == {*CODECS, ""}
+    assert drawn == [draw(np.random.default_rng(seed)) for seed in range(60)]
+    assert 0.2 < np.mean([d.blur > 0 for d in drawn]) < 0.6
+
+
+@pytest.fixture
+def one_line(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """The command's only message so far."""
+
+    def read() -> str:
+        lines = capsys.readouterr().err.splitlines()
+        (line,) = [text for text in lines if text.startswith("lkdn-degrade: ")]
+        return line
+
+    return read
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> list[str]:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i, (width, height) in enumerate([(96, 80), (101, 83), (60, 80)]):
+        pixels = (scene(height, width).permute(1, 2, 0) * 255).byte().numpy()
+        Image.fromarray(pixels).save(folder / f"{'ABC'[i]}.png")
+    make_clip(tmp_path / "clip.mp4", Clip(size=(80, 72)))
+    return [str(folder), str(tmp_path / "clip.mp4")]
+
+
+def test_a_pack_trains(tmp_path: Path, sources: list[str], one_line: Callable[[], str]) -> None:
+    pack = tmp_path / "pack"
+    arguments = [str(pack), "--data", *sources, "--versions", "2"]
+    assert command.main(arguments) == 0
+    index = json.loads(pack.with_suffix(".json").read_text())
+    assert index[0]["shape"] == [80, 96]
+    assert index[1]["shape"] == [80, 100]
+    assert [tile["shape"] for tile in index[2:]] == [[72, 80]]  # the clip's, none of the small one
+    assert all(tile["scale"] == 2 and tile["small"] == 2 for tile in index)
+    samples = np.fromfile(pack.with_suffix(".bin"), np.uint8)
+    assert len(samples) == sum(3 * h * w * 3 // 2 for h, w in (tile["shape"] for tile in index))
+    large = torch.from_numpy(samples[: 3 * 80 * 96].reshape(3, 80, 96))
+    expected = shrink(large[None] / 255, 2)[0] * 255
+    small = samples[3 * 80 * 96 :][: 2 * 3 * 40 * 48].reshape(2, 3, 40, 48)
+    distance = (torch.from_numpy(small) - expected).square().mean((1, 2, 3)).sqrt()
+    assert all(0.3 < d < 15 for d in distance)
+
+    before = pack.with_suffix(".bin").read_bytes()
+    assert command.main(arguments) == 2
+    assert "is there already; -y overwrites it" in one_line()
+    assert command.main([*arguments, "-y"]) == 0
+    assert pack.with_suffix(".bin").read_bytes() == before
+
+    options = "--network lkdn-s-x2 --steps 1 --batch-size 2 --patch 16 --device cpu"
+    data = ["--data", f"{pack}.json"]
+    assert train.main([str(tmp_path / "run"), *data, *options.split()]) == 0
+    assert (tmp_path / "run" / "weights.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--scale", "5"], "scale: 2, 3 or 4 is accepted, got 5"),
+        (["--versions", "0"], "versions: at least 1 is accepted, got 0"),
+        (["--data", "nowhere"], "folders and .tar files are accepted, got nowhere"),
+    ],
+)
+def test_wrong_options_are_one_line(
+    tmp_path: Path,
+    sources: list[str],
+    one_line: Callable[[], str],
+    change: list[str],
+    message: str,
+) -> None:
+    assert command.main([str(tmp_path / "pack"), "--data", *sources, *change]) == 2
+    assert message in one_line()
+    assert not (tmp_path / "pack.json").exists()
