@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lkdn_cli.console import OK, SALVAGED, Parser, run
+from lkdn_cli.video_options import add_options, encoder_choice
 
 if TYPE_CHECKING:
     from lkdn_media.pipeline import Result
@@ -30,19 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("input", type=Path, metavar="IN")
     parser.add_argument("output", type=Path, metavar="OUT")
-    parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=4, help="default 4")
-    parser.add_argument("--model", default="lkdn-s", help="a name from lkdn-models")
-    parser.add_argument("--weights", type=Path, help="a checkpoint of your own instead")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
-    parser.add_argument("--batch-size", type=int, default=0, help="frames at once, 0: automatic")
-    parser.add_argument("--tile", type=int, default=0, help="side in pixels, 0: automatic")
-    parser.add_argument("--overlap", type=int, help="of tiles, in pixels (default: exact)")
-    encoding = parser.add_argument_group("encoding")
-    encoding.add_argument("--codec", help="libx264, libx265, ffv1, ... (default: by bit depth)")
-    encoding.add_argument("--crf", type=float, help="quality, smaller is better")
-    encoding.add_argument("--preset", help="speed of the encoder, in its own words")
-    encoding.add_argument("--pix-fmt", default="auto", help="auto keeps depth and subsampling")
+    add_options(parser)
     parser.add_argument("-y", "--overwrite", action="store_true", help="overwrite OUT")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be written")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")
@@ -55,13 +44,12 @@ def _upscale(arguments: argparse.Namespace) -> int:
 
 
 def _upscale_file(arguments: argparse.Namespace) -> int:
-    from lkdn_media.encoders import EncoderChoice
     from lkdn_media.pipeline import check_paths
     from lkdn_media.plan import make_plan
     from lkdn_media.probe import probe
 
     check_paths(arguments.input, arguments.output, overwrite=arguments.overwrite)
-    choice = EncoderChoice(arguments.codec, arguments.crf, arguments.preset, arguments.pix_fmt)
+    choice = encoder_choice(arguments)
     source = probe(arguments.input)
     plan = make_plan(source, arguments.output, scale=arguments.scale, choice=choice)
     for warning in plan.warnings:

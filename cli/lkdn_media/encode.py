@@ -22,6 +22,11 @@ __all__ = ["VideoEncoder", "VideoWriter"]
 
 #: HEVC in MP4 plays on Apple systems only under this name.
 _HEVC_TAG: Final = "hvc1"
+#: Codecs that only know frame rates, or have few bits for a time. Their encoders count pictures.
+_COUNTING: Final = {
+    *("mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2"),
+    *("h263", "h263p", "flv1", "rv10", "rv20"),
+}
 #: Shorter streams have no frames out of order, and x265 makes up their decoding times.
 _REORDERED: Final = 3
 
@@ -37,6 +42,10 @@ class VideoEncoder:
         self._plan = plan
         self.stream = _add_video(out, plan)
         self.frames = 0
+        self._counts = self.stream.codec_context.codec.canonical_name in _COUNTING
+        self._times: list[tuple[int, int]] = []  # (pts, duration) of counted pictures
+        if self._counts:
+            self.stream.codec_context.time_base = 1 / plan.source.frame_rate
 
     def open(self) -> None:
         """Start the encoder; its extradata is there from now on."""
@@ -56,15 +65,30 @@ class VideoEncoder:
         frame.pts, frame.time_base = picture.pts, self._plan.source.time_base
         if picture.duration:
             frame.duration = picture.duration
+        if self._counts:
+            frame.pts, frame.time_base = self.frames, 1 / self._plan.source.frame_rate
+            frame.duration = 1
+            self._times.append((picture.pts, picture.duration))
         self.frames += 1
-        return list(self.stream.encode(frame))
+        return self._timed(self.stream.encode(frame))
 
     def flush(self) -> "list[av.Packet[Any]]":
         """The packets of all pictures still inside."""
-        packets = list(self.stream.encode(None))
+        packets = self._timed(self.stream.encode(None))
         if self.frames < _REORDERED:
             for packet in packets:
                 packet.dts = packet.pts
+        return packets
+
+    def _timed(self, packets: "Iterable[av.Packet[Any]]") -> "list[av.Packet[Any]]":
+        """``packets`` with the times of the source, where the encoder counted pictures."""
+        packets = list(packets)
+        if self._counts:
+            for packet in packets:
+                assert packet.pts is not None and packet.dts is not None
+                packet.dts = self._times[max(packet.dts, 0)][0] + min(packet.dts, 0)
+                packet.pts, packet.duration = self._times[packet.pts]
+                packet.time_base = self._plan.source.time_base
         return packets
 
 

@@ -7,7 +7,14 @@ from typing import Final
 from lkdn_core.errors import ArgumentError
 from lkdn_core.formats import FrameFormat
 from lkdn_media.demux import open_media
-from lkdn_media.encoders import EncoderChoice, default_codec, encoder_options, encoder_pix_fmt
+from lkdn_media.encoder_options import encoder_options
+from lkdn_media.encoders import (
+    EncoderChoice,
+    check_container,
+    default_codec,
+    encoder_pix_fmt,
+    find_encoder,
+)
 from lkdn_media.formats import PLANAR, ColourTags, frame_format, has_alpha, nearest_planar
 from lkdn_media.probe import Source
 from lkdn_media.remux import can_hold, copied_tags, lost_tags
@@ -85,7 +92,8 @@ def make_plan(source: Source, target: Path, *, scale: int, choice: EncoderChoice
     size = source.width, source.height
     layout = nearest_planar(source.pix_fmt)
     input_format = frame_format(layout, source.tags).resolved(*size)
-    codec = choice.codec or default_codec(container, PLANAR[layout])
+    codec = find_encoder(choice.codec or default_codec(container, PLANAR[layout])).name
+    check_container(codec, container, CONTAINERS)
     pix_fmt = encoder_pix_fmt(codec, PLANAR[layout], choice.pix_fmt)
     output_format = _output_format(input_format, codec, pix_fmt, size)
     width, height = (
@@ -105,6 +113,7 @@ def make_plan(source: Source, target: Path, *, scale: int, choice: EncoderChoice
         options=encoder_options(
             codec,
             choice,
+            pix_fmt=pix_fmt,
             width=width,
             mastering_display=source.mastering_display,
             content_light=source.content_light,

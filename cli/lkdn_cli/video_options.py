@@ -1,0 +1,77 @@
+"""The options of ``lkdn-video``, by group, and what is made of them."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from lkdn_cli.console import Parser
+
+if TYPE_CHECKING:
+    from lkdn_media.encoders import EncoderChoice
+
+__all__ = ["add_options", "encoder_choice"]
+
+_UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+
+
+def add_options(parser: Parser) -> None:
+    """Add all groups of options to ``parser``."""
+    _add_network(parser.add_argument_group("network"))
+    _add_encoding(parser.add_argument_group("encoding"))
+
+
+def encoder_choice(arguments: argparse.Namespace) -> "EncoderChoice":
+    """The wishes about encoding. Raises ``ArgumentError`` where they exclude each other."""
+    from lkdn_media.encoders import EncoderChoice
+
+    return EncoderChoice(
+        codec=arguments.codec,
+        crf=arguments.crf,
+        preset=arguments.preset,
+        pix_fmt=arguments.pix_fmt,
+        bitrate=arguments.bitrate,
+        options=tuple(arguments.encoder_opt),
+    )
+
+
+def _add_network(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--scale", type=int, choices=(2, 3, 4), default=4, help="default 4")
+    group.add_argument("--model", default="lkdn-s", help="a name from lkdn-models (lkdn-s)")
+    group.add_argument("--weights", type=Path, help="a checkpoint of your own instead")
+    group.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    group.add_argument("--precision", default="auto", help="auto (default), fp32, fp16 or bf16")
+    group.add_argument("--batch-size", type=int, default=0, help="frames at once (0: automatic)")
+    group.add_argument("--tile", type=int, default=0, help="side in pixels (0: automatic)")
+    group.add_argument("--overlap", type=int, help="of tiles, in pixels (default: exact)")
+
+
+def _add_encoding(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--codec", help="a name from --list codecs (default: by bit depth)")
+    group.add_argument("--crf", type=float, help="quality, smaller is better (by codec)")
+    group.add_argument("--bitrate", type=_bitrate, help="bits a second instead, 800k or 12M")
+    group.add_argument("--preset", help="speed of the encoder, in its own words (by codec)")
+    group.add_argument("--pix-fmt", default="auto", help="auto (default) keeps depth and chroma")
+    group.add_argument(
+        "--encoder-opt",
+        type=_name_value,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the encoder's own; may be repeated (none)",
+    )
+
+
+def _bitrate(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMG]?)", text)
+    bits = round(float(match[1]) * _UNITS[match[2]]) if match else 0
+    if bits < 1:
+        raise argparse.ArgumentTypeError(f"bits a second like 800k or 12M are accepted, got {text}")
+    return bits
+
+
+def _name_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"NAME=VALUE is accepted, got {text!r}")
+    return name, value

@@ -1,0 +1,177 @@
+"""Encoders: what each makes of a clip, and settings that reach it."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+from av.video.frame import PictureType
+
+from lkdn_core.errors import ArgumentError
+from lkdn_media.encoder_options import encoder_options
+from lkdn_media.encoders import EncoderChoice, encoder_pix_fmt, find_encoder, holds
+from lkdn_media.formats import PLANAR
+from tests.cli.clips import Clip, Tags, make_clip
+from tests.cli.media import Command, colour, durations, frames, planes, times
+
+YUV8, YUV10 = PLANAR["yuv420p"], PLANAR["yuv420p10le"]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a file should hold: its codec's name, pixel format and profile."""
+
+    codec: str
+    pix_fmt: str
+    profile: str | None = None
+
+
+@pytest.mark.parametrize(
+    ("codec", "ending", "source", "expected"),
+    [
+        ("libx264", "mkv", "yuv420p10le", Made("h264", "yuv420p10le", "High 10")),
+        ("h264", "mp4", "yuv420p", Made("h264", "yuv420p", "High")),
+        ("libx264rgb", "mkv", "gbrp", Made("h264", "gbrp", "High 4:4:4 Predictive")),
+        ("libx265", "mp4", "yuv422p10le", Made("hevc", "yuv422p10le", "Rext")),
+        ("libx265", "mkv", "yuv420p10le", Made("hevc", "yuv420p10le", "Main 10")),
+        ("libsvtav1", "mp4", "yuv420p10le", Made("libdav1d", "yuv420p10le", "Main")),
+        ("libvpx-vp9", "webm", "yuv422p", Made("vp9", "yuv422p", "Profile 1")),
+        ("libvpx", "webm", "yuv420p", Made("vp8", "yuv420p")),
+        ("ffv1", "mkv", "yuv444p12le", Made("ffv1", "yuv444p12le")),
+        ("prores_ks", "mov", "yuv422p10le", Made("prores", "yuv422p10le", "HQ")),
+        ("prores_ks", "mov", "yuv444p10le", Made("prores", "yuv444p12le", "4444")),
+        ("mpeg4", "mp4", "yuv420p", Made("mpeg4", "yuv420p", "Simple Profile")),
+        ("mpeg2video", "mkv", "yuv422p", Made("mpeg2video", "yuv422p", "4:2:2")),
+        ("mjpeg", "mkv", "yuv420p", Made("mjpeg", "yuv420p", "Baseline")),
+        ("png", "mov", "gbrp", Made("png", "rgb24")),
+        ("qtrle", "mov", "gbrp", Made("qtrle", "rgb24")),
+    ],
+)
+def test_every_encoder_does_its_best(
+    *, tmp_path: Path, lkdn_video: Command, codec: str, ending: str, source: str, expected: Made
+) -> None:
+    lossless = "magicyuv" if source == "gbrp" else "ffv1"
+    clip = Clip(codec=lossless, pix_fmt=source, options={}, size=(40, 32), pts=(0, 1, 3, 4))
+    here = make_clip(tmp_path / ("a.mov" if source == "gbrp" else "a.mkv"), clip)
+    there = tmp_path / f"b.{ending}"
+    assert lkdn_video(here, there, "--codec", codec) == 0
+    assert times(there) == times(here)
+    with av.open(str(there)) as container:
+        context = container.streams.video[0].codec_context
+        assert Made(context.name, context.pix_fmt or "", context.profile) == expected
+
+
+def test_dnxhr_has_its_profile_by_depth(tmp_path: Path, lkdn_video: Command) -> None:
+    """DNxHR starts at 256x120."""
+    for pix_fmt, profile in (("yuv422p", "DNXHR HQ"), ("yuv422p10le", "DNXHR HQX")):
+        clip = Clip(codec="ffv1", pix_fmt=pix_fmt, options={}, size=(160, 80), pts=range(2))
+        here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / "b.mov"
+        assert lkdn_video(here, there, "-y", "--codec", "dnxhd") == 0
+        with av.open(str(there)) as container:
+            context = container.streams.video[0].codec_context
+            assert (context.pix_fmt, context.profile) == (pix_fmt, profile)
+
+
+def test_options_reach_the_encoder(tmp_path: Path, lkdn_video: Command) -> None:
+    here = make_clip(tmp_path / "a.mkv", Clip(pts=range(9)))
+    with_keys, settings = ["--encoder-opt", "g=3", "--encoder-opt"], "x264-params=me=tesa"
+    assert lkdn_video(here, tmp_path / "b.mkv", *with_keys, settings) == 0
+    assert [f.key_frame for f in frames(tmp_path / "b.mkv")] == [True, False, False] * 3
+    assert b"me=tesa " in (tmp_path / "b.mkv").read_bytes()
+
+
+def test_a_bitrate_replaces_the_quality(tmp_path: Path, lkdn_video: Command) -> None:
+    here = make_clip(tmp_path / "a.mkv")
+    assert lkdn_video(here, tmp_path / "b.mkv", "--bitrate", "1.5M") == 0
+    data = (tmp_path / "b.mkv").read_bytes()
+    assert b"rc=abr" in data
+    assert b"bitrate=1500 " in data
+
+
+def test_frames_out_of_order_keep_their_times_in_old_codecs(
+    tmp_path: Path, lkdn_video: Command
+) -> None:
+    """MPEG-4 counts frames and may write them out of order; the container has the times."""
+    shown = (0, 40, 45, 90, 200, 201, 300)
+    clip = Clip(time_base=Fraction(1, 1000), pts=shown, durations=(40, 5, 45, 110, 1, 99, 20))
+    here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / "b.mkv"
+    assert lkdn_video(here, there, "--codec", "mpeg4", "--encoder-opt", "bf=2") == 0
+    assert times(there) == [Fraction(t, 1000) for t in shown]
+    assert durations(there) == durations(here)
+    assert PictureType.B in {f.pict_type for f in frames(there)}
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_mjpeg_keeps_the_range(tmp_path: Path, lkdn_video: Command, limited: bool) -> None:
+    clip = Clip(tags=Tags(color_range=1 if limited else 2), pts=(0,))
+    here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / "b.mkv"
+    assert lkdn_video(here, there, "--codec", "mjpeg") == 0
+    (frame,) = frames(there)
+    assert colour(frame)[3] == clip.tags.color_range
+    old, new = planes(frames(here)[0])[0], planes(frame)[0]
+    assert abs(float(old.mean()) - float(new.mean())) < 1
+
+
+def test_what_a_library_needs_and_what_is_wished_go_together() -> None:
+    choice = EncoderChoice(options=(("x265-params", "aq-mode=3"),))
+    options = encoder_options(
+        "libx265", choice, pix_fmt="yuv420p", width=640, mastering_display=b"", content_light=b""
+    )
+    assert options["x265-params"] == "log-level=none:aq-mode=3"
+
+
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [("h264_nvenc", {"rc": "vbr", "cq": "21"}), ("hevc_qsv", {"global_quality": "21"})],
+)
+def test_quality_has_many_names(codec: str, options: dict[str, str]) -> None:
+    given = encoder_options(
+        codec,
+        EncoderChoice(crf=21),
+        pix_fmt="yuv420p",
+        width=640,
+        mastering_display=b"",
+        content_light=b"",
+    )
+    assert given.items() >= options.items()
+
+
+def test_default_settings_are_settings_of_their_encoder() -> None:
+    """Also of those that can't be opened here."""
+    from lkdn_media.encoder_options import _DEFAULTS
+
+    for codec, defaults in _DEFAULTS.items():
+        if codec in av.codecs_available:
+            wished = EncoderChoice(options=tuple(defaults.items()))
+            encoder_options(
+                codec,
+                wished,
+                pix_fmt="yuv420p",
+                width=640,
+                mastering_display=b"",
+                content_light=b"",
+            )
+
+
+def test_a_codec_is_its_usual_encoder() -> None:
+    assert find_encoder("hevc").name == "libx265"
+    assert find_encoder("ffv1").name == "ffv1"
+
+
+def test_semi_planar_pictures_are_what_hardware_takes() -> None:
+    assert encoder_pix_fmt("h264_nvenc", YUV8, "auto") in ("yuv420p", "nv12")
+    assert encoder_pix_fmt("hevc_qsv", YUV10, "auto") == "p010le"
+
+
+def test_colour_is_not_written_as_gray() -> None:
+    with pytest.raises(ArgumentError, match="gif takes no colours"):
+        encoder_pix_fmt("gif", YUV8, "auto")
+
+
+def test_containers_say_what_they_hold() -> None:
+    assert holds("matroska", "libx264")
+    assert holds("webm", "libsvtav1")
+    assert holds("mp4", "libvpx-vp9")
+    assert not holds("mov", "libvpx-vp9")
+    assert not holds("mp4", "prores_ks")
