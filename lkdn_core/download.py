@@ -15,11 +15,16 @@ from tqdm import tqdm
 
 from lkdn_core.errors import DownloadError
 
-__all__ = ["cached_download"]
+__all__ = ["cache_folder", "cached_download"]
 
 log = logging.getLogger(__name__)
 CHUNK = 1 << 16
 TIMEOUT_S = 30
+
+
+def cache_folder() -> Path:
+    """Where files of ours are kept between runs: ``LKDN_CACHE``, or the user's cache folder."""
+    return Path(os.environ.get("LKDN_CACHE") or user_cache_path("lkdn"))
 
 
 def cached_download(url: str, *, sha256: str, size: int) -> Path:
@@ -29,7 +34,7 @@ def cached_download(url: str, *, sha256: str, size: int) -> Path:
     folder, or in ``LKDN_CACHE``. ``LKDN_OFFLINE=1`` forbids the network. Raises ``DownloadError``;
     an interrupted or wrong download leaves nothing behind.
     """
-    folder = Path(os.environ.get("LKDN_CACHE") or user_cache_path("lkdn"))
+    folder = cache_folder()
     target = folder / f"{sha256[:12]}-{url.rsplit('/', 1)[-1]}"
     if target.is_file() and _sha256(target) == sha256:
         return target

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from lkdn_core.arch import receptive_radius
+from lkdn_core.backends import AUTO, load_network
 from lkdn_core.color import check_planes, from_rgb, to_rgb
 from lkdn_core.errors import ArgumentError, FormatError, OutOfMemoryError
 from lkdn_core.formats import FrameFormat
-from lkdn_core.memory import bytes_per_pixel, is_out_of_memory, working_budget
+from lkdn_core.memory import is_out_of_memory, working_budget
 from lkdn_core.models import DEFAULT_MODEL, load_model
-from lkdn_core.network import run_network
-from lkdn_core.prepare import DTYPES, prepare
+from lkdn_core.prepare import DTYPES
 from lkdn_core.resize import FinalSize
 from lkdn_core.tiling import fit_grid, plan_tiles
 from lkdn_core.transfer import download, upload
@@ -41,6 +41,8 @@ class Upscaler:
     user's own instead. ``device``: ``"auto"`` (CUDA when there is one), ``"cpu"``, ``"cuda"``,
     ``"cuda:1"``. ``precision``: ``"auto"`` (fp16 on a GPU, fp32 on a CPU), ``"fp32"``, ``"fp16"``
     (range-folded weights, exact algebra), ``"bf16"`` (faster on recent CPUs, costs up to 0.03 dB).
+    ``backend``: what runs the network, a name of ``backends.backend_names()``, or ``"auto"``: the
+    fastest here, measured the first time and then remembered.
     ``batch_size``: frames in one run, 0 for automatic (1 on a CPU, where batches are slower).
     ``tile``: side of a tile in input pixels, 0 for automatic from free memory. ``overlap``: input
     pixels a tile sees beyond its border; ``None`` is the receptive radius (63 for LKDN-S, 99 for
@@ -58,6 +60,7 @@ class Upscaler:
         weights: str | Path | None = None,
         device: str = "auto",
         precision: str = "auto",
+        backend: str = AUTO,
         batch_size: int = 0,
         tile: int = 0,
         overlap: int | None = None,
@@ -75,9 +78,10 @@ class Upscaler:
         self.batch_size = batch_size
         self.tile = tile
         self.num_streams = num_streams
-        self._weights = prepare(trained, device=self.device, precision=self.precision)
-        per_pixel = bytes_per_pixel(self.config, DTYPES[self.precision])
-        self._max_area = working_budget(self.device) // per_pixel
+        self.backend, self._network = load_network(
+            backend, trained, self.config, self.device, self.precision
+        )
+        self._budget = working_budget(self.device)
 
     @torch.inference_mode()
     def up(self, rgb: Tensor) -> Tensor:
@@ -160,7 +164,7 @@ class Upscaler:
 
     def frames_per_run(self, height: int, width: int, *, limit: int | None = None) -> int:
         """How many frames of this size one run takes, at most ``limit``."""
-        fit = max(1, self._max_area // (height * width))
+        fit = max(1, self._budget // self.bytes_for(height, width))
         if self.batch_size:
             wanted = self.batch_size
         elif self.device.type == "cpu" or self.tile:
@@ -169,14 +173,24 @@ class Upscaler:
             wanted = min(MAX_AUTO_BATCH, max(1, GPU_BATCH_PIXELS // (height * width)))
         return max(1, min(wanted, fit, limit or wanted))
 
+    def bytes_for(self, height: int, width: int) -> int:
+        """Bytes of the device's memory one picture of this input size takes while it runs."""
+        tile = 4 * 3 * height * width * (1 + self.scale**2)
+        return tile + self._network.bytes_for(height, width)
+
     def _run(self, rgb: Tensor, out: Tensor) -> None:
         """Fill ``out`` tile by tile."""
         s, (height, width) = self.scale, rgb.shape[2:]
-        x = rgb.to(self.device, DTYPES[self.precision]).clamp(0, 1)
+        x = rgb.to(self.device, self._network.dtype).clamp(0, 1)
         rows, columns = self._grid(height, width, len(rgb))
         for t in plan_tiles(height, width, rows=rows, columns=columns, overlap=self.overlap):
             window = x[:, :, t.y0 : t.y1, t.x0 : t.x1]
-            y = run_network(self._weights, window.contiguous(memory_format=torch.channels_last))
+            window = window.contiguous(memory_format=self._network.memory_format)
+            if rows * columns == 1:
+                self._network(window, out)
+                return
+            y = out.new_empty((len(x), 3, window.shape[2] * s, window.shape[3] * s))
+            self._network(window, y)
             top, left = (t.top - t.y0) * s, (t.left - t.x0) * s
             tall, wide = (t.bottom - t.top) * s, (t.right - t.left) * s
             target = out[:, :, t.top * s : t.bottom * s, t.left * s : t.right * s]
@@ -185,7 +199,12 @@ class Upscaler:
     def _grid(self, height: int, width: int, count: int) -> tuple[int, int]:
         if self.tile:
             return -(-height // self.tile), -(-width // self.tile)
-        grid = fit_grid(height, width, max_area=self._max_area // count, overlap=self.overlap)
+        grid = fit_grid(
+            height,
+            width,
+            fits=lambda tall, wide: count * self.bytes_for(tall, wide) <= self._budget,
+            overlap=self.overlap,
+        )
         if grid is None:
             raise OutOfMemoryError(
                 f"{self.device} has no room for one tile with an overlap of {self.overlap} pixels"
@@ -197,8 +216,8 @@ class Upscaler:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         if count > 1 or not self.tile:
-            self._max_area = min(self._max_area, count * height * width) // 2
-            log.warning("out of memory: going on with %d pixels at once", self._max_area)
+            self._budget = min(self._budget, count * self.bytes_for(height, width)) // 2
+            log.warning("out of memory: going on with %d MiB", self._budget // 2**20)
         elif self.tile >= 2 * MIN_TILE:
             self.tile //= 2
             log.warning("out of memory: going on with tile=%d", self.tile)

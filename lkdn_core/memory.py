@@ -22,7 +22,7 @@ def bytes_per_pixel(config: LKDNConfig, dtype: torch.dtype) -> int:
     """
     features = (2 * config.blocks + 8) * config.channels
     picture = 3 * config.scale**2
-    return features * dtype.itemsize + picture * (2 * dtype.itemsize + 4)
+    return (features + 2 * picture) * dtype.itemsize
 
 
 def free_bytes(device: torch.device) -> int:

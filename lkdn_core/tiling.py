@@ -1,6 +1,8 @@
 """Cut a picture into tiles whose results join without a seam."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 __all__ = ["Tile", "fit_grid", "plan_tiles"]
@@ -43,24 +45,41 @@ def plan_tiles(height: int, width: int, *, rows: int, columns: int, overlap: int
     return tiles
 
 
-def fit_grid(height: int, width: int, *, max_area: int, overlap: int) -> tuple[int, int] | None:
-    """The grid (rows, columns) with the least work whose windows hold at most ``max_area`` pixels.
+def fit_grid(
+    height: int, width: int, *, fits: Callable[[int, int], bool], overlap: int
+) -> tuple[int, int] | None:
+    """The grid (rows, columns) with the least work whose windows all fit.
 
-    ``None`` if even tiles of one pixel are too large, overlap included.
+    ``fits(height, width)`` says so of one window; smaller ones then fit too. ``None`` if not even
+    tiles of one pixel do, overlap included.
     """
     best: tuple[int, tuple[int, int]] | None = None
     for rows in range(1, height + 1):
         tall = min(height, -(-height // rows) + 2 * overlap)
-        wide = max_area // tall
-        if wide < min(width, 2 * overlap + 1):
+        columns = _fewest(width, overlap, partial(fits, tall))
+        if columns is None:
             continue
-        columns = 1 if wide >= width else -(-width // (wide - 2 * overlap))
         work = _work(height, rows, overlap) * _work(width, columns, overlap)
         if best is None or work < best[0]:
             best = work, (rows, columns)
         if columns == 1:
             break  # more rows only add overlap
     return best[1] if best else None
+
+
+def _fewest(size: int, overlap: int, fits: Callable[[int], bool]) -> int | None:
+    """Into how few parts ``size`` must be cut for their windows to fit."""
+
+    def good(parts: int) -> bool:
+        return fits(size if parts == 1 else min(size, -(-size // parts) + 2 * overlap))
+
+    if not good(size):
+        return None
+    low, high = 1, size
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if good(middle) else (middle + 1, high)
+    return high
 
 
 def _work(size: int, parts: int, overlap: int) -> int:

@@ -30,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, help="a checkpoint of your own instead")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
+    parser.add_argument("--backend", default="auto", help="auto, reference, ... (README)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return run(parser, _evaluate, argv)
 
@@ -49,6 +50,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         weights=arguments.weights,
         device=arguments.device,
         precision=arguments.precision,
+        backend=arguments.backend,
     )
     rows = []
     pairs = list(_pair_files(arguments.folder))

@@ -76,6 +76,7 @@ def _run(plan: "Plan", arguments: argparse.Namespace) -> "Result":
         weights=arguments.weights,
         device=arguments.device,
         precision=arguments.precision,
+        backend=arguments.backend,
         batch_size=arguments.batch_size,
         tile=arguments.tile,
         overlap=arguments.overlap,

@@ -41,6 +41,7 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--weights", type=Path, help="a checkpoint of your own instead")
     group.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     group.add_argument("--precision", default="auto", help="auto (default), fp32, fp16 or bf16")
+    group.add_argument("--backend", default="auto", help="auto (default), reference, ...")
     group.add_argument("--batch-size", type=int, default=0, help="frames at once (0: automatic)")
     group.add_argument("--tile", type=int, default=0, help="side in pixels (0: automatic)")
     group.add_argument("--overlap", type=int, help="of tiles, in pixels (default: exact)")

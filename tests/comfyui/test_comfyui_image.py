@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-import lkdn_core.engine
 from lkdn_comfyui.image import upscale_images
 from lkdn_core import Upscaler
+from lkdn_core.backends import reference
 from lkdn_core.errors import ArgumentError
 
 CPU = torch.device("cpu")
@@ -113,7 +113,7 @@ def test_out_of_memory_halves_the_batch(
 ) -> None:
     images = pictures(6, 8, 8, 4)
     plenty = enlarge(images, upscaler)
-    run, sizes = lkdn_core.engine.run_network, list[int]()
+    run, sizes = reference.run_network, list[int]()
 
     def limited(weights: Any, x: Tensor) -> Tensor:
         sizes.append(len(x))
@@ -121,7 +121,7 @@ def test_out_of_memory_halves_the_batch(
             raise torch.cuda.OutOfMemoryError("out of memory, on purpose")
         return run(weights, x)
 
-    monkeypatch.setattr(lkdn_core.engine, "run_network", limited)
+    monkeypatch.setattr(reference, "run_network", limited)
     # Batches of another size round differently in the last place.
     torch.testing.assert_close(enlarge(images, upscaler), plenty, rtol=0, atol=2e-6)
     assert sizes[:2] == [3, 1] and 2 not in sizes[1:]

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from lkdn_core import Upscaler
-from lkdn_core import engine as engine_module
 from lkdn_core.arch import LKDN
+from lkdn_core.backends import reference
 from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.color import from_rgb, to_rgb
 from lkdn_core.errors import ArgumentError, FormatError, OutOfMemoryError
@@ -139,10 +139,10 @@ def test_out_of_memory_halves_and_goes_on(
     weights_file: Path, monkeypatch: pytest.MonkeyPatch, failures: int
 ) -> None:
     rgb = torch.rand(3, 3, 90, 80, generator=torch.Generator().manual_seed(6))
-    upscaler = Upscaler(scale=2, weights=weights_file, batch_size=3)
+    upscaler = Upscaler(scale=2, weights=weights_file, backend="reference", batch_size=3)
     expected = upscaler.up(rgb)
     areas: list[int] = []
-    real = engine_module.run_network
+    real = reference.run_network
 
     def limited(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         areas.append(len(x) * x.shape[2] * x.shape[3])
@@ -150,7 +150,7 @@ def test_out_of_memory_halves_and_goes_on(
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return real(weights, x)
 
-    monkeypatch.setattr(engine_module, "run_network", limited)
+    monkeypatch.setattr(reference, "run_network", limited)
     torch.testing.assert_close(upscaler.up(rgb), expected, rtol=0, atol=1e-5)
     assert areas[failures] <= areas[0] // 2
 
@@ -161,10 +161,10 @@ def test_no_room_at_all_is_one_sentence(
     def full(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")
 
-    monkeypatch.setattr(engine_module, "run_network", full)
+    monkeypatch.setattr(reference, "run_network", full)
     for tile in (0, 32):
         with pytest.raises(OutOfMemoryError, match="no room"):
-            Upscaler(scale=2, weights=weights_file, tile=tile).up(rgb)
+            Upscaler(scale=2, weights=weights_file, backend="reference", tile=tile).up(rgb)
 
 
 def test_other_errors_are_not_taken_for_memory(
@@ -173,9 +173,9 @@ def test_other_errors_are_not_taken_for_memory(
     def broken(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("something else")
 
-    monkeypatch.setattr(engine_module, "run_network", broken)
+    monkeypatch.setattr(reference, "run_network", broken)
     with pytest.raises(RuntimeError, match="something else"):
-        Upscaler(scale=2, weights=weights_file).up(rgb)
+        Upscaler(scale=2, weights=weights_file, backend="reference").up(rgb)
 
 
 @pytest.mark.parametrize(("precision", "least"), [("bf16", 35), ("fp16", 55)])
@@ -197,6 +197,7 @@ def test_lower_precisions_agree(
         ({"device": "tpu"}, "device: auto, cpu, cuda or cuda:N is accepted, got 'tpu'"),
         ({"device": "cuda:99"}, "device: cuda:99 is not here"),
         ({"precision": "int8"}, "precision: auto, fp32, bf16, fp16 are accepted, got 'int8'"),
+        ({"backend": "abacus"}, "backend: auto, reference.* are accepted, got 'abacus'"),
         ({"model": "nothing"}, "model: one of .* got 'nothing'"),
     ],
 )

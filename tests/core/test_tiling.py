@@ -28,7 +28,7 @@ def test_the_grid_is_the_one_with_the_least_work() -> None:
         tiles = plan_tiles(height, width, rows=rows, columns=columns, overlap=overlap)
         return [t.area for t in tiles]
 
-    grid = fit_grid(height, width, max_area=most, overlap=overlap)
+    grid = fit_grid(height, width, fits=lambda h, w: h * w <= most, overlap=overlap)
     assert grid is not None
     assert max(windows(*grid)) <= most
     grids = [(r, c) for r in range(1, 20) for c in range(1, 20)]
@@ -37,9 +37,13 @@ def test_the_grid_is_the_one_with_the_least_work() -> None:
     assert sum(windows(*grid)) <= 1.1 * min(possible)
 
 
+def at_most_100(height: int, width: int) -> bool:
+    return height * width <= 100
+
+
 def test_small_pictures_are_not_cut() -> None:
-    assert fit_grid(10, 10, max_area=100, overlap=63) == (1, 1)
+    assert fit_grid(10, 10, fits=at_most_100, overlap=63) == (1, 1)
 
 
 def test_no_room_for_the_overlap_is_none() -> None:
-    assert fit_grid(500, 500, max_area=100, overlap=63) is None
+    assert fit_grid(500, 500, fits=at_most_100, overlap=63) is None

@@ -24,7 +24,6 @@ from lkdn_comfyui.models import (
 from lkdn_comfyui.source import source_file
 from lkdn_comfyui.video import count_frames, plan_video, upscale_to
 from lkdn_core import Upscaler
-from lkdn_core.memory import bytes_per_pixel
 from lkdn_core.prepare import DTYPES
 
 __all__ = ["LKDNExtension", "LKDNModelLoader", "LKDNUpscaleImage", "LKDNUpscaleVideo"]
@@ -301,9 +300,8 @@ def _engine(model: LKDNModel, options: EngineOptions, height: int, width: int) -
     """The engine, with room made on the GPU for one run over pictures of this size."""
     upscaler = engine_for(model, options)
     if upscaler.device.type == "cuda" and height and width:
-        pixels = upscaler.frames_per_run(height, width) * height * width
-        needed = pixels * bytes_per_pixel(upscaler.config, DTYPES[upscaler.precision])
-        management.free_memory(needed, upscaler.device)
+        count = upscaler.frames_per_run(height, width)
+        management.free_memory(count * upscaler.bytes_for(height, width), upscaler.device)
     return upscaler
 
 

@@ -1,0 +1,57 @@
+"""What the engine asks of a backend, and of the network a backend loads."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lkdn_core.arch import LKDNConfig
+from lkdn_core.fuse import Weights
+
+__all__ = ["Backend", "Network"]
+
+
+class Network(Protocol):
+    """A network on its device, ready to run; safe to call from several threads."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What ``x`` is given in."""
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """How ``x`` is laid out: contiguous or channels_last."""
+
+    def __call__(self, x: Tensor, out: Tensor) -> None:
+        """Fill ``out`` with ``x`` enlarged, both on the network's device.
+
+        ``x`` (N, 3, H, W) in [0, 1]; ``out`` (N, 3, sH, sW) float32, whose last dimension is
+        dense and whose others may be strided. Values are not clamped. Memory running out is the
+        ``RuntimeError`` torch raises for it.
+        """
+
+    def bytes_for(self, height: int, width: int) -> int:
+        """Bytes one picture of this input size takes while it runs, ``x`` and ``out`` aside.
+
+        An upper bound that grows with both sides.
+        """
+
+
+class Backend(Protocol):
+    """A module that makes networks."""
+
+    @property
+    def COMPILES(self) -> bool:
+        """Whether the first run of a shape stalls for seconds.
+
+        Such a backend is not tried unasked: the automatic choice knows it from
+        ``measure_backends`` only.
+        """
+
+    def obstacle(self, device: torch.device, precision: str, config: LKDNConfig) -> str | None:
+        """Why it cannot run here, half a sentence for the user; ``None`` when it can. Quick."""
+
+    def load(
+        self, weights: Weights, config: LKDNConfig, device: torch.device, precision: str
+    ) -> Network:
+        """The network for weights of ``load_model``; ``obstacle`` was ``None``."""

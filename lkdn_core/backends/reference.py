@@ -1,0 +1,45 @@
+"""The plain backend: torch operations one by one, on any device, in any precision."""
+
+import torch
+from torch import Tensor
+
+from lkdn_core.arch import LKDNConfig
+from lkdn_core.fuse import Weights
+from lkdn_core.memory import bytes_per_pixel
+from lkdn_core.network import run_network
+from lkdn_core.prepare import DTYPES, prepare
+
+__all__ = ["COMPILES", "load", "obstacle"]
+
+COMPILES = False
+
+
+def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | None:
+    """Runs everywhere."""
+    return None
+
+
+def load(
+    weights: Weights, config: LKDNConfig, device: torch.device, precision: str
+) -> "ReferenceNetwork":
+    """See ``Backend.load``."""
+    return ReferenceNetwork(weights, config, device, precision)
+
+
+class ReferenceNetwork:
+    """``run_network`` in channels_last, on every device the faster layout of the two."""
+
+    memory_format = torch.channels_last
+
+    def __init__(
+        self, weights: Weights, config: LKDNConfig, device: torch.device, precision: str
+    ) -> None:
+        self.dtype = DTYPES[precision]
+        self._weights = prepare(weights, device=device, precision=precision)
+        self._bytes_per_pixel = bytes_per_pixel(config, self.dtype)
+
+    def __call__(self, x: Tensor, out: Tensor) -> None:
+        out.copy_(run_network(self._weights, x))
+
+    def bytes_for(self, height: int, width: int) -> int:
+        return self._bytes_per_pixel * height * width

@@ -1,0 +1,152 @@
+"""The table of backends and the choice among them; each backend has its own tests."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from lkdn_core import Upscaler
+from lkdn_core.arch import LKDNConfig
+from lkdn_core.backends import backend_names, choice, load_network, measure_backends, record
+from lkdn_core.errors import ArgumentError
+
+CPU, CONFIG = torch.device("cpu"), LKDNConfig(2, 8, 1)
+
+
+class Slow:
+    """A network that takes a known time, by a clock that other work on the machine cannot move."""
+
+    now = 0.0
+
+    dtype, memory_format = torch.float32, torch.contiguous_format
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.runs = seconds, 0
+
+    def __call__(self, x: torch.Tensor, out: torch.Tensor) -> None:
+        assert x.shape[2] * CONFIG.scale == out.shape[2]
+        Slow.now += self.seconds
+        self.runs += 1
+
+    def bytes_for(self, height: int, width: int) -> int:
+        return height * width
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Slow]:
+    """Three backends in place of the real ones, and a fourth that cannot run."""
+    networks = {"slow": Slow(0.02), "quick": Slow(0.002), "stalls": Slow(0), "absent": Slow(0)}
+    modules = {
+        name: SimpleNamespace(
+            COMPILES=name == "stalls",
+            obstacle=lambda *_, name=name: "no such device" if name == "absent" else None,
+            load=lambda *_, network=network: network,
+        )
+        for name, network in networks.items()
+    }
+    monkeypatch.setenv("LKDN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(record, "_known", {})
+    monkeypatch.setattr(choice, "_NAMES", tuple(networks))
+    monkeypatch.setattr(choice, "time", SimpleNamespace(perf_counter=lambda: Slow.now))
+    monkeypatch.setattr(choice, "_module", modules.__getitem__)
+    return networks
+
+
+def chosen(name: str = "auto") -> str:
+    return load_network(name, {}, CONFIG, CPU, "fp32")[0]
+
+
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a new process."""
+    monkeypatch.setattr(record, "_known", {})
+
+
+def test_the_fastest_is_measured_once(
+    table: dict[str, Slow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert chosen() == "quick"
+    runs = table["quick"].runs
+    assert runs and not table["stalls"].runs and not table["absent"].runs
+    forget(monkeypatch)
+    assert chosen() == "quick"
+    assert table["quick"].runs == runs
+
+
+def test_what_compiles_is_chosen_once_measured(
+    table: dict[str, Slow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert chosen() == "quick"
+    seconds = measure_backends({}, CONFIG, CPU, "fp32")
+    assert set(seconds) == {"slow", "quick", "stalls"}
+    assert seconds["slow"] == pytest.approx(0.02)
+    forget(monkeypatch)
+    assert chosen() == "stalls"
+
+
+def test_another_case_is_another_choice(table: dict[str, Slow]) -> None:
+    assert chosen() == "quick"
+    table["slow"].seconds, table["quick"].seconds = 0.0, 0.01
+    assert chosen() == "quick"
+    assert load_network("auto", {}, CONFIG, CPU, "bf16")[0] == "slow"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 1}', "\x00\xff"])
+def test_a_damaged_file_is_ignored(
+    table: dict[str, Slow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    file = tmp_path / "cache" / "backends.json"
+    file.parent.mkdir()
+    file.write_bytes(text.encode("latin-1"))
+    assert chosen() == "quick"
+    assert "quick" in json.loads(file.read_text()).values()
+    # Nor does an entry for something that is no backend count.
+    file.write_text(json.dumps(dict.fromkeys(json.loads(file.read_text()), "abacus")))
+    forget(monkeypatch)
+    assert chosen() == "quick"
+
+
+def test_no_place_to_write_does_not_matter(
+    table: dict[str, Slow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LKDN_CACHE", str(tmp_path / "file" / "cache"))
+    assert chosen() == "quick"
+    runs = table["quick"].runs
+    assert chosen() == "quick"  # the process itself remembers
+    assert table["quick"].runs == runs
+
+
+def test_a_single_one_is_not_measured(
+    table: dict[str, Slow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "_NAMES", ("absent", "slow"))
+    assert chosen() == "slow"
+    assert not table["slow"].runs
+
+
+def test_asking_for_one(table: dict[str, Slow]) -> None:
+    assert chosen("slow") == "slow"
+    with pytest.raises(ArgumentError, match="backend: absent cannot run here: no such device"):
+        chosen("absent")
+    with pytest.raises(ArgumentError, match=r"backend: auto, slow, .* are accepted, got 'fast'"):
+        chosen("fast")
+
+
+@pytest.mark.parametrize("name", backend_names())
+def test_every_backend_serves_the_engine(weights_file: Path, name: str) -> None:
+    """Or says in a line why not; and what it fills may be a part of something larger."""
+    try:
+        upscaler = Upscaler(scale=2, weights=weights_file, device="cpu", backend=name)
+    except ArgumentError as error:
+        assert f"backend: {name} cannot run here: " in str(error)
+        return
+    assert upscaler.backend == name
+    rgb = torch.rand(2, 3, 9, 13, generator=torch.Generator().manual_seed(0))
+    plain = Upscaler(scale=2, weights=weights_file, device="cpu", backend="reference").up(rgb)
+    torch.testing.assert_close(upscaler.up(rgb), plain, rtol=0, atol=1e-5)
+    strip = torch.full((2, 3, 18, 40), -5.0)
+    upscaler._network(rgb, strip[..., 7:33])
+    torch.testing.assert_close(strip[..., 7:33], plain, rtol=0, atol=1e-5)
+    assert (strip[..., :7] == -5).all() and (strip[..., 33:] == -5).all()
