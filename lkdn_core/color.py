@@ -35,6 +35,13 @@ _RED_BLUE: Final = {
 _HORIZONTAL: Final = {"left": 0.0, "topleft": 0.0, "bottomleft": 0.0}
 _VERTICAL: Final = {"topleft": 0.0, "top": 0.0, "bottomleft": 1.0, "bottom": 1.0}
 
+#: Luma samples encoded at a time on a CPU: they stay in its cache, and no copy of a large picture
+#: is made. Never fewer rows than ``_MIN_BAND``, so that mirrored borders lie in one band.
+_BAND_SAMPLES: Final = 2**18
+_MIN_BAND: Final = 64
+#: Luma rows that a chroma sample may reach beyond its own: two of the coarsest chroma.
+_REACH: Final = 16
+
 _Taps = tuple[tuple[int, float], ...]
 
 
@@ -73,16 +80,17 @@ def from_rgb(rgb: Tensor, format: FrameFormat) -> list[Tensor]:
     """
     if rgb.ndim != 4 or rgb.shape[1] != 3 or 0 in rgb.shape[2:]:
         raise FormatError(f"rgb: shape (N, 3, H, W) is accepted, got {tuple(rgb.shape)}")
-    format = format.resolved(rgb.shape[-1], rgb.shape[-2])
-    rgb = rgb.clamp(0, 1).float()
-    if format.family == "rgb":
-        return [_encode(plane, format) for plane in rgb.unbind(1)]
-    rows = _encoding_rows(format.matrix)
-    if format.family == "gray":
-        return [_encode(_mix(rgb, rows[:1])[0], format)]
-    mixed = _mix(rgb, rows)  # (3, N, H, W)
-    cb, cr = _downsample(mixed[1:], format)
-    return [_encode(mixed[0], format), *(_encode(c, format, chroma=True) for c in (cb, cr))]
+    n, _, height, width = rgb.shape
+    format = format.resolved(width, height)
+    planes = [
+        torch.empty((n, *shape), dtype=format.dtype, device=rgb.device)
+        for shape in format.plane_shapes(width, height)
+    ]
+    band = height if rgb.device.type != "cpu" else max(_MIN_BAND, _BAND_SAMPLES // (n * width))
+    band -= band % (1 << format.subsampling[1]) if band < height else 0
+    for top in range(0, height, band):
+        _encode_rows(rgb, planes, format, top, min(top + band, height))
+    return planes
 
 
 def check_planes(planes: Sequence[Tensor], format: FrameFormat) -> None:
@@ -97,6 +105,29 @@ def check_planes(planes: Sequence[Tensor], format: FrameFormat) -> None:
     for plane in planes:
         if plane.dtype != format.dtype:
             raise FormatError(f"planes: {format.dtype} is accepted here, got {plane.dtype}")
+
+
+def _encode_rows(
+    rgb: Tensor, planes: Sequence[Tensor], format: FrameFormat, top: int, bottom: int
+) -> None:
+    """Fill luma rows ``top:bottom`` of ``planes``, and the chroma rows that stand for them."""
+    # Chroma is made from rows above and below too: the same numbers as from the whole picture.
+    start, stop = max(0, top - _REACH), min(bottom + _REACH, rgb.shape[-2])
+    around = rgb[:, :, start:stop].clamp(0, 1).float()
+    own = around[:, :, top - start : bottom - start]
+    if format.family == "rgb":
+        for plane, values in zip(planes, own.unbind(1), strict=True):
+            plane[:, top:bottom] = _encode(values, format)
+        return
+    rows = _encoding_rows(format.matrix)
+    planes[0][:, top:bottom] = _encode(_mix(own, rows[:1])[0], format)
+    if format.family == "gray":
+        return
+    factor = 1 << format.subsampling[1]
+    chroma_rows = slice(top // factor, -(-bottom // factor))
+    chroma = _downsample(_mix(around, rows[1:]), format, top - start, bottom - start)
+    for plane, values in zip(planes[1:], chroma, strict=True):
+        plane[:, chroma_rows] = _encode(values, format, chroma=True)
 
 
 def _coding(format: FrameFormat, chroma: bool) -> tuple[float, float]:
@@ -174,10 +205,13 @@ def _upsample(x: Tensor, format: FrameFormat, height: int, width: int) -> Tensor
     return x
 
 
-def _downsample(x: Tensor, format: FrameFormat) -> Tensor:
-    """Chroma (..., H, W) of every luma sample at the sites of ``format``: (..., h, w)."""
-    for dim, size, factor, site in _axes(format, *x.shape[-2:]):
-        x = _filter(x, dim, _shrinking_taps(factor, site), factor, -(-size // factor))
+def _downsample(x: Tensor, format: FrameFormat, top: int, bottom: int) -> Tensor:
+    """Chroma of luma rows ``top:bottom`` of ``x`` (..., H, W), at the sites of ``format``."""
+    if format.subsampling[1] == 0:
+        x = x[..., top:bottom, :]
+    for dim, size, factor, site in _axes(format, bottom - top, x.shape[-1]):
+        first = top if dim == -2 else 0
+        x = _filter(x, dim, _shrinking_taps(factor, site), factor, -(-size // factor), first)
     return x
 
 
@@ -215,11 +249,13 @@ def _taps(row: Tensor, origin: int) -> _Taps:
     return tuple((i - origin, weight) for i, weight in enumerate(row.tolist()) if weight)
 
 
-def _filter(x: Tensor, dim: int, taps: _Taps, step: int, count: int) -> Tensor:
-    """``y[i] = sum of weight * x[step * i + index]`` over ``taps`` for i below ``count``."""
-    before, last = -taps[0][0], step * (count - 1)
+def _filter(x: Tensor, dim: int, taps: _Taps, step: int, count: int, first: int = 0) -> Tensor:
+    """``y[i] = sum of weight * x[first + step * i + index]`` over ``taps`` for i below ``count``."""
+    last = first + step * (count - 1)
+    before = max(-taps[0][0] - first, 0)
     x = _mirror(x, dim, before, max(last + taps[-1][0] + 1 - x.shape[dim], 0))
-    parts = [x[_along(dim, before + i, before + i + last + 1, step)] for i, _ in taps]
+    first, last = first + before, last + before
+    parts = [x[_along(dim, first + i, last + i + 1, step)] for i, _ in taps]
     total = parts[0] * taps[0][1]
     for part, (_, weight) in zip(parts[1:], taps[1:], strict=True):
         total.add_(part, alpha=weight)

@@ -21,7 +21,7 @@ __all__ = ["Result", "check_paths", "upscale_video"]
 
 #: Pictures waiting on each side of the network: small ones before it, large ones after.
 READ_AHEAD = 8
-WRITE_BEHIND = 4
+WRITE_BEHIND = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ import pytest
 import torch
 from pictures import DEPTHS, random_planes, random_rgb, sitings
 
+from lkdn_core import color
 from lkdn_core.color import from_rgb, to_rgb
 from lkdn_core.errors import FormatError
-from lkdn_core.formats import SUPPORTED_MATRICES, FrameFormat
+from lkdn_core.formats import SUPPORTED_MATRICES, ChromaLocation, Family, FrameFormat
 from lkdn_core.resize import bicubic_weights
 
 
@@ -247,3 +248,20 @@ def test_a_gpu_gives_the_same(sample_type: Any, bits: int) -> None:
     for gpu, cpu in zip(from_rgb(rgb, format), from_rgb(rgb.cpu(), format), strict=True):
         difference = (gpu.cpu().double() - cpu.double()).abs().max()
         assert difference <= (1 if sample_type == "integer" else 2.0**-11)
+
+
+@pytest.mark.parametrize("family", ["rgb", "yuv", "gray"])
+@pytest.mark.parametrize("location", ["topleft", "bottom", None])
+def test_a_tall_picture_is_encoded_as_in_one_piece(
+    family: Family, location: ChromaLocation | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bands of rows are for memory and speed: no sample may tell where one ends."""
+    for sub in ((0, 0), (1, 0), (1, 1), (2, 2)) if family == "yuv" else ((0, 0),):
+        place = location if sub != (0, 0) else None
+        format = FrameFormat(family=family, bits=12, subsampling=sub, chroma_location=place)
+        rgb = torch.rand(2, 3, 211, 24, generator=torch.Generator().manual_seed(3))
+        monkeypatch.setattr(color, "_BAND_SAMPLES", 2**18)
+        whole = from_rgb(rgb, format)
+        monkeypatch.setattr(color, "_BAND_SAMPLES", 1)
+        for plane, expected in zip(from_rgb(rgb, format), whole, strict=True):
+            assert torch.equal(plane, expected)
