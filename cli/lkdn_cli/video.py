@@ -51,7 +51,14 @@ def _upscale_file(arguments: argparse.Namespace) -> int:
     check_paths(arguments.input, arguments.output, overwrite=arguments.overwrite)
     choice = encoder_choice(arguments)
     source = probe(arguments.input)
-    plan = make_plan(source, arguments.output, scale=arguments.scale, choice=choice)
+    plan = make_plan(
+        source,
+        arguments.output,
+        scale=arguments.scale,
+        choice=choice,
+        deinterlace=arguments.deinterlace,
+        ivtc=arguments.ivtc,
+    )
     for warning in plan.warnings:
         log.warning("warning: %s", warning)
     if arguments.dry_run:

@@ -18,6 +18,7 @@ _UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 def add_options(parser: Parser) -> None:
     """Add all groups of options to ``parser``."""
     _add_network(parser.add_argument_group("network"))
+    _add_fields(parser.add_argument_group("interlaced sources"))
     _add_encoding(parser.add_argument_group("encoding"))
 
 
@@ -45,6 +46,16 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--batch-size", type=int, default=0, help="frames at once (0: automatic)")
     group.add_argument("--tile", type=int, default=0, help="side in pixels (0: automatic)")
     group.add_argument("--overlap", type=int, help="of tiles, in pixels (default: exact)")
+
+
+def _add_fields(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--deinterlace",
+        choices=("auto", "bwdif", "off"),
+        default="auto",
+        help="auto (default): frames flagged as interlaced; bwdif: all",
+    )
+    group.add_argument("--ivtc", action="store_true", help="undo telecine: 30 to 24 frames/s")
 
 
 def _add_encoding(group: argparse._ArgumentGroup) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lkdn_core.errors import LKDNError
 from lkdn_media.demux import open_media, read_packets
+from lkdn_media.filters import FilterChain
 from lkdn_media.formats import PLANAR, nearest_planar
 from lkdn_media.probe import Source
 from lkdn_media.timeline import Timeline
@@ -26,7 +27,7 @@ GBR_ORDER = (2, 0, 1)
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Planes, with ``pts`` and ``duration`` (0: not known) in the time base of the source."""
+    """Planes, with ``pts`` and ``duration`` (0: not known) in the time base of the plan."""
 
     planes: Planes
     pts: int
@@ -55,23 +56,25 @@ class Damage:
         return ", ".join(text for text, there in parts.items() if there)
 
 
-def decode_pictures(source: Source, damage: Damage) -> Iterator[Picture]:
+def decode_pictures(
+    source: Source, damage: Damage, filters: FilterChain | None = None
+) -> Iterator[Picture]:
     """All displayed frames, the decoder flushed at the end; what goes wrong is told to ``damage``.
 
-    Timestamps rise strictly (see `Timeline`). Raises ``LKDNError`` when the pictures change size
-    or format on the way.
+    Timestamps, in the time base of ``filters`` (else of the source), rise strictly (see
+    `Timeline`). Raises ``LKDNError`` when the pictures change size or format on the way.
     """
     layout = nearest_planar(source.pix_fmt)
+    filters = filters or FilterChain((), source.time_base, source.frame_rate)
     timeline = Timeline(step=1)
-    usual = round(1 / (source.frame_rate * source.time_base))
-    for number, frame in enumerate(_frames(source, damage)):
-        _check_size(frame, source, number)
-        damage.corrupt_frames += frame.is_corrupt
+    usual = round(1 / (filters.frame_rate * filters.time_base))
+    frames = _checked(_frames(source, damage), source, damage)
+    for frame in filters.apply(frames, source.frame_rate):
         pts = timeline.place(frame.pts, frame.duration or usual)
         yield Picture(planes_of(frame, layout), pts, frame.duration or 0)
     damage.moved_frames = timeline.moved
     if source.declared_end is not None:
-        missing = source.declared_end - float(timeline.end * source.time_base)
+        missing = source.declared_end - float(timeline.end * filters.time_base)
         if missing > max(2 / float(source.frame_rate), source.declared_end / 100):
             damage.ends_early = True
 
@@ -124,11 +127,16 @@ def _packets(
         yield packet
 
 
-def _check_size(frame: av.VideoFrame, source: Source, number: int) -> None:
+def _checked(
+    frames: Iterator[av.VideoFrame], source: Source, damage: Damage
+) -> Iterator[av.VideoFrame]:
     first = f"{source.width}x{source.height} {source.pix_fmt}"
-    here = f"{frame.width}x{frame.height} {frame.format.name}"
-    if here != first:
-        raise LKDNError(
-            f"{source.path}: changes from {first} to {here} at frame {number}, "
-            "which is not supported; cut it there and enlarge the parts"
-        )
+    for number, frame in enumerate(frames):
+        here = f"{frame.width}x{frame.height} {frame.format.name}"
+        if here != first:
+            raise LKDNError(
+                f"{source.path}: changes from {first} to {here} at frame {number}, "
+                "which is not supported; cut it there and enlarge the parts"
+            )
+        damage.corrupt_frames += frame.is_corrupt
+        yield frame

@@ -45,7 +45,7 @@ class VideoEncoder:
         self._counts = self.stream.codec_context.codec.canonical_name in _COUNTING
         self._times: list[tuple[int, int]] = []  # (pts, duration) of counted pictures
         if self._counts:
-            self.stream.codec_context.time_base = 1 / plan.source.frame_rate
+            self.stream.codec_context.time_base = 1 / plan.filters.frame_rate
 
     def open(self) -> None:
         """Start the encoder; its extradata is there from now on."""
@@ -62,11 +62,11 @@ class VideoEncoder:
     def encode(self, picture: Picture) -> "list[av.Packet[Any]]":
         """The packets that are ready once ``picture``, an enlarged one, is in."""
         frame = make_frame(picture.planes, self._plan)
-        frame.pts, frame.time_base = picture.pts, self._plan.source.time_base
+        frame.pts, frame.time_base = picture.pts, self._plan.filters.time_base
         if picture.duration:
             frame.duration = picture.duration
         if self._counts:
-            frame.pts, frame.time_base = self.frames, 1 / self._plan.source.frame_rate
+            frame.pts, frame.time_base = self.frames, 1 / self._plan.filters.frame_rate
             frame.duration = 1
             self._times.append((picture.pts, picture.duration))
         self.frames += 1
@@ -88,7 +88,7 @@ class VideoEncoder:
                 assert packet.pts is not None and packet.dts is not None
                 packet.dts = self._times[max(packet.dts, 0)][0] + min(packet.dts, 0)
                 packet.pts, packet.duration = self._times[packet.pts]
-                packet.time_base = self._plan.source.time_base
+                packet.time_base = self._plan.filters.time_base
         return packets
 
 
@@ -138,7 +138,7 @@ class VideoWriter:
         for packet in packets:
             ticks = packet.pts if packet.dts is None else packet.dts
             if ticks is not None:
-                self._copier.advance(self._out, float(ticks * self._plan.source.time_base))
+                self._copier.advance(self._out, float(ticks * self._plan.filters.time_base))
             packet.stream = self._encoder.stream
             self._out.mux(packet)
 
@@ -196,7 +196,7 @@ def _add_video(out: OutputContainer, plan: Plan) -> av.VideoStream:
     try:
         stream = out.add_stream(
             plan.codec,
-            rate=source.frame_rate,
+            rate=plan.filters.frame_rate,
             options=plan.options,
             width=plan.width,
             height=plan.height,
@@ -206,7 +206,7 @@ def _add_video(out: OutputContainer, plan: Plan) -> av.VideoStream:
     assert isinstance(stream, av.VideoStream)
     context = stream.codec_context
     context.pix_fmt = plan.pix_fmt
-    context.time_base = stream.time_base = source.time_base
+    context.time_base = stream.time_base = plan.filters.time_base
     context.flags |= Flags.frame_duration
     if source.sample_aspect_ratio is not None:
         context.sample_aspect_ratio = source.sample_aspect_ratio

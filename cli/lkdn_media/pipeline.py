@@ -65,7 +65,9 @@ def upscale_video(
                 raise
 
         with (
-            closing(read_ahead(decode_pictures(plan.source, damage), READ_AHEAD)) as pictures,
+            closing(
+                read_ahead(decode_pictures(plan.source, damage, plan.filters), READ_AHEAD)
+            ) as pictures,
             write_behind(write, WRITE_BEHIND) as put,
             closing(_enlarged(pictures, plan, upscaler)) as enlarged,
         ):

@@ -15,6 +15,7 @@ from lkdn_media.encoders import (
     encoder_pix_fmt,
     find_encoder,
 )
+from lkdn_media.filters import Deinterlace, FilterChain, film_chain
 from lkdn_media.formats import PLANAR, ColourTags, frame_format, has_alpha, nearest_planar
 from lkdn_media.probe import Source
 from lkdn_media.remux import can_hold, copied_tags, lost_tags
@@ -49,6 +50,7 @@ class Plan:
     source: Source
     container: str
     scale: int
+    filters: FilterChain
     codec: str
     options: dict[str, str]
     pix_fmt: str
@@ -79,8 +81,18 @@ class Plan:
         return lines
 
 
-def make_plan(source: Source, target: Path, *, scale: int, choice: EncoderChoice) -> Plan:
+def make_plan(
+    source: Source,
+    target: Path,
+    *,
+    scale: int,
+    choice: EncoderChoice,
+    deinterlace: Deinterlace = "auto",
+    ivtc: bool = False,
+) -> Plan:
     """Decide how ``source`` is written to ``target``, whose ending names the container.
+
+    ``deinterlace`` and ``ivtc``: see `film_chain`.
 
     Raises ``ArgumentError`` for an unknown ending, encoder or setting, and ``FormatError`` for
     pictures the core can't work on.
@@ -100,6 +112,7 @@ def make_plan(source: Source, target: Path, *, scale: int, choice: EncoderChoice
         -(-side * scale // even) * even
         for side, even in zip(size, _multiples(output_format), strict=True)
     )
+    filters = film_chain(source, deinterlace=deinterlace, ivtc=ivtc)
     copied, warnings = _streams(source, container)
     metadata = copied_tags(source.metadata)
     lost = lost_tags(container, metadata)
@@ -109,6 +122,7 @@ def make_plan(source: Source, target: Path, *, scale: int, choice: EncoderChoice
         source=source,
         container=container,
         scale=scale,
+        filters=filters,
         codec=codec,
         options=encoder_options(
             codec,
@@ -126,7 +140,11 @@ def make_plan(source: Source, target: Path, *, scale: int, choice: EncoderChoice
         height=height,
         copied=copied,
         metadata=metadata,
-        warnings=(*_picture_warnings(source, codec, pix_fmt, (width, height), scale), *warnings),
+        warnings=(
+            *_field_warnings(source, filters),
+            *_picture_warnings(source, codec, pix_fmt, (width, height), scale),
+            *warnings,
+        ),
     )
 
 
@@ -182,6 +200,20 @@ def _streams(source: Source, container: str) -> tuple[tuple[int, ...], list[str]
     ]
 
 
+def _field_warnings(source: Source, filters: FilterChain) -> list[str]:
+    """What was found out about fields, and what is done about it."""
+    if not source.interlaced:
+        return []
+    used = [step.partition("=")[0] for step in filters.steps]
+    done = f"goes through {', '.join(used)}" if used else "is enlarged as if it were progressive"
+    found = "flagged as interlaced"
+    if source.telecined:
+        found += ", two frames of five, as telecined film is"
+    if "decimate" not in used:
+        done += "; --ivtc restores the frames of telecined film"
+    return [f"the picture is {found}, and {done}"]
+
+
 def _picture_warnings(
     source: Source, codec: str, pix_fmt: str, size: tuple[int, int], scale: int
 ) -> list[str]:
@@ -189,9 +221,6 @@ def _picture_warnings(
     exact = source.width * scale, source.height * scale
     ratio = source.sample_aspect_ratio
     lost = {
-        f"{source.width}x{source.height} is interlaced, but enlarged as if it were progressive": (
-            source.interlaced
-        ),
         "transparency is not kept": has_alpha(source.pix_fmt),
         f"{have.bits}-bit pictures are written with {new.bits} bits": new.bits < have.bits,
         f"{source.pix_fmt} is written as {pix_fmt}, with coarser chroma": (

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +27,11 @@ _DYNAMIC: Final = {
     SideData.DOVI_METADATA: "Dolby Vision metadata",
     SideData.A53_CC: "closed captions inside the pictures",
 }
+#: AV_FIELD_PROGRESSIVE; what is greater names an order of fields.
+_PROGRESSIVE: Final = 1
+#: How many frames are looked at for fields; telecine repeats after five.
+_FIRST: Final = 16
+_CYCLE: Final = 5
 Kind = Literal["video", "audio", "subtitle", "attachment", "data", "unknown"]
 
 
@@ -57,6 +63,7 @@ class Source:
     ``video``: index of the stream to enlarge. ``frames``: expected number, 0 when not known.
     ``sample_aspect_ratio``: ``None`` when not tagged.
     ``declared_end``: end of the video in seconds as the file's head says it, when it does.
+    ``interlaced``: some frames are flagged so; ``telecined``: just those that telecine makes so.
     ``display_matrix``: nine integers, or ``None``. ``mastering_display`` and ``content_light``:
     FFmpeg's HDR10 structures, or ``b""``. ``unkept``: side data of the pictures we can't write.
     """
@@ -74,6 +81,7 @@ class Source:
     sample_aspect_ratio: Fraction | None
     display_matrix: tuple[int, ...] | None
     interlaced: bool
+    telecined: bool
     frames: int
     packets: int
     declared_end: float | None
@@ -88,7 +96,8 @@ def probe(path: Path) -> Source:
     """Describe the video file at ``path``. Raises ``LKDNError`` where there is no picture in it."""
     with open_media(path) as container:
         stream = main_video(container, path)
-        frame = _first_frame(container, stream, path)
+        first = _first_frames(container, stream, path)
+        frame, fields = first[0], [f.interlaced_frame for f in first]
         context = stream.codec_context
         chapters = tuple(container.chapters())
         matrix = context.coded_side_data.get("display_matrix", b"")
@@ -109,7 +118,8 @@ def probe(path: Path) -> Source:
             frame_rate=Fraction(rate.numerator, rate.denominator),
             sample_aspect_ratio=_ratio(stream),
             display_matrix=struct.unpack("=9i", matrix) if len(matrix) == 36 else None,
-            interlaced=frame.interlaced_frame,
+            interlaced=any(fields) or context.field_order > _PROGRESSIVE,
+            telecined=_is_telecine(fields),
             frames=stream.frames or round((end or _seconds(container, stream)) * float(rate)),
             packets=len(stream.index_entries) if "mov" in container.format.name else 0,
             declared_end=end,
@@ -121,17 +131,32 @@ def probe(path: Path) -> Source:
         )
 
 
-def _first_frame(container: InputContainer, stream: av.VideoStream, path: Path) -> av.VideoFrame:
-    try:
+def _first_frames(
+    container: InputContainer, stream: av.VideoStream, path: Path
+) -> list[av.VideoFrame]:
+    """The first frame, or the first few where they may be interlaced."""
+    found: list[av.VideoFrame] = []
+    wanted = 1 if stream.codec_context.field_order == _PROGRESSIVE else _FIRST
+    with suppress(av.FFmpegError):
         for packet in container.demux(stream):
-            try:
-                for frame in packet.decode():
-                    return frame
-            except av.FFmpegError:
-                continue  # a damaged start; a later keyframe may do
-    except av.FFmpegError:
-        pass
-    raise LKDNError(f"{path}: no frame of its video could be decoded")
+            with suppress(av.FFmpegError):  # a damaged start; a later keyframe may do
+                found += packet.decode()
+            if len(found) >= wanted:
+                break
+    if not found:
+        raise LKDNError(f"{path}: no frame of its video could be decoded")
+    return found
+
+
+def _is_telecine(fields: list[bool]) -> bool:
+    """Whether of every five frames the same two neighbours are interlaced."""
+    cycles = [fields[i : i + _CYCLE] for i in range(0, len(fields) - _CYCLE + 1, _CYCLE)]
+    if len(cycles) < 2 or any(cycle != cycles[0] for cycle in cycles):
+        return False
+    return any(
+        [cycles[0][i - j] for j in range(_CYCLE)] == [True, True, False, False, False]
+        for i in range(_CYCLE)
+    )
 
 
 def _info(stream: Stream) -> StreamInfo:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -47,6 +47,8 @@ class Clip:
     pix_fmt: str = "yuv420p"
     codec: str = "libx264"
     options: dict[str, str] = field(default_factory=lambda: {"qp": "0", "preset": "veryfast"})
+    fields: str | None = None  # "tff", "bff", "telecine" or "flagged telecine", all as "tff"
+    rate: Fraction = Fraction(25)
     time_base: Fraction = Fraction(1, 25)
     pts: Sequence[int] = tuple(range(7))
     durations: Sequence[int] | None = None
@@ -121,9 +123,52 @@ def picture(pix_fmt: str, width: int, height: int, number: int) -> av.VideoFrame
     return frame
 
 
+def film(clip: Clip) -> Iterator[av.VideoFrame]:
+    """The pictures of ``clip`` without times; fields as it says.
+
+    Telecine makes 5 frames of 4; only those of mixed fields are flagged unless it says otherwise.
+    """
+    (width, height), count = clip.size, len(clip.pts)
+    telecine = clip.fields is not None and "telecine" in clip.fields
+
+    def sources(number: int) -> tuple[int, int]:
+        if telecine:
+            cycle, place = divmod(number, 5)
+            return 4 * cycle + (0, 1, 1, 2, 3)[place], 4 * cycle + (0, 1, 2, 3, 3)[place]
+        return (number, number) if clip.fields is None else (2 * number, 2 * number + 1)
+
+    for number in range(count):
+        top, bottom = sources(number)
+        if clip.fields == "bff":
+            top, bottom = bottom, top
+        frame = picture(clip.pix_fmt, width, height, top)
+        below = picture(clip.pix_fmt, width, height, bottom)
+        for plane, other in zip(frame.planes, below.planes, strict=True):
+            rows = np.frombuffer(plane, np.uint8).reshape(plane.height, -1)
+            rows[1::2] = np.frombuffer(other, np.uint8).reshape(plane.height, -1)[1::2]
+        if clip.fields is None or (clip.fields == "telecine" and top == bottom):
+            yield frame
+        else:
+            yield flagged(frame, clip.fields)
+
+
+def flagged(frame: av.VideoFrame, fields: str) -> av.VideoFrame:
+    """``frame`` marked as interlaced."""
+    graph = av.filter.Graph()
+    nodes = [
+        graph.add_buffer(frame, time_base=Fraction(1, 25)),
+        graph.add("setfield", "bff" if fields == "bff" else "tff"),
+        graph.add("buffersink"),
+    ]
+    graph.link_nodes(*nodes).configure()
+    graph.vpush(frame)
+    return graph.vpull()
+
+
 def _video(out: av.container.OutputContainer, clip: Clip) -> list[av.Packet[Any]]:
     width, height = clip.size
-    stream = out.add_stream(clip.codec, rate=25, width=width, height=height, options=clip.options)
+    rate, options = clip.rate, dict(clip.options)
+    stream = out.add_stream(clip.codec, rate=rate, width=width, height=height, options=options)
     assert isinstance(stream, av.VideoStream)
     context, tags = stream.codec_context, clip.tags
     context.pix_fmt = clip.pix_fmt
@@ -137,8 +182,7 @@ def _video(out: av.container.OutputContainer, clip: Clip) -> list[av.Packet[Any]
     if clip.rotation is not None:
         stream.set_display_rotation(clip.rotation)
     packets: list[av.Packet[Any]] = []
-    for i, pts in enumerate(clip.pts):
-        frame = picture(clip.pix_fmt, width, height, i)
+    for i, (pts, frame) in enumerate(zip(clip.pts, film(clip), strict=True)):
         frame.pts, frame.time_base = pts, clip.time_base
         frame.color_primaries, frame.color_trc = tags.primaries, tags.transfer
         frame.colorspace, frame.color_range = tags.matrix, tags.color_range

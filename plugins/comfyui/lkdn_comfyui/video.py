@@ -108,14 +108,14 @@ def _upscale_window(
     plan: Plan, path: Path, upscaler: Upscaler, *, window: Window, progress: Callable[[], object]
 ) -> tuple[Fraction, float]:
     """Write the pictures of ``window`` alone; returns where it starts and ends, in seconds."""
-    base = plan.source.time_base
+    base = plan.filters.time_base
     first, end = window.ticks(base)
     damage = Damage()
     times: deque[tuple[int, int]] = deque()
     starts: list[int] = []
 
     def planes() -> Iterator[Planes]:
-        with closing(decode_pictures(plan.source, damage)) as pictures:  # type: ignore[type-var]
+        with closing(decode_pictures(plan.source, damage, plan.filters)) as pictures:  # type: ignore[type-var]
             for picture in pictures:
                 if picture.pts >= end:
                     return

@@ -1,0 +1,118 @@
+"""Filters of libavfilter between the decoder and the network."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Final, Literal
+
+import av
+from av.filter import Graph
+
+from lkdn_core.errors import ArgumentError, LKDNError
+from lkdn_media.formats import nearest_planar
+from lkdn_media.probe import Source
+
+__all__ = ["Deinterlace", "FilterChain", "film_chain"]
+
+Deinterlace = Literal["auto", "bwdif", "off"]
+#: Five frames of telecined film are four of film; a quarter of a tick can tell their times.
+_FILM: Final = Fraction(4, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class FilterChain:
+    """Filters, in FFmpeg's notation one by one, and what comes out of them.
+
+    ``steps``: such as ``"bwdif=deint=interlaced"``; none leaves frames as they are. ``time_base``
+    and ``frame_rate``: of the frames that come out.
+    """
+
+    steps: tuple[str, ...]
+    time_base: Fraction
+    frame_rate: Fraction
+
+    def apply(self, frames: Iterable[av.VideoFrame], rate: Fraction) -> Iterator[av.VideoFrame]:
+        """Run ``frames``, of ``rate`` a second, through the filters; with all their side data.
+
+        Frames come in a planar format (`nearest_planar`) and leave in the same. Raises
+        ``LKDNError`` where a filter can't work on them.
+        """
+        if not self.steps:
+            yield from frames
+            return
+        graph = None
+        for frame in frames:
+            if graph is None:
+                graph, layout = _graph(self.steps, frame, rate), nearest_planar(frame.format.name)
+            graph.vpush(frame if frame.format.name == layout else frame.reformat(format=layout))
+            yield from self._pull(graph)
+        if graph is not None:
+            graph.vpush(None)
+            yield from self._pull(graph)
+
+    def _pull(self, graph: Graph) -> Iterator[av.VideoFrame]:
+        while True:
+            try:
+                frame = graph.vpull()
+            except (av.BlockingIOError, av.EOFError):
+                return
+            ticks = Fraction(frame.time_base.num, frame.time_base.den) / self.time_base
+            if frame.pts is not None:
+                frame.pts = round(frame.pts * ticks)
+            frame.duration = round(frame.duration * ticks)
+            frame.time_base = self.time_base
+            yield frame
+
+
+def film_chain(source: Source, *, deinterlace: Deinterlace, ivtc: bool) -> FilterChain:
+    """The filters that make whole pictures of the fields of ``source``.
+
+    ``"auto"`` works on frames flagged as interlaced where the file has such, ``"bwdif"`` on all.
+    Both keep number, times and order of the frames. ``ivtc`` undoes telecine: fields are matched
+    and every fifth frame, a repeated one, is left out. Raises ``ArgumentError`` for both at once.
+    """
+    if ivtc and deinterlace == "bwdif":
+        raise ArgumentError("ivtc: makes whole pictures itself, got --deinterlace bwdif too")
+    base, rate = source.time_base, source.frame_rate
+    if ivtc:
+        # What matching leaves combed was no film, and is deinterlaced.
+        steps = ("fieldmatch=combmatch=full", "bwdif=mode=send_frame:deint=interlaced", "decimate")
+        return FilterChain(steps, base / 4, rate * _FILM)
+    if deinterlace == "bwdif":
+        return FilterChain(("bwdif=mode=send_frame",), base, rate)
+    if deinterlace == "auto" and source.interlaced:
+        return FilterChain(("bwdif=mode=send_frame:deint=interlaced",), base, rate)
+    return FilterChain((), base, rate)
+
+
+def _graph(steps: Iterable[str], frame: av.VideoFrame, rate: Fraction) -> Graph:
+    graph, base = Graph(), frame.time_base
+    layout = nearest_planar(frame.format.name)
+    refusal = f"filters {', '.join(steps)}: can't work on {frame.format.name}"
+    nodes = [
+        graph.add(
+            "buffer",
+            width=str(frame.width),
+            height=str(frame.height),
+            pix_fmt=layout,
+            time_base=f"{base.num}/{base.den}",
+            frame_rate=f"{rate.numerator}/{rate.denominator}",
+            colorspace=str(frame.colorspace),
+            range=str(frame.color_range),
+        )
+    ]
+    try:
+        for step in steps:
+            name, _, settings = step.partition("=")
+            nodes.append(graph.add(name, settings or None))
+        nodes += [graph.add("format", layout), graph.add("buffersink")]
+        graph.link_nodes(*nodes).configure()
+    except (av.FFmpegError, ValueError) as error:
+        raise LKDNError(refusal) from error
+    # Where a filter doesn't know the layout, a conversion has come between: colours would suffer.
+    for node, following in pairwise(nodes):
+        pad = node.outputs[0].linked
+        if pad is None or pad.context.name != following.name:
+            raise LKDNError(refusal)
+    return graph
