@@ -1,7 +1,8 @@
 """The paper's evaluation protocol: PSNR and SSIM on the luma of 8-bit pictures.
 
 Luma is BT.601 limited range as MATLAB's ``rgb2ycbcr`` gives it; ``scale`` pixels are cropped at
-every border; pictures are rounded to 8 bits before they are compared (paper section 4.1).
+every border; pictures are rounded to 8 bits before they are compared (paper section 4.1). Luma
+planes of a video, (1, H, W), are compared as they are.
 """
 
 import torch
@@ -17,14 +18,14 @@ def luma(rgb: Tensor) -> Tensor:
 
 
 def psnr(a: Tensor, b: Tensor, *, crop_border: int) -> float:
-    """Peak signal-to-noise ratio in dB of two pictures (3, H, W) uint8, on luma."""
-    difference = _crop(luma(a), crop_border) - _crop(luma(b), crop_border)
+    """Peak signal-to-noise ratio in dB on luma of two pictures, (3, H, W) or (1, H, W) uint8."""
+    difference = _luma(a, crop_border) - _luma(b, crop_border)
     return float(10 * torch.log10(255**2 / difference.square().mean()))
 
 
 def ssim(a: Tensor, b: Tensor, *, crop_border: int) -> float:
-    """Structural similarity (Wang et al. 2004, 11x11 Gaussian, sigma 1.5) of (3, H, W) uint8."""
-    x, y = _crop(luma(a), crop_border), _crop(luma(b), crop_border)
+    """Structural similarity (Wang et al. 2004, 11x11 Gaussian, sigma 1.5), else as `psnr`."""
+    x, y = _luma(a, crop_border), _luma(b, crop_border)
     mx, my, xx, yy, xy = _blur(torch.stack([x, y, x * x, y * y, x * y]))
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     numerator = (2 * mx * my + c1) * (2 * (xy - mx * my) + c2)
@@ -32,8 +33,9 @@ def ssim(a: Tensor, b: Tensor, *, crop_border: int) -> float:
     return float((numerator / denominator).mean())
 
 
-def _crop(x: Tensor, border: int) -> Tensor:
-    return x[..., border : x.shape[-2] - border, border : x.shape[-1] - border]
+def _luma(x: Tensor, border: int) -> Tensor:
+    y = luma(x) if len(x) == 3 else x[0].double()
+    return y[border : y.shape[0] - border, border : y.shape[1] - border]
 
 
 def _blur(maps: Tensor) -> Tensor:
