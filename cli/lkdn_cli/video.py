@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lkdn_cli.console import OK, SALVAGED, Parser, run
-from lkdn_cli.video_options import add_options, encoder_choice
+from lkdn_cli.video_options import add_options, encoder_choice, scale_of, size_choice
 
 if TYPE_CHECKING:
     from lkdn_media.pipeline import Result
@@ -49,13 +49,14 @@ def _upscale_file(arguments: argparse.Namespace) -> int:
     from lkdn_media.probe import probe
 
     check_paths(arguments.input, arguments.output, overwrite=arguments.overwrite)
-    choice = encoder_choice(arguments)
+    choice, size = encoder_choice(arguments), size_choice(arguments)
     source = probe(arguments.input)
     plan = make_plan(
         source,
         arguments.output,
-        scale=arguments.scale,
+        scale=scale_of(arguments, source, size),
         choice=choice,
+        size=size,
         deinterlace=arguments.deinterlace,
         ivtc=arguments.ivtc,
     )

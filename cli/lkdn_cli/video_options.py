@@ -9,8 +9,10 @@ from lkdn_cli.console import Parser
 
 if TYPE_CHECKING:
     from lkdn_media.encoders import EncoderChoice
+    from lkdn_media.probe import Source
+    from lkdn_media.sizes import SizeChoice
 
-__all__ = ["add_options", "encoder_choice"]
+__all__ = ["add_options", "encoder_choice", "scale_of", "size_choice"]
 
 _UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
@@ -19,6 +21,7 @@ def add_options(parser: Parser) -> None:
     """Add all groups of options to ``parser``."""
     _add_network(parser.add_argument_group("network"))
     _add_fields(parser.add_argument_group("interlaced sources"))
+    _add_size(parser.add_argument_group("final size, in square pixels as shown"))
     _add_encoding(parser.add_argument_group("encoding"))
 
 
@@ -36,8 +39,35 @@ def encoder_choice(arguments: argparse.Namespace) -> "EncoderChoice":
     )
 
 
+def size_choice(arguments: argparse.Namespace) -> "SizeChoice":
+    """The wished final size. Raises ``ArgumentError``."""
+    from lkdn_media.sizes import SizeChoice
+
+    return SizeChoice(arguments.width, arguments.height, arguments.fit)
+
+
+def scale_of(arguments: argparse.Namespace, source: "Source", size: "SizeChoice") -> int:
+    """``--scale``, or the smallest scale of the network that reaches ``size``, or else 4.
+
+    Raises ``ArgumentError`` where none reaches it.
+    """
+    from lkdn_core import list_models
+    from lkdn_media.sizes import choose_scale
+
+    if arguments.scale is not None:
+        return int(arguments.scale)
+    named = [model.scale for model in list_models() if model.name == arguments.model]
+    if arguments.weights is not None:
+        from lkdn_core.checkpoints import read_checkpoint
+
+        named = [read_checkpoint(arguments.weights)[1].scale]
+    return choose_scale(source, size, named or (2, 3, 4))
+
+
 def _add_network(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--scale", type=int, choices=(2, 3, 4), default=4, help="default 4")
+    group.add_argument(
+        "--scale", type=int, choices=(2, 3, 4), help="default 4, or what the final size needs"
+    )
     group.add_argument("--model", default="lkdn-s", help="a name from lkdn-models (lkdn-s)")
     group.add_argument("--weights", type=Path, help="a checkpoint of your own instead")
     group.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
@@ -56,6 +86,17 @@ def _add_fields(group: argparse._ArgumentGroup) -> None:
         help="auto (default): frames flagged as interlaced; bwdif: all",
     )
     group.add_argument("--ivtc", action="store_true", help="undo telecine: 30 to 24 frames/s")
+
+
+def _add_size(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--width", type=int, help="shrink to it (default: scale times the source)")
+    group.add_argument("--height", type=int, help="with --width: a box (default: by the shape)")
+    group.add_argument(
+        "--fit",
+        choices=("contain", "cover", "stretch"),
+        default="contain",
+        help="into the box: whole (default), cut to fill it, or distorted",
+    )
 
 
 def _add_encoding(group: argparse._ArgumentGroup) -> None:

@@ -208,8 +208,8 @@ def _add_video(out: OutputContainer, plan: Plan) -> av.VideoStream:
     context.pix_fmt = plan.pix_fmt
     context.time_base = stream.time_base = plan.filters.time_base
     context.flags |= Flags.frame_duration
-    if source.sample_aspect_ratio is not None:
-        context.sample_aspect_ratio = source.sample_aspect_ratio
+    if plan.sample_aspect_ratio is not None:
+        context.sample_aspect_ratio = plan.sample_aspect_ratio
     context.color_primaries, context.color_trc = tags.primaries, tags.transfer
     context.colorspace, context.color_range = tags.matrix, tags.color_range
     context.chroma_sample_location = tags.chroma_location

@@ -88,7 +88,9 @@ def _enlarged(pictures: Iterable[Picture], plan: Plan, upscaler: Upscaler) -> Ge
             times.append((picture.pts, picture.duration))
             yield picture.planes
 
-    stream = upscaler.stream(planes(), plan.input_format, out_format=plan.output_format)
+    stream = upscaler.stream(
+        planes(), plan.input_format, out_format=plan.output_format, size=plan.size
+    )
     for enlarged in stream:
         yield Picture(enlarged, *times.popleft())
 

@@ -1,11 +1,13 @@
 """What will be written: decided, and told to the user, before any work starts."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
 from lkdn_core.errors import ArgumentError
 from lkdn_core.formats import FrameFormat
+from lkdn_core.resize import FinalSize
 from lkdn_media.demux import open_media
 from lkdn_media.encoder_options import encoder_options
 from lkdn_media.encoders import (
@@ -19,6 +21,7 @@ from lkdn_media.filters import Deinterlace, FilterChain, film_chain
 from lkdn_media.formats import PLANAR, ColourTags, frame_format, has_alpha, nearest_planar
 from lkdn_media.probe import Source
 from lkdn_media.remux import can_hold, copied_tags, lost_tags
+from lkdn_media.sizes import SizeChoice, final_size, rounding_warnings
 
 __all__ = ["CONTAINERS", "Plan", "make_plan"]
 
@@ -42,9 +45,9 @@ _LOCATES_420_ONLY: Final = ("264", "265", "hevc")
 class Plan:
     """How ``source`` becomes a file.
 
-    ``width``, ``height``: of the encoded pictures; at most one more than ``scale`` times the
-    source's, where subsampled chroma needs even sizes. ``copied``: indexes of the streams copied as
-    they are. ``warnings``: what can't be kept, a line each.
+    ``width``, ``height``: of the encoded pictures: of ``size``, or else at most one more than
+    ``scale`` times the source's, where subsampled chroma needs even sizes. ``copied``: indexes of
+    the streams copied as they are. ``warnings``: what can't be kept, a line each.
     """
 
     source: Source
@@ -57,8 +60,10 @@ class Plan:
     input_format: FrameFormat
     output_format: FrameFormat
     tags: ColourTags
+    size: FinalSize | None
     width: int
     height: int
+    sample_aspect_ratio: Fraction | None
     copied: tuple[int, ...]
     metadata: dict[str, str]
     warnings: tuple[str, ...]
@@ -67,11 +72,12 @@ class Plan:
         """The mapping of streams, a line each."""
         source = self.source
         settings = " ".join(f"{name}={value}" for name, value in self.options.items())
+        enlarged = f"x{self.scale} -> " if self.size else ""
         lines = []
         for stream in source.streams:
             if stream.index == source.video:
                 lines.append(
-                    f"{stream} {source.width}x{source.height} {source.pix_fmt} -> "
+                    f"{stream} {source.width}x{source.height} {source.pix_fmt} -> {enlarged}"
                     f"{self.codec} {self.width}x{self.height} {self.pix_fmt} ({settings})"
                 )
             elif stream.index in self.copied:
@@ -89,6 +95,7 @@ def make_plan(
     choice: EncoderChoice,
     deinterlace: Deinterlace = "auto",
     ivtc: bool = False,
+    size: SizeChoice | None = None,
 ) -> Plan:
     """Decide how ``source`` is written to ``target``, whose ending names the container.
 
@@ -101,18 +108,29 @@ def make_plan(
     if container is None:
         endings = ", ".join(CONTAINERS)
         raise ArgumentError(f"output: a name ending in {endings} is accepted, got {target.name!r}")
-    size = source.width, source.height
+    stored = source.width, source.height
     layout = nearest_planar(source.pix_fmt)
-    input_format = frame_format(layout, source.tags).resolved(*size)
+    input_format = frame_format(layout, source.tags).resolved(*stored)
     codec = find_encoder(choice.codec or default_codec(container, PLANAR[layout])).name
     check_container(codec, container, CONTAINERS)
     pix_fmt = encoder_pix_fmt(codec, PLANAR[layout], choice.pix_fmt)
-    output_format = _output_format(input_format, codec, pix_fmt, size)
+    output_format = _output_format(input_format, codec, pix_fmt, stored)
+    even = _multiples(output_format)
+    final = final_size(source, size or SizeChoice(), scale=scale, multiples=even)
     width, height = (
-        -(-side * scale // even) * even
-        for side, even in zip(size, _multiples(output_format), strict=True)
+        (final.width, final.height)
+        if final
+        else (-(-a * scale // b) * b for a, b in zip(stored, even, strict=True))
     )
     filters = film_chain(source, deinterlace=deinterlace, ivtc=ivtc)
+    ratio = Fraction(1) if final and source.sample_aspect_ratio else source.sample_aspect_ratio
+    picture_warnings = _picture_warnings(source, pix_fmt)
+    if final:
+        picture_warnings += rounding_warnings(source, size or SizeChoice(), final)
+    else:
+        picture_warnings += _padding_warnings(source, pix_fmt, (width, height), scale)
+    if ratio not in (None, 1) and not any(name in codec for name in _WRITES_PIXEL_SHAPE):
+        picture_warnings.append(f"pixels shaped {ratio} are written as square ones with {codec}")
     copied, warnings = _streams(source, container)
     metadata = copied_tags(source.metadata)
     lost = lost_tags(container, metadata)
@@ -136,15 +154,13 @@ def make_plan(
         input_format=input_format,
         output_format=output_format,
         tags=source.tags.completed(input_format, output_format, height=source.height),
+        size=final,
         width=width,
         height=height,
+        sample_aspect_ratio=ratio,
         copied=copied,
         metadata=metadata,
-        warnings=(
-            *_field_warnings(source, filters),
-            *_picture_warnings(source, codec, pix_fmt, (width, height), scale),
-            *warnings,
-        ),
+        warnings=(*_field_warnings(source, filters), *picture_warnings, *warnings),
     )
 
 
@@ -214,22 +230,23 @@ def _field_warnings(source: Source, filters: FilterChain) -> list[str]:
     return [f"the picture is {found}, and {done}"]
 
 
-def _picture_warnings(
-    source: Source, codec: str, pix_fmt: str, size: tuple[int, int], scale: int
-) -> list[str]:
+def _picture_warnings(source: Source, pix_fmt: str) -> list[str]:
     have, new = PLANAR[nearest_planar(source.pix_fmt)], PLANAR[nearest_planar(pix_fmt)]
-    exact = source.width * scale, source.height * scale
-    ratio = source.sample_aspect_ratio
     lost = {
         "transparency is not kept": has_alpha(source.pix_fmt),
         f"{have.bits}-bit pictures are written with {new.bits} bits": new.bits < have.bits,
         f"{source.pix_fmt} is written as {pix_fmt}, with coarser chroma": (
             have.family != "gray" and new.subsampling > have.subsampling
         ),
-        f"{exact[0]}x{exact[1]} is padded to {size[0]}x{size[1]} by repeating the edge, since "
-        f"{pix_fmt} needs even sizes; --pix-fmt yuv444p keeps the size": size != exact,
-        f"pixels shaped {ratio} are written as square ones with {codec}": (
-            ratio not in (None, 1) and not any(name in codec for name in _WRITES_PIXEL_SHAPE)
-        ),
     } | {f"{name} can't be kept": True for name in source.unkept}
     return [text for text, true in lost.items() if true]
+
+
+def _padding_warnings(source: Source, pix_fmt: str, size: tuple[int, int], scale: int) -> list[str]:
+    width, height = source.width * scale, source.height * scale
+    if size == (width, height):
+        return []
+    return [
+        f"{width}x{height} is padded to {size[0]}x{size[1]} by repeating the edge, since "
+        f"{pix_fmt} needs even sizes; --pix-fmt yuv444p keeps the size"
+    ]

@@ -1,0 +1,138 @@
+"""The final size: what was wished for, as pixels."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from lkdn_core.errors import ArgumentError
+from lkdn_core.resize import FinalSize
+from lkdn_media.probe import Source
+
+__all__ = ["Fit", "SizeChoice", "choose_scale", "final_size", "rounding_warnings"]
+
+Fit = Literal["contain", "cover", "stretch"]
+
+
+@dataclass(frozen=True, slots=True)
+class SizeChoice:
+    """The wished size of the picture as it is shown, in square pixels; ``None`` leaves it open.
+
+    With one side the other follows from the shape of the picture. With both, ``fit`` says what
+    happens to another shape: ``contain`` makes the picture as large as fits, ``cover`` cuts off
+    what is too much, on both sides alike, and ``stretch`` distorts. Raises ``ArgumentError``.
+    """
+
+    width: int | None = None
+    height: int | None = None
+    fit: Fit = "contain"
+
+    def __post_init__(self) -> None:
+        for name, value in (("width", self.width), ("height", self.height)):
+            if value is not None and value < 1:
+                raise ArgumentError(f"{name}: a positive number is accepted, got {value}")
+        if self.fit != "contain" and None in (self.width, self.height):
+            raise ArgumentError(f"fit: {self.fit} needs both width and height")
+
+    def __bool__(self) -> bool:
+        return self.width is not None or self.height is not None
+
+
+def choose_scale(source: Source, choice: SizeChoice, scales: Collection[int]) -> int:
+    """The smallest of ``scales`` that reaches ``choice``; the largest where nothing is wished.
+
+    Raises ``ArgumentError`` where none does.
+    """
+    if not choice:
+        return max(scales)
+    needed = _enlargement(source, choice)
+    able = [scale for scale in scales if scale >= needed]
+    if not able:
+        raise ArgumentError(_too_large(source, choice, needed, max(scales)))
+    return min(able)
+
+
+def final_size(
+    source: Source, choice: SizeChoice, *, scale: int, multiples: tuple[int, int]
+) -> FinalSize | None:
+    """The size of the stored picture, in steps of ``multiples``; ``None`` where none is wished.
+
+    Pixels are square then, whatever those of ``source`` are. Raises ``ArgumentError`` for sizes
+    that ``scale`` doesn't reach.
+    """
+    if not choice:
+        return None
+    needed = _enlargement(source, choice)
+    if needed > scale:
+        raise ArgumentError(_too_large(source, choice, needed, scale))
+    width, height = (
+        max(step, round(side / step) * step)
+        for side, step in zip(_stored(source, choice), multiples, strict=True)
+    )
+    crop = None
+    if choice.fit == "cover":
+        wide, high = (round(side * scale) for side in _used(source, choice))
+        left, top = (source.width * scale - wide) // 2, (source.height * scale - high) // 2
+        crop = (left, top, wide, high)
+    return FinalSize(width=width, height=height, crop=crop)
+
+
+def rounding_warnings(source: Source, choice: SizeChoice, size: FinalSize) -> list[str]:
+    """What of ``choice`` is not kept to the pixel, since chroma needs even sizes."""
+    wished = _stored(source, choice)
+    named = all(side.denominator == 1 for side in wished)
+    if not named or wished == (Fraction(size.width), Fraction(size.height)):
+        return []
+    return [
+        f"{wished[0]}x{wished[1]} is written as {size.width}x{size.height}, for whole chroma "
+        "samples; --pix-fmt yuv444p takes any size"
+    ]
+
+
+def _stored(source: Source, choice: SizeChoice) -> tuple[Fraction, Fraction]:
+    """Width and height of the stored picture, before rounding."""
+    wide, high = choice.width, choice.height
+    if _turned(source):
+        wide, high = high, wide
+    shape = _shape(source)
+    if wide is None or high is None or choice.fit == "contain":
+        sides = [Fraction(wide) / shape] if wide is not None else []
+        sides += [Fraction(high)] if high is not None else []
+        return min(sides) * shape, min(sides)
+    return Fraction(wide), Fraction(high)
+
+
+def _used(source: Source, choice: SizeChoice) -> tuple[Fraction, Fraction]:
+    """Width and height of the part of the source that is shown."""
+    if choice.fit != "cover":
+        return Fraction(source.width), Fraction(source.height)
+    width, height = _stored(source, choice)
+    # How wide the new shape is, compared with that of the source.
+    wider = width / height / _shape(source)
+    return source.width * min(wider, Fraction(1)), source.height * min(1 / wider, Fraction(1))
+
+
+def _enlargement(source: Source, choice: SizeChoice) -> Fraction:
+    """How many pixels become of one, along the side where it is more."""
+    pairs = zip(_stored(source, choice), _used(source, choice), strict=True)
+    return max(new / old for new, old in pairs)
+
+
+def _shape(source: Source) -> Fraction:
+    """Width by height of the whole stored picture, seen through its pixels' shape."""
+    return Fraction(source.width, source.height) * (source.sample_aspect_ratio or 1)
+
+
+def _turned(source: Source) -> bool:
+    """Whether width and height change places when the picture is shown."""
+    matrix = source.display_matrix
+    return matrix is not None and abs(matrix[1]) > abs(matrix[0])
+
+
+def _too_large(source: Source, choice: SizeChoice, needed: Fraction, scale: int) -> str:
+    name = "width" if choice.width is not None else "height"
+    got = choice.width if choice.width is not None else choice.height
+    return (
+        f"{name}: at most {scale} times the source's {source.width}x{source.height} is accepted, "
+        f"got {got}, which is {float(needed):.3g} times"
+    )
