@@ -1,9 +1,13 @@
-"""Nothing the tests measure or download reaches the user's cache folder."""
+"""What holds for every test: one thread a process, and nothing in the user's cache folder."""
 
+import os
 from collections.abc import Iterator
 from tempfile import TemporaryDirectory
 
 import pytest
+
+# Tests are small, and several run side by side. Before torch is imported, and for children too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)

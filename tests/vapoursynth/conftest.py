@@ -55,10 +55,11 @@ def run(environment: dict[str, str], weights: str, tmp_path: Path) -> Run:
     """``run(command, ..., timeout=60)`` in an empty folder; a hang fails."""
 
     def run(*command: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[bytes]:
+        folders = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         return subprocess.run(
             [str(part) for part in command],
             env=environment
-            | {"LKDN_TEST_WEIGHTS": weights, "PYTHONPATH": str(Path(__file__).parent)},
+            | {"LKDN_TEST_WEIGHTS": weights, "PYTHONPATH": os.pathsep.join(folders)},
             cwd=tmp_path,
             capture_output=True,
             timeout=timeout,
