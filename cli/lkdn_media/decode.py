@@ -7,6 +7,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type as SideData
 from numpy.typing import NDArray
 
 from lkdn_core.errors import LKDNError
@@ -27,11 +28,15 @@ GBR_ORDER = (2, 0, 1)
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Planes, with ``pts`` and ``duration`` (0: not known) in the time base of the plan."""
+    """Planes, with ``pts`` and ``duration`` (0: not known) in the time base of the plan.
+
+    ``carrier``: the frame it was decoded as, where that has more to hand on: closed captions.
+    """
 
     planes: Planes
     pts: int
     duration: int
+    carrier: av.VideoFrame | None = None
 
 
 @dataclass(slots=True)
@@ -71,7 +76,8 @@ def decode_pictures(
     frames = _checked(_frames(source, damage), source, damage)
     for frame in filters.apply(frames, source.frame_rate):
         pts = timeline.place(frame.pts, frame.duration or usual)
-        yield Picture(planes_of(frame, layout), pts, frame.duration or 0)
+        carrier = frame if SideData.A53_CC in frame.side_data else None
+        yield Picture(planes_of(frame, layout), pts, frame.duration or 0, carrier)
     damage.moved_frames = timeline.moved
     if source.declared_end is not None:
         missing = source.declared_end - float(timeline.end * filters.time_base)

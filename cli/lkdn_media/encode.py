@@ -11,9 +11,10 @@ import av
 import numpy as np
 from av.codec.context import Flags
 from av.container import OutputContainer
+from av.video.frame import PictureType
 
 from lkdn_core.errors import ArgumentError
-from lkdn_media.decode import GBR_ORDER, Picture, Planes
+from lkdn_media.decode import GBR_ORDER, Picture
 from lkdn_media.formats import nearest_planar
 from lkdn_media.plan import Plan
 from lkdn_media.remux import StreamCopier, stream_tags
@@ -61,7 +62,7 @@ class VideoEncoder:
 
     def encode(self, picture: Picture) -> "list[av.Packet[Any]]":
         """The packets that are ready once ``picture``, an enlarged one, is in."""
-        frame = make_frame(picture.planes, self._plan)
+        frame = make_frame(picture, self._plan)
         frame.pts, frame.time_base = picture.pts, self._plan.filters.time_base
         if picture.duration:
             frame.duration = picture.duration
@@ -172,11 +173,18 @@ class VideoWriter:
         return encoder
 
 
-def make_frame(planes: Planes, plan: Plan) -> av.VideoFrame:
-    """A frame of ``plan.width`` x ``plan.height`` holding ``planes``, edges repeated to fill it."""
-    tags = plan.tags
+def make_frame(picture: Picture, plan: Plan) -> av.VideoFrame:
+    """A frame of ``plan.width`` x ``plan.height`` with ``picture``, edges repeated to fill it."""
+    tags, planes = plan.tags, picture.planes
     # PyAV repacks it where the encoder wants another order of the same samples.
-    frame = av.VideoFrame(plan.width, plan.height, nearest_planar(plan.pix_fmt))
+    layout = nearest_planar(plan.pix_fmt)
+    if picture.carrier is None:
+        frame = av.VideoFrame(plan.width, plan.height, layout)
+    else:
+        # The only way to side data: they stay when libswscale makes a frame out of another.
+        frame = picture.carrier.reformat(plan.width, plan.height, layout, interpolation="POINT")
+        frame.make_writable()
+        frame.pict_type = PictureType.NONE
     if plan.output_format.family == "rgb":
         planes = [planes[GBR_ORDER.index(i)] for i in range(3)]
     for plane, values in zip(frame.planes, planes, strict=True):

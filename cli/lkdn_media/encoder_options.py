@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from lkdn_media.encoders import EncoderChoice
 
-__all__ = ["encoder_options"]
+__all__ = ["encoder_options", "writes_captions"]
 
 #: Fixed quantiser 2, the best most old encoders have (118 is FFmpeg's FF_QP2LAMBDA).
 _Q2: Final = {"flags": "+qscale", "global_quality": str(2 * 118)}
@@ -25,7 +25,7 @@ _NVENC: Final = {"preset": "p5", "rc": "vbr", "cq": "19", "b": "0"}
 _DEFAULTS: Final[dict[str, dict[str, str]]] = {
     "libx264": {"crf": "17", "preset": "medium"},
     "libx264rgb": {"crf": "17", "preset": "medium"},
-    "libx265": {"crf": "18", "preset": "medium"},
+    "libx265": {"crf": "18", "preset": "medium", "a53cc": "1"},
     "libsvtav1": {"crf": "22", "preset": "6"},
     "libaom-av1": {"crf": "20", "cpu-used": "4", "row-mt": "1"},
     "libvpx-vp9": {"crf": "20", "cpu-used": "2", "row-mt": "1"},
@@ -124,6 +124,11 @@ def encoder_options(
         key = _PARAMS[codec][0]
         options[key] = ":".join(filter(None, (*ours, options.get(key))))
     return options
+
+
+def writes_captions(codec: str) -> bool:
+    """Whether ``codec`` writes closed captions (ATSC A/53) into its pictures."""
+    return "a53cc" in _known(codec)
 
 
 def _known(codec: str) -> "dict[str, CodecOption]":

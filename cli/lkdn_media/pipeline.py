@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
@@ -80,19 +80,19 @@ def upscale_video(
 
 
 def _enlarged(pictures: Iterable[Picture], plan: Plan, upscaler: Upscaler) -> Generator[Picture]:
-    """The network's output with the times of its input, which it keeps in order."""
-    times: deque[tuple[int, int]] = deque()
+    """The network's output with all else of its input, which it keeps in order."""
+    inside: deque[Picture] = deque()
 
     def planes() -> Iterator[Planes]:
         for picture in pictures:
-            times.append((picture.pts, picture.duration))
+            inside.append(replace(picture, planes=()))
             yield picture.planes
 
     stream = upscaler.stream(
         planes(), plan.input_format, out_format=plan.output_format, size=plan.size
     )
     for enlarged in stream:
-        yield Picture(enlarged, *times.popleft())
+        yield replace(inside.popleft(), planes=enlarged)
 
 
 def _part(target: Path) -> Path:

@@ -9,7 +9,7 @@ from lkdn_core.errors import ArgumentError
 from lkdn_core.formats import FrameFormat
 from lkdn_core.resize import FinalSize
 from lkdn_media.demux import open_media
-from lkdn_media.encoder_options import encoder_options
+from lkdn_media.encoder_options import encoder_options, writes_captions
 from lkdn_media.encoders import (
     EncoderChoice,
     check_container,
@@ -124,7 +124,7 @@ def make_plan(
     )
     filters = film_chain(source, deinterlace=deinterlace, ivtc=ivtc)
     ratio = Fraction(1) if final and source.sample_aspect_ratio else source.sample_aspect_ratio
-    picture_warnings = _picture_warnings(source, pix_fmt)
+    picture_warnings = _picture_warnings(source, codec, pix_fmt)
     if final:
         picture_warnings += rounding_warnings(source, size or SizeChoice(), final)
     else:
@@ -230,7 +230,7 @@ def _field_warnings(source: Source, filters: FilterChain) -> list[str]:
     return [f"the picture is {found}, and {done}"]
 
 
-def _picture_warnings(source: Source, pix_fmt: str) -> list[str]:
+def _picture_warnings(source: Source, codec: str, pix_fmt: str) -> list[str]:
     have, new = PLANAR[nearest_planar(source.pix_fmt)], PLANAR[nearest_planar(pix_fmt)]
     lost = {
         "transparency is not kept": has_alpha(source.pix_fmt),
@@ -238,6 +238,8 @@ def _picture_warnings(source: Source, pix_fmt: str) -> list[str]:
         f"{source.pix_fmt} is written as {pix_fmt}, with coarser chroma": (
             have.family != "gray" and new.subsampling > have.subsampling
         ),
+        f"closed captions inside the pictures are lost with {codec}; libx264, libx265 and "
+        "mpeg2video keep them": source.captions and not writes_captions(codec),
     } | {f"{name} can't be kept": True for name in source.unkept}
     return [text for text, true in lost.items() if true]
 

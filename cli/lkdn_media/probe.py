@@ -25,7 +25,6 @@ __all__ = ["Source", "StreamInfo", "probe"]
 _DYNAMIC: Final = {
     SideData.DYNAMIC_HDR_PLUS: "HDR10+ metadata",
     SideData.DOVI_METADATA: "Dolby Vision metadata",
-    SideData.A53_CC: "closed captions inside the pictures",
 }
 #: AV_FIELD_PROGRESSIVE; what is greater names an order of fields.
 _PROGRESSIVE: Final = 1
@@ -65,7 +64,8 @@ class Source:
     ``declared_end``: end of the video in seconds as the file's head says it, when it does.
     ``interlaced``: some frames are flagged so; ``telecined``: just those that telecine makes so.
     ``display_matrix``: nine integers, or ``None``. ``mastering_display`` and ``content_light``:
-    FFmpeg's HDR10 structures, or ``b""``. ``unkept``: side data of the pictures we can't write.
+    FFmpeg's HDR10 structures, or ``b""``. ``captions``: there are some inside the
+    pictures. ``unkept``: side data of the pictures we can't write.
     """
 
     path: Path
@@ -87,6 +87,7 @@ class Source:
     declared_end: float | None
     mastering_display: bytes
     content_light: bytes
+    captions: bool
     unkept: tuple[str, ...]
     chapters: "tuple[Chapter, ...]"
     metadata: Mapping[str, str]
@@ -125,6 +126,7 @@ def probe(path: Path) -> Source:
             declared_end=end,
             mastering_display=_side_data(frame, SideData.MASTERING_DISPLAY_METADATA),
             content_light=_side_data(frame, SideData.CONTENT_LIGHT_LEVEL),
+            captions=any(SideData.A53_CC in f.side_data for f in first),
             unkept=tuple(name for kind, name in _DYNAMIC.items() if kind in frame.side_data),
             chapters=chapters,
             metadata=dict(container.metadata),

@@ -14,7 +14,7 @@ from av.stream import Disposition
 from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc
 from numpy.typing import NDArray
 
-__all__ = ["Clip", "Tags", "make_clip", "picture", "samples"]
+__all__ = ["Clip", "Tags", "caption", "make_clip", "picture", "samples"]
 
 ASS_HEADER = (
     b"[Script Info]\r\nScriptType: v4.00+\r\nPlayResX: 34\r\nPlayResY: 26\r\n\r\n"
@@ -59,6 +59,7 @@ class Clip:
     audio_codec: str = "aac"
     audio_start: int = 0  # samples
     subtitles: str | None = None  # "ass", "subrip" or "mov_text"
+    captions: bool = False  # in H.264 and HEVC
     attachment: bytes | None = None
     cover: bool = False
     chapters: Sequence[tuple[int, int, str]] = ()  # ms, ms, title
@@ -189,7 +190,29 @@ def _video(out: av.container.OutputContainer, clip: Clip) -> list[av.Packet[Any]
         frame.chroma_location = tags.chroma_location
         frame.duration = clip.durations[i] if clip.durations else 1
         packets += stream.encode(frame)
-    return packets + stream.encode(None)
+    packets += stream.encode(None)
+    return [_captioned(packet, clip.codec) for packet in packets] if clip.captions else packets
+
+
+def caption(number: int) -> bytes:
+    """One field of CEA-608 text (odd parity) as frames carry it, different for each ``number``."""
+    return bytes([0xFC, _odd_parity(0x41 + number), _odd_parity(0x62)])
+
+
+def _odd_parity(code: int) -> int:
+    return code | 0x80 * (code.bit_count() % 2 == 0)
+
+
+def _captioned(packet: av.Packet[Any], codec: str) -> av.Packet[Any]:
+    """``packet`` with `caption` of its pts in front: a user data SEI message (ATSC A/53)."""
+    assert packet.pts is not None
+    payload = b"\xb5\x00\x31GA94\x03\x41\xff" + caption(packet.pts) + b"\xff"
+    head = b"\x4e\x01" if codec == "libx265" else b"\x06"  # type of the NAL unit
+    data = b"\0\0\0\1" + head + bytes([4, len(payload)]) + payload + b"\x80"
+    new: av.Packet[Any] = av.Packet(data + bytes(packet))
+    new.stream, new.time_base, new.is_keyframe = packet.stream, packet.time_base, packet.is_keyframe
+    new.pts, new.dts, new.duration = packet.pts, packet.dts, packet.duration
+    return new
 
 
 def _audio(

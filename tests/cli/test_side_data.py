@@ -1,0 +1,54 @@
+"""What travels inside the pictures: kept where the codec has a place for it, else named."""
+
+from pathlib import Path
+
+import pytest
+from av.sidedata.sidedata import Type as SideData
+
+from tests.cli.clips import Clip, caption, make_clip
+from tests.cli.media import Command, frames, times
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "target"),
+    [
+        ("libx264", "libx264", "b.mp4"),
+        ("libx264", "libx265", "b.mkv"),
+        ("libx265", "libx264", "b.mkv"),
+        ("libx264", "mpeg2video", "b.mkv"),
+    ],
+)
+def test_captions_stay_in_their_frames(
+    tmp_path: Path,
+    lkdn_video: Command,
+    source: str,
+    codec: str,
+    target: str,
+) -> None:
+    options = {"x265-params": "log-level=none:cutree=0"} if source == "libx265" else {}
+    clip = Clip(size=(64, 48), codec=source, options=options, captions=True)
+    here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / target
+    assert lkdn_video(here, there, "--codec", codec) == 0
+    kept = [bytes(f.side_data[SideData.A53_CC]) for f in frames(there)]
+    assert kept == [caption(i) for i in range(7)]
+    assert times(there) == times(here)
+
+
+def test_captions_come_through_the_filters(tmp_path: Path, lkdn_video: Command) -> None:
+    clip = Clip(size=(64, 48), fields="tff", options={"flags": "+ildct"}, captions=True)
+    here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / "b.mkv"
+    assert lkdn_video(here, there) == 0
+    assert not frames(there)[0].interlaced_frame
+    kept = [bytes(f.side_data[SideData.A53_CC]) for f in frames(there)]
+    assert kept == [caption(i) for i in range(7)]
+
+
+def test_captions_without_a_place_are_named(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = make_clip(tmp_path / "a.mkv", Clip(captions=True))
+    assert lkdn_video(here, tmp_path / "b.mkv", "--dry-run", "--codec", "ffv1") == 0
+    assert capsys.readouterr().err == (
+        "lkdn-video: warning: closed captions inside the pictures are lost with ffv1; libx264, "
+        "libx265 and mpeg2video keep them\n"
+    )
