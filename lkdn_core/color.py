@@ -200,7 +200,7 @@ def _upsample(x: Tensor, format: FrameFormat, height: int, width: int) -> Tensor
         out = x.new_empty(shape)
         for phase, taps in enumerate(_enlarging_taps(factor, site)):
             target = out[_along(dim, phase, None, factor)]
-            target.copy_(_filter(x, dim, taps, 1, target.shape[dim]))
+            target.copy_(_filter(x, dim, taps, step=1, count=target.shape[dim]))
         x = out
     return x
 
@@ -211,7 +211,8 @@ def _downsample(x: Tensor, format: FrameFormat, top: int, bottom: int) -> Tensor
         x = x[..., top:bottom, :]
     for dim, size, factor, site in _axes(format, bottom - top, x.shape[-1]):
         first = top if dim == -2 else 0
-        x = _filter(x, dim, _shrinking_taps(factor, site), factor, -(-size // factor), first)
+        taps, count = _shrinking_taps(factor, site), -(-size // factor)
+        x = _filter(x, dim, taps, step=factor, count=count, first=first)
     return x
 
 
@@ -249,8 +250,8 @@ def _taps(row: Tensor, origin: int) -> _Taps:
     return tuple((i - origin, weight) for i, weight in enumerate(row.tolist()) if weight)
 
 
-def _filter(x: Tensor, dim: int, taps: _Taps, step: int, count: int, first: int = 0) -> Tensor:
-    """``y[i] = sum of weight * x[first + step * i + index]`` over ``taps`` for i below ``count``."""
+def _filter(x: Tensor, dim: int, taps: _Taps, *, step: int, count: int, first: int = 0) -> Tensor:
+    """``y[i] = sum of weight * x[first + step * i + index]`` over ``taps``, ``count`` of them."""
     last = first + step * (count - 1)
     before = max(-taps[0][0] - first, 0)
     x = _mirror(x, dim, before, max(last + taps[-1][0] + 1 - x.shape[dim], 0))
