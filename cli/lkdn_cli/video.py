@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lkdn_cli.console import OK, SALVAGED, Parser, run
-from lkdn_cli.video_options import add_options, encoder_choice, scale_of, size_choice
+from lkdn_cli.video_options import add_options, encoder_choice, part_of, scale_of, size_choice
 
 if TYPE_CHECKING:
     from lkdn_media.pipeline import Result
@@ -50,7 +50,7 @@ def _upscale_file(arguments: argparse.Namespace) -> int:
 
     check_paths(arguments.input, arguments.output, overwrite=arguments.overwrite)
     choice, size = encoder_choice(arguments), size_choice(arguments)
-    source = probe(arguments.input)
+    source = part_of(probe(arguments.input), arguments)
     plan = make_plan(
         source,
         arguments.output,

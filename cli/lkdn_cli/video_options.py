@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from lkdn_media.probe import Source
     from lkdn_media.sizes import SizeChoice
 
-__all__ = ["add_options", "encoder_choice", "scale_of", "size_choice"]
+__all__ = ["add_options", "encoder_choice", "part_of", "scale_of", "size_choice"]
 
 _UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
@@ -21,6 +22,7 @@ def add_options(parser: Parser) -> None:
     """Add all groups of options to ``parser``."""
     _add_network(parser.add_argument_group("network"))
     _add_fields(parser.add_argument_group("interlaced sources"))
+    _add_part(parser.add_argument_group("a part only, whose first frame becomes time 0"))
     _add_size(parser.add_argument_group("final size, in square pixels as shown"))
     _add_encoding(parser.add_argument_group("encoding"))
 
@@ -44,6 +46,18 @@ def size_choice(arguments: argparse.Namespace) -> "SizeChoice":
     from lkdn_media.sizes import SizeChoice
 
     return SizeChoice(arguments.width, arguments.height, arguments.fit)
+
+
+def part_of(source: "Source", arguments: argparse.Namespace) -> "Source":
+    """What of ``source`` is wished for. Raises ``ArgumentError`` where there is nothing."""
+    from lkdn_media.cut import cut
+
+    return cut(
+        source,
+        start=arguments.start or Fraction(0),
+        end=arguments.end,
+        frames=arguments.frames,
+    )
 
 
 def scale_of(arguments: argparse.Namespace, source: "Source", size: "SizeChoice") -> int:
@@ -88,6 +102,12 @@ def _add_fields(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--ivtc", action="store_true", help="undo telecine: 30 to 24 frames/s")
 
 
+def _add_part(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--start", type=_seconds, help="seconds or hh:mm:ss.mmm (default 0)")
+    group.add_argument("--end", type=_seconds, help="where to stop, likewise (default: the end)")
+    group.add_argument("--frames", type=_count, help="how many, at most (default: all)")
+
+
 def _add_size(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--width", type=int, help="shrink to it (default: scale times the source)")
     group.add_argument("--height", type=int, help="with --width: a box (default: by the shape)")
@@ -113,6 +133,22 @@ def _add_encoding(group: argparse._ArgumentGroup) -> None:
         metavar="NAME=VALUE",
         help="an option of the encoder's own; may be repeated (none)",
     )
+
+
+def _seconds(text: str) -> Fraction:
+    """Seconds of ``[[hh:]mm:]ss[.mmm]``."""
+    if not re.fullmatch(r"((\d+:)?\d{1,2}:)?\d+(\.\d+)?", text):
+        raise argparse.ArgumentTypeError(f"seconds or hh:mm:ss.mmm are accepted, got {text!r}")
+    seconds = Fraction(0)
+    for part in text.split(":"):
+        seconds = seconds * 60 + Fraction(part)
+    return seconds
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"a positive number is accepted, got {text!r}")
+    return int(text)
 
 
 def _bitrate(text: str) -> int:

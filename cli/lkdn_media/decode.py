@@ -1,8 +1,12 @@
 """Decoded pictures of a file, in display order, as planes the core takes."""
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import av
@@ -11,7 +15,7 @@ from av.sidedata.sidedata import Type as SideData
 from numpy.typing import NDArray
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.demux import open_media, read_packets
+from lkdn_media.demux import JOINED, open_media, read_packets
 from lkdn_media.filters import FilterChain
 from lkdn_media.formats import PLANAR, nearest_planar
 from lkdn_media.probe import Source
@@ -62,10 +66,17 @@ class Damage:
 
 
 def decode_pictures(
-    source: Source, damage: Damage, filters: FilterChain | None = None
+    source: Source,
+    damage: Damage,
+    filters: FilterChain | None = None,
+    *,
+    start: Fraction | None = None,
 ) -> Iterator[Picture]:
-    """All displayed frames, the decoder flushed at the end; what goes wrong is told to ``damage``.
+    """All displayed frames of ``source.span``, the decoder flushed at the end.
 
+    What goes wrong is told to ``damage``.
+
+    ``start``: in seconds; begins at the keyframe before it, as far as the file can be sought in.
     Timestamps, in the time base of ``filters`` (else of the source), rise strictly (see
     `Timeline`). Raises ``LKDNError`` when the pictures change size or format on the way.
     """
@@ -73,12 +84,12 @@ def decode_pictures(
     filters = filters or FilterChain((), source.time_base, source.frame_rate)
     timeline = Timeline(step=1)
     usual = round(1 / (filters.frame_rate * filters.time_base))
-    frames = _checked(_frames(source, damage), source, damage)
+    frames = _checked(_spanned(source, damage, start), source, damage)
     for frame in filters.apply(frames, source.frame_rate):
         pts = timeline.place(frame.pts, frame.duration or usual)
+        damage.moved_frames = timeline.moved
         carrier = frame if SideData.A53_CC in frame.side_data else None
         yield Picture(planes_of(frame, layout), pts, frame.duration or 0, carrier)
-    damage.moved_frames = timeline.moved
     if source.declared_end is not None:
         missing = source.declared_end - float(timeline.end * filters.time_base)
         if missing > max(2 / float(source.frame_rate), source.declared_end / 100):
@@ -100,13 +111,43 @@ def planes_of(frame: av.VideoFrame, layout: str) -> Planes:
     return planes
 
 
-def _frames(source: Source, damage: Damage) -> Iterator[av.VideoFrame]:
+def _spanned(source: Source, damage: Damage, start: Fraction | None) -> Iterator[av.VideoFrame]:
+    """The frames of ``source.span``; of all of the file where there is none."""
+    span = source.span
+    if span is None:
+        yield from _frames(source, damage, start)
+        return
+    wanted = span.first * source.time_base
+    # Where joints are closed, times hold from the start on only.
+    begin = None if source.container in JOINED else max(wanted, start or wanted)
+    frames = _frames(source, damage, begin)
+    if begin is not None and start is None:
+        opening = next(frames, None)
+        if opening is None or opening.pts is None or opening.pts > span.first:
+            frames = _frames(source, damage, None)  # seeking went too far
+        else:
+            frames = chain([opening], frames)
+    timeline, usual = Timeline(step=1), round(1 / (source.frame_rate * source.time_base))
+    for frame in frames:
+        frame.pts = timeline.place(frame.pts, frame.duration or usual)
+        if span.end is not None and frame.pts >= span.end:
+            return
+        if frame.pts >= span.first:
+            yield frame
+
+
+def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[av.VideoFrame]:
     with open_media(source.path) as container:
         stream = container.streams[source.video]
         assert isinstance(stream, av.VideoStream)
         stream.thread_type = "AUTO"
         read = 0
+        if start is not None:
+            with suppress(av.FFmpegError):
+                container.seek(math.floor(start / source.time_base), stream=stream)
         for packet in _packets(container, stream, damage):
+            if read == 0 and start and source.packets and packet is not None and packet.dts:
+                read = stream.index_entries.search_timestamp(packet.dts, any_frame=True)
             read += packet is not None and packet.size > 0
             try:
                 yield from stream.decode(packet)

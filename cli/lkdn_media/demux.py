@@ -12,10 +12,12 @@ from av.stream import Disposition
 
 from lkdn_core.errors import LKDNError
 
-__all__ = ["main_video", "open_media", "read_packets"]
+__all__ = ["JOINED", "main_video", "open_media", "read_packets"]
 
 #: Text files that name other files or addresses; a video file must not make us open those.
 _PLAYLISTS: Final = {"concat", "dash", "hls", "imf", "sdp"}
+#: Containers in which recordings are joined, and whose times then hold from the start on only.
+JOINED: Final = ("mpegts", "mpeg")
 #: FFmpeg's AVFMT_TS_DISCONT: containers whose clock may jump.
 _TS_DISCONT: Final = 0x0200
 #: In seconds: how far a clock may go back, or ahead, before that counts as a joint.

@@ -17,7 +17,7 @@ from lkdn_core.errors import ArgumentError
 from lkdn_media.decode import GBR_ORDER, Picture
 from lkdn_media.formats import nearest_planar
 from lkdn_media.plan import Plan
-from lkdn_media.remux import StreamCopier, stream_tags
+from lkdn_media.remux import StreamCopier, shift_packet, stream_tags
 
 __all__ = ["VideoEncoder", "VideoWriter"]
 
@@ -101,6 +101,8 @@ class VideoWriter:
 
     def __init__(self, plan: Plan, path: Path) -> None:
         self._plan = plan
+        span, base = plan.source.span, plan.source.time_base
+        self._start = round(span.first * base / plan.filters.time_base) if span else 0
         self._copier = StreamCopier(plan.source)
         try:
             self._out = av.open(f"file:{path}", "w", format=plan.container)
@@ -140,6 +142,7 @@ class VideoWriter:
             ticks = packet.pts if packet.dts is None else packet.dts
             if ticks is not None:
                 self._copier.advance(self._out, float(ticks * self._plan.filters.time_base))
+            shift_packet(packet, -self._start)
             packet.stream = self._encoder.stream
             self._out.mux(packet)
 

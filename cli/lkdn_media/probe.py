@@ -20,7 +20,7 @@ from lkdn_media.formats import ColourTags
 if TYPE_CHECKING:
     from av.container.core import Chapter
 
-__all__ = ["Source", "StreamInfo", "probe"]
+__all__ = ["Source", "Span", "StreamInfo", "probe"]
 
 _DYNAMIC: Final = {
     SideData.DYNAMIC_HDR_PLUS: "HDR10+ metadata",
@@ -56,6 +56,17 @@ class StreamInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a video, in ticks of its time base: ``first`` to before ``end``, if there is one.
+
+    ``first`` becomes 0 in what is written.
+    """
+
+    first: int
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """A video file. Sizes are pixels of the decoded pictures, before any rotation for display.
 
@@ -66,6 +77,7 @@ class Source:
     ``display_matrix``: nine integers, or ``None``. ``mastering_display`` and ``content_light``:
     FFmpeg's HDR10 structures, or ``b""``. ``captions``: there are some inside the
     pictures. ``unkept``: side data of the pictures we can't write.
+    ``span``: the part of the video that counts; ``None`` is all of it.
     """
 
     path: Path
@@ -91,6 +103,7 @@ class Source:
     unkept: tuple[str, ...]
     chapters: "tuple[Chapter, ...]"
     metadata: Mapping[str, str]
+    span: Span | None = None
 
 
 def probe(path: Path) -> Source:

@@ -2,19 +2,22 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import av
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.stream import AttachmentStream, Disposition, Stream
 
-from lkdn_media.demux import open_media, read_packets
+from lkdn_media.demux import JOINED, open_media, read_packets
 from lkdn_media.probe import Source
 from lkdn_media.timeline import Timeline
 
-__all__ = ["StreamCopier", "can_hold", "copied_tags", "lost_tags", "stream_tags"]
+__all__ = ["StreamCopier", "can_hold", "copied_tags", "lost_tags", "shift_packet", "stream_tags"]
 
 #: Tags that describe the file they were in; the new file's muxer writes its own.
 _STALE = {
@@ -27,6 +30,10 @@ _STALE = {
     "number_of_frames",
     "number_of_bytes",
 }
+#: Seconds; a subtitle that began earlier than that before a part is not looked for.
+_LONGEST_SUBTITLE: Final = 30
+#: Seconds by which streams in a file may be out of step.
+_STEP: Final = 30
 #: What fills the gaps between MP4 subtitles; the muxer writes these itself.
 _NO_TEXT = b"\0\0"
 
@@ -79,15 +86,25 @@ def lost_tags(container: str, tags: Mapping[str, str]) -> list[str]:
     return [name for name, value in tags.items() if kept.get(name.lower()) != value]
 
 
+def shift_packet(packet: "av.Packet[Any]", ticks: int) -> None:
+    """Move ``packet`` in time by ``ticks`` of its time base."""
+    if packet.pts is not None:
+        packet.pts += ticks
+    if packet.dts is not None:
+        packet.dts += ticks
+
+
 class StreamCopier:
     """Copies packets of some streams of ``source`` beside its new video, in step with it.
 
-    It reads the file a second time, so that neither end of the pipeline waits for the other.
+    It reads the file a second time, so that neither end of the pipeline waits for the other. Of
+    ``source.span`` it copies the packets that begin in it, and subtitles still shown at its start.
     """
 
     def __init__(self, source: Source) -> None:
         self._path = source.path
         self._container = open_media(source.path)
+        self._window = _Window.of(source)
         self._outputs: dict[int, Stream] = {}
         self._timelines: dict[int, Timeline] = {}
         self._next: av.Packet[Any] | None = None
@@ -121,12 +138,18 @@ class StreamCopier:
 
     def _read(self) -> "av.Packet[Any] | None":
         if self._packets is None:
+            if self._window is not None:
+                self._window.seek(self._container)
             self._packets = read_packets(self._container, self._outputs)
         try:
-            return next((packet for packet in self._packets if packet.size), None)
+            for packet in self._packets:
+                if self._window is not None and self._window.is_over(packet):
+                    return None
+                if packet.size and (self._window is None or self._window.take(packet)):
+                    return packet
         except av.FFmpegError:
             self.damaged = True
-            return None
+        return None
 
     def _write(self, out: OutputContainer, packet: "av.Packet[Any]") -> None:
         index = packet.stream_index
@@ -134,6 +157,8 @@ class StreamCopier:
         if stream.name == "mov_text" and bytes(packet) == _NO_TEXT:
             return
         packet.rescale_ts(stream.time_base)
+        if self._window is not None and not _is_cover(stream):
+            shift_packet(packet, -self._window.ticks(stream.time_base))
         if index not in self._timelines:
             # Matroska takes two packets at one time, which is usual in subtitles.
             step = 0 if out.format.name in ("matroska", "webm") else 1
@@ -145,6 +170,52 @@ class StreamCopier:
                 packet.pts += shift
         packet.stream = stream
         out.mux(packet)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The part of a file that is copied, in seconds of its clock; ``end`` may be infinite."""
+
+    start: Fraction
+    end: Fraction | float
+    joined: bool  # a file whose clock only holds from the start on
+
+    @classmethod
+    def of(cls, source: Source) -> "_Window | None":
+        if source.span is None:
+            return None
+        first, end = source.span.first, source.span.end
+        return cls(
+            first * source.time_base,
+            math.inf if end is None else end * source.time_base,
+            source.container in JOINED,
+        )
+
+    def ticks(self, time_base: Any) -> int:
+        return round(self.start / Fraction(time_base.num, time_base.den))
+
+    def seek(self, container: InputContainer) -> None:
+        """Skip what is far before, but not subtitles that may still be shown."""
+        if not self.joined and self.start > _LONGEST_SUBTITLE:
+            with suppress(av.FFmpegError):
+                container.seek(int((self.start - _LONGEST_SUBTITLE) * av.time_base))
+
+    def is_over(self, packet: "av.Packet[Any]") -> bool:
+        """Whether all streams, which don't keep step to the packet, have left it behind."""
+        return packet.size > 0 and _seconds(packet) > self.end + _STEP
+
+    def take(self, packet: "av.Packet[Any]") -> bool:
+        """Whether ``packet`` belongs in here; a subtitle is cut to the part that does."""
+        if packet.pts is None or _is_cover(packet.stream):
+            return True
+        base = Fraction(packet.time_base.num, packet.time_base.den)
+        if packet.stream.type == "subtitle" and packet.duration and packet.pts < self.start / base:
+            missing = math.ceil(self.start / base) - packet.pts
+            if packet.duration <= missing:
+                return False
+            shift_packet(packet, missing)
+            packet.duration -= missing
+        return self.start <= packet.pts * base < self.end
 
 
 def _add_packets_of(stream: Stream, out: OutputContainer) -> Stream:

@@ -1,0 +1,98 @@
+"""A part of a video: where it starts and ends, and what of the chapters falls into it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from fractions import Fraction
+from itertools import islice
+from math import ceil
+from typing import TYPE_CHECKING, Final
+
+from lkdn_core.errors import ArgumentError
+from lkdn_media.decode import Damage, decode_pictures
+from lkdn_media.demux import open_media
+from lkdn_media.probe import Source, Span
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
+
+__all__ = ["cut"]
+
+#: Containers give the start of a file in whole microseconds.
+_ROUNDING: Final = Fraction(1, 10**6)
+
+
+def cut(
+    source: Source,
+    *,
+    start: Fraction = Fraction(0),
+    end: Fraction | None = None,
+    frames: int | None = None,
+) -> Source:
+    """``source`` from ``start`` to before ``end``, seconds as players count them.
+
+    ``frames``: how many frames of the source at most. The part starts at the first frame shown at
+    ``start`` or later. Raises ``ArgumentError`` where there is none.
+    """
+    if not start and end is None and frames is None:
+        return source
+    if end is not None and end <= start:
+        raise ArgumentError(f"end: a time after start {_text(start)} is accepted, got {_text(end)}")
+    base, origin = source.time_base, _origin(source)
+    first = ceil((origin + start - _ROUNDING) / base)
+    last = None if end is None else ceil((origin + end - _ROUNDING) / base)
+    part = replace(source, span=Span(first, last))
+    with closing(decode_pictures(part, Damage())) as pictures:  # type: ignore[type-var]
+        opening = next(pictures, None)
+        if opening is None:
+            raise ArgumentError(f"start: {source.path} shows no frame from {_text(start)} s on")
+        if frames is not None:
+            behind = next(islice(pictures, frames - 1, None), None)
+            last = behind.pts if behind is not None else last
+    span = Span(opening.pts, last)
+    return replace(
+        source,
+        span=span,
+        frames=_count(source, span, frames),
+        packets=0,
+        declared_end=source.declared_end if last is None else None,
+        chapters=tuple(_chapters(source, span)),
+        metadata=_untimed(source.metadata),
+        streams=tuple(replace(stream, tags=_untimed(stream.tags)) for stream in source.streams),
+    )
+
+
+def _untimed(tags: Mapping[str, str]) -> dict[str, str]:
+    """``tags`` without what names the time of the first frame."""
+    return {name: tag for name, tag in tags.items() if name != "timecode"}
+
+
+def _origin(source: Source) -> Fraction:
+    """What players call 0, in seconds of the file's own clock."""
+    with open_media(source.path) as container:
+        return Fraction(container.start_time or 0, 10**6)
+
+
+def _count(source: Source, span: Span, frames: int | None) -> int:
+    """About how many frames ``span`` holds, 0 when that is not known."""
+    if span.end is not None:
+        expected = round((span.end - span.first) * source.time_base * source.frame_rate)
+        return min(expected, frames or expected)
+    skipped = span.first * source.time_base - _origin(source)
+    return max(0, source.frames - round(skipped * source.frame_rate)) if source.frames else 0
+
+
+def _chapters(source: Source, span: Span) -> "Iterator[Chapter]":
+    """The chapters inside, cut to it and counted from its start."""
+    for chapter in source.chapters:
+        base = Fraction(chapter["time_base"].numerator, chapter["time_base"].denominator)
+        first = round(span.first * source.time_base / base)
+        last = chapter["end"]
+        if span.end is not None:
+            last = min(last, round(span.end * source.time_base / base))
+        if last > max(chapter["start"], first):
+            yield {**chapter, "start": max(0, chapter["start"] - first), "end": last - first}
+
+
+def _text(seconds: Fraction) -> str:
+    return f"{float(seconds):g}"

@@ -1,0 +1,139 @@
+"""Parts of a video: ``--start``, ``--end`` and ``--frames``."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.cli.clips import Clip, make_clip
+from tests.cli.media import Command, copies, durations, frames, planes, times
+
+#: 40 frames of 25 a second with a keyframe every 8, B-frames between, and sound to 0.3 s.
+LONG = Clip(
+    pts=range(40),
+    options={"qp": "0", "preset": "veryfast", "g": "8", "bf": "2"},
+    audio=({"language": "deu"},),
+    chapters=((0, 100, "eins"), (100, 700, "zwei"), (700, 1600, "drei")),
+)
+FAST = ("--codec", "ffv1")
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4", "ts", "mov"])
+@pytest.mark.parametrize(
+    ("options", "first", "last"),
+    [
+        (("--start", "0.4"), 10, 40),
+        (("--start", "00:00:00.43"), 11, 40),
+        (("--end", "0.6"), 0, 15),
+        (("--start", "0:0.52", "--end", "0.96"), 13, 24),
+        (("--frames", "7"), 0, 7),
+        (("--start", "1.2", "--frames", "4"), 30, 34),
+        (("--start", "1.2", "--frames", "400"), 30, 40),
+    ],
+)
+def test_exactly_these_frames(
+    *,
+    tmp_path: Path,
+    lkdn_video: Command,
+    ending: str,
+    options: tuple[str, ...],
+    first: int,
+    last: int,
+) -> None:
+    clip = LONG if ending != "ts" else replace(LONG, chapters=())
+    here, there = make_clip(tmp_path / f"a.{ending}", clip), tmp_path / "b.mkv"
+    assert lkdn_video(here, there, *FAST, *options) == 0
+    old = times(here)[first:last]
+    assert [float(t) for t in times(there)] == pytest.approx(
+        [float(t - old[0]) for t in old], abs=0.0006
+    )
+    small, large = frames(here)[first:last], frames(there)
+    for before, after in zip(small, large, strict=True):
+        luma = planes(before)[0].repeat(2, 0).repeat(2, 1).astype(int)
+        assert np.abs(luma - planes(after)[0]).mean() < 2
+
+
+def test_sound_starts_with_the_picture(tmp_path: Path, lkdn_video: Command) -> None:
+    """Whole packets: those that begin in the part, at their distance from the first frame."""
+    here, there = make_clip(tmp_path / "a.mp4", LONG), tmp_path / "b.mp4"
+    assert lkdn_video(here, there, "--start", "0.08", "--end", "0.2") == 0
+    start, end = times(here)[2], times(here)[5]
+    (old, *_), (new, *_) = copies(here), copies(there)
+    kept = [p for p in old.packets if p[1] is not None and start <= p[1] < end]
+    assert [p[0] for p in new.packets] == [p[0] for p in kept]
+    assert 0 < len(kept) < len(old.packets)
+    moved = [float(after[1] - before[1]) for after, before in zip(new.packets, kept, strict=True)]
+    assert moved == pytest.approx([-float(start)] * len(kept), abs=1 / 48000)
+    assert 0 <= float(new.packets[0][1]) < 1024 / 48000
+    assert times(there)[0] == 0
+
+
+def test_subtitles_are_cut_like_the_picture(tmp_path: Path, lkdn_video: Command) -> None:
+    """Two lines, from 0.04 to 0.13 and from 0.14 to 0.23 s."""
+    here = make_clip(tmp_path / "a.mkv", replace(LONG, subtitles="subrip"))
+    for start, expected in (
+        ("0.08", [(b"Zeile 0", 0.0, 0.05), (b"Zeile 1", 0.06, 0.09)]),
+        ("0.16", [(b"Zeile 1", 0.0, 0.07)]),
+        ("0.4", []),
+    ):
+        there = tmp_path / "b.mkv"
+        assert lkdn_video(here, there, *FAST, "-y", "--start", start) == 0
+        (track,) = [c for c in copies(there) if c.kind == "subtitle"]
+        found = [(text, float(at), float(length)) for text, at, length in track.packets]
+        assert [f[0] for f in found] == [e[0] for e in expected]
+        for got, wanted in zip(found, expected, strict=True):
+            assert got[1:] == pytest.approx(wanted[1:], abs=0.001)
+
+
+def test_chapters_and_covers_of_a_part(tmp_path: Path, lkdn_video: Command) -> None:
+    here = make_clip(tmp_path / "a.mp4", replace(LONG, cover=True, metadata={"title": "T"}))
+    there = tmp_path / "b.mp4"
+    assert lkdn_video(here, there, "--start", "0.4", "--end", "1.2") == 0
+    with av.open(str(there)) as result:
+        chapters = [
+            (float(c["start"] * c["time_base"]), float(c["end"] * c["time_base"]), c["metadata"])
+            for c in result.chapters()
+        ]
+        assert chapters == [(0.0, 0.3, {"title": "zwei"}), (0.3, 0.8, {"title": "drei"})]
+        assert result.metadata["title"] == "T"
+    covers = [c for c in copies(there) if c.kind == "video"]
+    assert covers == [c for c in copies(here) if c.kind == "video"]
+    assert len(covers) == 1
+
+
+def test_times_of_varying_length_keep_their_distance(tmp_path: Path, lkdn_video: Command) -> None:
+    clip = Clip(
+        time_base=Fraction(1, 1000),
+        pts=(0, 33, 50, 120, 121, 200, 290),
+        durations=(33, 17, 70, 1, 79, 90, 40),
+    )
+    here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / "b.mkv"
+    assert lkdn_video(here, there, *FAST, "--start", "0.05", "--end", "0.2") == 0
+    assert times(there) == [Fraction(t, 1000) for t in (0, 70, 71)]
+    assert durations(there) == [Fraction(t, 1000) for t in (70, 1, 79)]
+
+
+def test_the_start_of_a_file_counts_as_zero(tmp_path: Path, lkdn_video: Command) -> None:
+    """A transport stream begins anywhere; players show 0:00 there."""
+    clip = Clip(time_base=Fraction(1, 90000), pts=range(900000, 925200, 3600))
+    here, there = make_clip(tmp_path / "a.ts", clip), tmp_path / "b.mkv"
+    assert float(times(here)[0]) > 5
+    assert lkdn_video(here, there, *FAST, "--start", "0.08") == 0
+    assert [float(t) for t in times(there)] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16])
+
+
+def test_frames_without_times_can_be_cut(tmp_path: Path, lkdn_video: Command) -> None:
+    here, there = make_clip(tmp_path / "a.h264"), tmp_path / "b.mkv"
+    assert lkdn_video(here, there, *FAST, "--start", "0.08", "--frames", "3") == 0
+    assert times(there) == [Fraction(i, 25) for i in range(3)]
+
+
+def test_the_timecode_of_the_first_frame_goes(tmp_path: Path, lkdn_video: Command) -> None:
+    clip = Clip(metadata={"timecode": "01:02:03:04"})
+    here, there = make_clip(tmp_path / "a.mov", clip), tmp_path / "b.mov"
+    assert lkdn_video(here, there, "--start", "0.08") == 0
+    with av.open(str(there)) as result:
+        assert [s.metadata.get("timecode") for s in result.streams] == [None]
