@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from av.video.frame import PictureType
 from lkdn_core.errors import ArgumentError
 from lkdn_media.decode import GBR_ORDER, Picture
 from lkdn_media.formats import nearest_planar
+from lkdn_media.matroska import STEREO, write_pixel_shape
 from lkdn_media.plan import Plan
 from lkdn_media.remux import StreamCopier, shift_packet, stream_tags
 
@@ -100,7 +102,7 @@ class VideoWriter:
     """
 
     def __init__(self, plan: Plan, path: Path) -> None:
-        self._plan = plan
+        self._plan, self._path = plan, path
         span, base = plan.source.span, plan.source.time_base
         self._start = round(span.first * base / plan.filters.time_base) if span else 0
         self._copier = StreamCopier(plan.source)
@@ -153,6 +155,9 @@ class VideoWriter:
         self._copier.advance(self._out, math.inf)
         self._copier.close()
         self._out.close()
+        ratio = _shape_to_correct(self._plan)
+        if ratio is not None:
+            write_pixel_shape(self._path, ratio)
 
     def abandon(self) -> None:
         """Close the file as it is; it is good for nothing."""
@@ -167,6 +172,8 @@ class VideoWriter:
             if info.index == plan.source.video:
                 encoder = VideoEncoder(plan, self._out)
                 encoder.stream.metadata.update(stream_tags(info.tags))
+                if _shape_to_correct(plan) is not None:
+                    encoder.stream.metadata.update(STEREO)
                 encoder.stream.disposition = info.disposition
             elif info.index in plan.copied:
                 self._copier.add_to(self._out, info.index)
@@ -174,6 +181,13 @@ class VideoWriter:
         self._out.set_chapters(list(plan.source.chapters))
         self._out.metadata.update(plan.metadata)
         return encoder
+
+
+def _shape_to_correct(plan: Plan) -> Fraction | None:
+    """The shape of pixels where only Matroska itself can tell it."""
+    if plan.container not in ("matroska", "webm") or not plan.shape_in_container:
+        return None
+    return plan.sample_aspect_ratio
 
 
 def make_frame(picture: Picture, plan: Plan) -> av.VideoFrame:

@@ -9,7 +9,7 @@ from lkdn_core.errors import ArgumentError
 from lkdn_core.formats import FrameFormat
 from lkdn_core.resize import FinalSize
 from lkdn_media.demux import open_media
-from lkdn_media.encoder_options import encoder_options, writes_captions
+from lkdn_media.encoder_options import encoder_options
 from lkdn_media.encoders import (
     EncoderChoice,
     check_container,
@@ -18,7 +18,8 @@ from lkdn_media.encoders import (
     find_encoder,
 )
 from lkdn_media.filters import Deinterlace, FilterChain, film_chain
-from lkdn_media.formats import PLANAR, ColourTags, frame_format, has_alpha, nearest_planar
+from lkdn_media.formats import PLANAR, ColourTags, frame_format, nearest_planar
+from lkdn_media.losses import field_notes, padding_notes, picture_losses, shape_in
 from lkdn_media.probe import Source
 from lkdn_media.remux import can_hold, copied_tags, lost_tags
 from lkdn_media.sizes import SizeChoice, final_size, rounding_warnings
@@ -34,9 +35,6 @@ CONTAINERS: Final = {
     ".webm": "webm",
 }
 _ALTERNATIVES: Final = {"mkv": "matroska", "mp4": "mp4", "mov": "mov"}
-#: Encoders whose pictures carry the shape of their pixels; others leave it to the container,
-#: where PyAV can't write it.
-_WRITES_PIXEL_SHAPE: Final = ("264", "265", "hevc", "mpeg4", "mpeg2video", "prores_ks")
 #: H.264 and HEVC can tell where chroma lies in 4:2:0 only; in 4:2:2 it is taken for left.
 _LOCATES_420_ONLY: Final = ("264", "265", "hevc")
 
@@ -67,6 +65,12 @@ class Plan:
     copied: tuple[int, ...]
     metadata: dict[str, str]
     warnings: tuple[str, ...]
+
+    @property
+    def shape_in_container(self) -> bool:
+        """Whether pixels have a shape that the container has to tell."""
+        shape = None if self.sample_aspect_ratio in (None, 1) else self.sample_aspect_ratio
+        return shape is not None and shape_in(self.container, self.codec) == "container"
 
     def describe(self) -> list[str]:
         """The mapping of streams, a line each."""
@@ -124,13 +128,11 @@ def make_plan(
     )
     filters = film_chain(source, deinterlace=deinterlace, ivtc=ivtc)
     ratio = Fraction(1) if final and source.sample_aspect_ratio else source.sample_aspect_ratio
-    picture_warnings = _picture_warnings(source, codec, pix_fmt)
+    losses = picture_losses(source, container=container, codec=codec, pix_fmt=pix_fmt, ratio=ratio)
     if final:
-        picture_warnings += rounding_warnings(source, size or SizeChoice(), final)
+        losses += rounding_warnings(source, size or SizeChoice(), final)
     else:
-        picture_warnings += _padding_warnings(source, pix_fmt, (width, height), scale)
-    if ratio not in (None, 1) and not any(name in codec for name in _WRITES_PIXEL_SHAPE):
-        picture_warnings.append(f"pixels shaped {ratio} are written as square ones with {codec}")
+        losses += padding_notes(source, pix_fmt, (width, height), scale=scale)
     copied, warnings = _streams(source, container)
     metadata = copied_tags(source.metadata)
     lost = lost_tags(container, metadata)
@@ -160,7 +162,7 @@ def make_plan(
         sample_aspect_ratio=ratio,
         copied=copied,
         metadata=metadata,
-        warnings=(*_field_warnings(source, filters), *picture_warnings, *warnings),
+        warnings=(*field_notes(source, filters), *losses, *warnings),
     )
 
 
@@ -213,42 +215,4 @@ def _streams(source: Source, container: str) -> tuple[tuple[int, ...], list[str]
     instead = " or ".join(able) or "no container here"
     return tuple(copied), [
         f"dropped, since {container} can't hold them: {', '.join(dropped)}; {instead} can"
-    ]
-
-
-def _field_warnings(source: Source, filters: FilterChain) -> list[str]:
-    """What was found out about fields, and what is done about it."""
-    if not source.interlaced:
-        return []
-    used = [step.partition("=")[0] for step in filters.steps]
-    done = f"goes through {', '.join(used)}" if used else "is enlarged as if it were progressive"
-    found = "flagged as interlaced"
-    if source.telecined:
-        found += ", two frames of five, as telecined film is"
-    if "decimate" not in used:
-        done += "; --ivtc restores the frames of telecined film"
-    return [f"the picture is {found}, and {done}"]
-
-
-def _picture_warnings(source: Source, codec: str, pix_fmt: str) -> list[str]:
-    have, new = PLANAR[nearest_planar(source.pix_fmt)], PLANAR[nearest_planar(pix_fmt)]
-    lost = {
-        "transparency is not kept": has_alpha(source.pix_fmt),
-        f"{have.bits}-bit pictures are written with {new.bits} bits": new.bits < have.bits,
-        f"{source.pix_fmt} is written as {pix_fmt}, with coarser chroma": (
-            have.family != "gray" and new.subsampling > have.subsampling
-        ),
-        f"closed captions inside the pictures are lost with {codec}; libx264, libx265 and "
-        "mpeg2video keep them": source.captions and not writes_captions(codec),
-    } | {f"{name} can't be kept": True for name in source.unkept}
-    return [text for text, true in lost.items() if true]
-
-
-def _padding_warnings(source: Source, pix_fmt: str, size: tuple[int, int], scale: int) -> list[str]:
-    width, height = source.width * scale, source.height * scale
-    if size == (width, height):
-        return []
-    return [
-        f"{width}x{height} is padded to {size[0]}x{size[1]} by repeating the edge, since "
-        f"{pix_fmt} needs even sizes; --pix-fmt yuv444p keeps the size"
     ]

@@ -1,0 +1,66 @@
+"""What a plan can't keep, or changes: a line each, before the work."""
+
+from fractions import Fraction
+from typing import Final
+
+from lkdn_media.encoder_options import writes_captions
+from lkdn_media.filters import FilterChain
+from lkdn_media.formats import PLANAR, has_alpha, nearest_planar
+from lkdn_media.probe import Source
+
+__all__ = ["field_notes", "padding_notes", "picture_losses", "shape_in"]
+
+#: Encoders whose pictures carry the shape of their pixels.
+_WRITES_PIXEL_SHAPE: Final = ("264", "265", "hevc", "mpeg4", "mpeg2video")
+
+
+def shape_in(container: str, codec: str) -> str | None:
+    """Where the shape of pixels is written: ``"picture"``, ``"container"``, or nowhere."""
+    if any(name in codec for name in _WRITES_PIXEL_SHAPE):
+        return "picture"
+    return "container" if container in ("mp4", "mov", "matroska", "webm") else None
+
+
+def field_notes(source: Source, filters: FilterChain) -> list[str]:
+    """What was found out about fields, and what is done about it."""
+    if not source.interlaced:
+        return []
+    used = [step.partition("=")[0] for step in filters.steps]
+    done = f"goes through {', '.join(used)}" if used else "is enlarged as if it were progressive"
+    found = "flagged as interlaced"
+    if source.telecined:
+        found += ", two frames of five, as telecined film is"
+    if "decimate" not in used:
+        done += "; --ivtc restores the frames of telecined film"
+    return [f"the picture is {found}, and {done}"]
+
+
+def picture_losses(
+    source: Source, *, container: str, codec: str, pix_fmt: str, ratio: Fraction | None
+) -> list[str]:
+    """What pictures of ``pix_fmt`` by ``codec`` lose. ``ratio``: the shape of their pixels."""
+    have, new = PLANAR[nearest_planar(source.pix_fmt)], PLANAR[nearest_planar(pix_fmt)]
+    square = ratio not in (None, 1) and shape_in(container, codec) is None
+    lost = {
+        "transparency is not kept": has_alpha(source.pix_fmt),
+        f"{have.bits}-bit pictures are written with {new.bits} bits": new.bits < have.bits,
+        f"{source.pix_fmt} is written as {pix_fmt}, with coarser chroma": (
+            have.family != "gray" and new.subsampling > have.subsampling
+        ),
+        f"closed captions inside the pictures are lost with {codec}; libx264, libx265 and "
+        "mpeg2video keep them": source.captions and not writes_captions(codec),
+        f"pixels shaped {ratio} are written as square ones with {codec} in {container}; mkv and "
+        "mp4 keep them": square,
+    } | {f"{name} can't be kept": True for name in source.unkept}
+    return [text for text, true in lost.items() if true]
+
+
+def padding_notes(source: Source, pix_fmt: str, size: tuple[int, int], *, scale: int) -> list[str]:
+    """Say where even sizes make the picture larger than it was asked for."""
+    width, height = source.width * scale, source.height * scale
+    if size == (width, height):
+        return []
+    return [
+        f"{width}x{height} is padded to {size[0]}x{size[1]} by repeating the edge, since "
+        f"{pix_fmt} needs even sizes; --pix-fmt yuv444p keeps the size"
+    ]

@@ -1,0 +1,107 @@
+"""The shape of pixels in a finished Matroska file, which PyAV can't hand to the muxer.
+
+The muxer writes a display size by itself for stereoscopic pictures only. It is asked for such, and
+the fields are corrected afterwards in place: the file needs no second writing.
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO, Final
+from zlib import crc32
+
+from lkdn_core.errors import LKDNError
+
+__all__ = ["STEREO", "write_pixel_shape"]
+
+#: A tag of the video stream that makes the muxer write the fields.
+STEREO: Final = {"stereo_mode": "left_right"}
+_SEGMENT: Final = b"\x18\x53\x80\x67"
+_TRACKS: Final = b"\x16\x54\xae\x6b"
+_CRC: Final = b"\xbf"
+_ENTRY: Final = b"\xae"
+_VIDEO: Final = b"\xe0"
+_STEREO_MODE: Final = b"\x53\xb8"
+_PIXEL_WIDTH: Final = b"\xb0"
+_PIXEL_HEIGHT: Final = b"\xba"
+_DISPLAY_WIDTH: Final = b"\x54\xb0"
+_DISPLAY_HEIGHT: Final = b"\x54\xba"
+_VOID: Final = b"\xec\x80"
+_Elements = dict[bytes, slice]
+
+
+def write_pixel_shape(path: Path, ratio: Fraction) -> None:
+    """Give the video of ``path``, written with `STEREO`, pixels of ``ratio`` (width by height).
+
+    Raises ``LKDNError`` where there is no such video.
+    """
+    with path.open("r+b") as file:
+        start, tracks = _read_tracks(file)
+        inside = dict(_elements(tracks, slice(0, len(tracks))))
+        for name, entry in _elements(tracks, slice(0, len(tracks))):
+            video = dict(_elements(tracks, entry)).get(_VIDEO) if name == _ENTRY else None
+            fields = dict(_elements(tracks, video)) if video else {}
+            if _STEREO_MODE in fields and tracks[fields[_STEREO_MODE]] == b"\x01":
+                break
+        else:
+            raise LKDNError(f"{path}: no display size to correct")
+        _write_size(tracks, fields, ratio)
+        if _CRC in inside:
+            body = tracks[inside[_CRC].stop :]
+            tracks[inside[_CRC]] = crc32(body).to_bytes(4, "little")
+        file.seek(start)
+        file.write(tracks)
+
+
+def _write_size(tracks: bytearray, fields: _Elements, ratio: Fraction) -> None:
+    """Put a display size of the right proportion, near the pixels' own, where the fields lie."""
+    width, height = (int.from_bytes(tracks[fields[n]]) for n in (_PIXEL_WIDTH, _PIXEL_HEIGHT))
+    # Three neighbours, each with a head of three bytes; two of them and an empty one remain.
+    start, stop = fields[_STEREO_MODE].start - 3, fields[_DISPLAY_HEIGHT].stop
+    count = (stop - start - len(_VOID) - 6) // 2
+    shape, most = ratio * width / height, 256**count - 1
+    if max(shape.numerator, shape.denominator) > most:
+        shape = shape.limit_denominator(int(most / max(1, shape)))
+    times = max(
+        1, min(most // max(shape.numerator, shape.denominator), height // shape.denominator)
+    )
+    new = bytearray()
+    for name, side in ((_DISPLAY_WIDTH, shape.numerator), (_DISPLAY_HEIGHT, shape.denominator)):
+        new += name + bytes([0x80 | count]) + (side * times).to_bytes(count)
+    rest = stop - start - len(new) - len(_VOID)
+    tracks[start:stop] = new + _VOID[:1] + bytes([0x80 | rest]) + bytes(rest)
+
+
+def _read_tracks(file: BinaryIO) -> tuple[int, bytearray]:
+    """Where the contents of the element Tracks start, and they."""
+    while True:
+        name, size = _head(file)
+        if name == _TRACKS:
+            return file.tell(), bytearray(file.read(size))
+        if name != _SEGMENT:
+            file.seek(size, 1)
+
+
+def _head(file: BinaryIO) -> tuple[bytes, int]:
+    """Name and size of the element at the file's position."""
+    first = file.read(1)
+    if not first or not first[0]:
+        raise LKDNError("not a Matroska file")
+    name = first + file.read(8 - first[0].bit_length())
+    first = file.read(1)
+    more = 8 - first[0].bit_length()
+    size = int.from_bytes(first + file.read(more)) - (1 << 7 * (more + 1))
+    return name, size
+
+
+def _elements(data: bytearray, within: slice) -> Iterator[tuple[bytes, slice]]:
+    """The elements inside ``within``: their names, and where their contents are."""
+    at = within.start
+    while at < within.stop:
+        name = bytes(data[at : at + 9 - data[at].bit_length()])
+        at += len(name)
+        length = 9 - data[at].bit_length()
+        size = int.from_bytes(data[at : at + length]) - (1 << 7 * length)
+        at += length
+        yield name, slice(at, at + size)
+        at += size
