@@ -15,7 +15,7 @@ __all__ = ["LKDN", "LKDN_CONFIGS", "LKDNConfig", "receptive_radius"]
 
 #: The head sees this many copies of the RGB input (section 3.1).
 INPUT_COPIES: Final = 4
-Refinement = Literal["bsconv", "rbsb"]
+Refinement = Literal["bsconv", "bsrb", "rbsb"]
 Upsampler = Literal["conv", "rep"]
 
 
@@ -26,6 +26,9 @@ class LKDNConfig:
     ``scale``: enlargement factor. ``channels``: C, even. ``blocks``: number of LKDBs.
     ``refinement``: ``"bsconv"`` (LKDN) or ``"rbsb"`` (LKDN-S while it trains).
     ``upsampler``: ``"conv"`` (one 3x3) or ``"rep"`` (LKDN-S while it trains; fuses to one 3x3).
+    Two more choices are for comparisons, and only train (`deployable`): ``"bsrb"``, a BSConv and
+    its input, and ``attention``, the width A of the attention where it is not C; 0 leaves it and
+    the pixel norm out.
     """
 
     scale: int
@@ -33,6 +36,12 @@ class LKDNConfig:
     blocks: int = 8
     refinement: Refinement = "bsconv"
     upsampler: Upsampler = "conv"
+    attention: int | None = None
+
+    @property
+    def deployable(self) -> bool:
+        """Whether ``fuse.py`` can turn the trained network into one that is run."""
+        return self.refinement != "bsrb" and self.attention is None
 
     @property
     def variant(self) -> str:
@@ -72,6 +81,18 @@ class BSConv(nn.Module):
         return y
 
 
+class BSRB(nn.Module):
+    """Blueprint residual block of BSRN: a BSConv plus its input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = BSConv(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
+        y: Tensor = self.conv(x) + x
+        return y
+
+
 class RBSB(nn.Module):
     """Re-parameterised blueprint block: ``p = pw(x) + x``, then ``dw3(p) + p + dw1(p)``."""
 
@@ -106,12 +127,15 @@ class LargeKernelAttention(nn.Module):
 class LKDB(nn.Module):
     """Large kernel distillation block: distil three times, attend, pixel norm, add the input."""
 
-    def __init__(self, channels: int, refinement: Refinement) -> None:
+    def __init__(self, config: LKDNConfig) -> None:
         super().__init__()
-        half = channels // 2
+        channels, half = config.channels, config.channels // 2
+        attention = channels if config.attention is None else config.attention
 
         def refine() -> nn.Module:
-            return RBSB(channels) if refinement == "rbsb" else BSConv(channels, channels)
+            if config.refinement == "bsconv":
+                return BSConv(channels, channels)
+            return RBSB(channels) if config.refinement == "rbsb" else BSRB(channels)
 
         self.c1_d = nn.Conv2d(channels, half, 1)
         self.c1_r = refine()
@@ -120,17 +144,22 @@ class LKDB(nn.Module):
         self.c3_d = nn.Conv2d(channels, half, 1)
         self.c3_r = refine()
         self.c4 = BSConv(channels, half)
-        self.c5 = nn.Conv2d(4 * half, channels, 1)
-        self.atten = LargeKernelAttention(channels)
-        self.c6 = nn.Conv2d(channels, channels, 1)
-        self.pixel_norm = nn.LayerNorm(channels)
+        self.c5 = nn.Conv2d(4 * half, attention or channels, 1)
+        self.atten: nn.Module | None = None
+        if attention:
+            self.atten = LargeKernelAttention(attention)
+            self.c6 = nn.Conv2d(attention, channels, 1)
+            self.pixel_norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
         d1, r1 = F.gelu(self.c1_d(x)), F.gelu(self.c1_r(x))
         d2, r2 = F.gelu(self.c2_d(r1)), F.gelu(self.c2_r(r1))
         d3, r3 = F.gelu(self.c3_d(r2)), F.gelu(self.c3_r(r2))
         d4 = F.gelu(self.c4(r3))
-        y = self.c6(self.atten(self.c5(torch.cat([d1, d2, d3, d4], 1))))
+        u: Tensor = self.c5(torch.cat([d1, d2, d3, d4], 1))
+        if self.atten is None:
+            return x + u
+        y = self.c6(self.atten(u))
         z: Tensor = self.pixel_norm(y.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return x + z
 
@@ -166,7 +195,7 @@ class LKDN(nn.Module):
         self.config = config
         self.fea_conv = BSConv(3 * INPUT_COPIES, c)
         for i in range(1, config.blocks + 1):
-            self.add_module(f"B{i}", LKDB(c, config.refinement))
+            self.add_module(f"B{i}", LKDB(config))
         self.c1 = nn.Conv2d(config.blocks * c, c, 1)
         self.c2 = BSConv(c, c)
         self.upsampler: nn.Module

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from lkdn_core.arch import INPUT_COPIES, LKDN, LKDNConfig, Refinement, Upsampler
@@ -74,6 +73,8 @@ def _tensors(path: Path) -> Weights:
     try:
         content: object
         if path.suffix == ".safetensors":
+            from safetensors.torch import load_file  # training may do without it
+
             content = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)

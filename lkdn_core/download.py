@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from lkdn_core.errors import DownloadError
 
-__all__ = ["cache_folder", "cached_download"]
+__all__ = ["cache_folder", "cached_download", "find_cached"]
 
 log = logging.getLogger(__name__)
 CHUNK = 1 << 16
@@ -34,10 +34,11 @@ def cached_download(url: str, *, sha256: str, size: int) -> Path:
     folder, or in ``LKDN_CACHE``. ``LKDN_OFFLINE=1`` forbids the network. Raises ``DownloadError``;
     an interrupted or wrong download leaves nothing behind.
     """
-    folder = cache_folder()
-    target = folder / f"{sha256[:12]}-{url.rsplit('/', 1)[-1]}"
-    if target.is_file() and _sha256(target) == sha256:
-        return target
+    cached = find_cached(url, sha256=sha256)
+    if cached is not None:
+        return cached
+    target = _target(url, sha256)
+    folder = target.parent
     if os.environ.get("LKDN_OFFLINE", "0") not in ("", "0"):
         raise DownloadError(
             f"LKDN_OFFLINE is set and {target.name} is not in {folder}: "
@@ -62,6 +63,16 @@ def cached_download(url: str, *, sha256: str, size: int) -> Path:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise DownloadError(f"{url} could not be downloaded: {reason}") from error
     return target
+
+
+def find_cached(url: str, *, sha256: str) -> Path | None:
+    """The local copy of ``url`` if there is a right one; the network is not asked."""
+    target = _target(url, sha256)
+    return target if target.is_file() and _sha256(target) == sha256 else None
+
+
+def _target(url: str, sha256: str) -> Path:
+    return cache_folder() / f"{sha256[:12]}-{url.rsplit('/', 1)[-1]}"
 
 
 def _copy(url: str, target: IO[bytes], size: int) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from lkdn_core.arch import receptive_radius
 from lkdn_core.backends import AUTO, load_network
 from lkdn_core.color import check_planes, from_rgb, to_rgb
+from lkdn_core.devices import resolve_device
 from lkdn_core.errors import ArgumentError, FormatError, OutOfMemoryError
 from lkdn_core.formats import FrameFormat
 from lkdn_core.memory import is_out_of_memory, working_budget
@@ -260,22 +261,6 @@ class Upscaler:
             return [[plane[i] for plane in arrays] for i in range(len(batch))]
 
         return work
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device ``name`` means: auto, cpu, cuda or cuda:N. Raises ``ArgumentError``."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    count = torch.cuda.device_count()
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise ArgumentError(f"device: auto, cpu, cuda or cuda:N is accepted, got {name!r}")
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise ArgumentError(f"device: {name} is not here, torch sees {count} CUDA devices")
-    return device
 
 
 def _precision(name: str, device: torch.device) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 
 from lkdn_core.arch import LKDNConfig
 from lkdn_core.checkpoints import read_checkpoint
-from lkdn_core.download import cached_download
+from lkdn_core.download import cached_download, find_cached
 from lkdn_core.errors import ArgumentError
 from lkdn_core.fuse import Weights
 
@@ -35,6 +35,11 @@ class Model:
     def bundled(self) -> bool:
         """Whether the weights ship in this package."""
         return not self.sha256
+
+    def at_hand(self) -> bool:
+        """Whether `path` needs no download."""
+        url = OFFICIAL_URL + self.file
+        return self.bundled or find_cached(url, sha256=self.sha256) is not None
 
     def path(self) -> Path:
         """Where the file lies, downloading it if need be. Raises ``DownloadError``."""

@@ -1,127 +1,173 @@
-"""``lkdn-evaluate``: PSNR and SSIM by the paper's protocol on a folder of pictures."""
+"""``lkdn-evaluate``: the models beside bicubic and the paper, on a folder of pictures."""
 
 import argparse
 import json
-import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lkdn_cli.console import Parser, run
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lkdn_core.arch import LKDNConfig
+
+    Enlarge = Callable[[Tensor], Tensor]
+
 __all__ = ["main"]
+
+#: PSNR in dB that the paper prints, by the folder's name and the scale.
+PAPER: Final[dict[tuple[str, int], dict[str, float]]] = {
+    ("Set5", 2): {"bicubic": 33.66, "LKDN": 38.12},
+    ("Set5", 3): {"bicubic": 30.39, "LKDN": 34.54},
+    ("Set5", 4): {"bicubic": 28.42, "LKDN": 32.39, "LKDN-S": 32.12},
+    ("Set14", 2): {"LKDN": 33.90},
+    ("Set14", 3): {"LKDN": 30.52},
+    ("Set14", 4): {"LKDN-S": 28.62},
+}
+
+
+@dataclass(slots=True)
+class Row:
+    """One method. ``pictures``: PSNR in dB and SSIM of each, by name."""
+
+    method: str
+    parameters: int | None = None
+    multiply_adds: int | None = None
+    psnr: float = 0.0
+    ssim: float | None = None
+    pictures: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Evaluate a model beside bicubic; returns the exit code."""
+    """Evaluate models beside bicubic; returns the exit code."""
     parser = Parser(
         prog="lkdn-evaluate",
         description="PSNR and SSIM on luma, borders of SCALE pixels cropped, 8 bits. FOLDER holds "
         "high-resolution pictures (the small ones are made by MATLAB's bicubic), or pairs named "
-        "NAME_HR.png and NAME_LR.png.",
+        "NAME_HR.png and NAME_LR.png. Prints a Markdown table; where FOLDER is Set5 or Set14, or "
+        "lies in it, the paper's figures are in it too.",
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--scale", type=int, default=4, help="2, 3 or 4 (default 4)")
-    parser.add_argument("--model", default="lkdn-s", help="a name from lkdn-models")
-    parser.add_argument("--weights", type=Path, help="a checkpoint of your own instead")
+    model = "names from lkdn-models (default: all of this scale that need no download)"
+    parser.add_argument("--model", nargs="+", default=None, help=model)
+    weights = "checkpoints of your own"
+    parser.add_argument("--weights", type=Path, nargs="+", default=[], help=weights)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
-    parser.add_argument("--backend", default="auto", help="auto, reference, ... (README)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON, with every picture")
+    plot = "draw PSNR against multiply-adds (needs the extra 'plot')"
+    parser.add_argument("--plot", type=Path, metavar="PNG", help=plot)
     return run(parser, _evaluate, argv)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from lkdn_core import Upscaler
-    from lkdn_core.evaluate import psnr, ssim
-    from lkdn_core.quantize import quantize
-    from lkdn_core.resize import resize
+    from lkdn_cli.pairs import read_pairs
+    from lkdn_cli.plot import plot_scatter, require
 
-    scale = arguments.scale
-    upscaler = Upscaler(
-        scale=scale,
-        model=arguments.model,
-        weights=arguments.weights,
-        device=arguments.device,
-        precision=arguments.precision,
-        backend=arguments.backend,
-    )
-    rows = []
-    pairs = list(_pair_files(arguments.folder))
-    for name, small_file, large_file in tqdm(pairs, unit="picture", disable=None):
-        large = _read(large_file)
-        small = _read(small_file) if small_file else _shrink(large, scale)
-        large = large[:, : small.shape[1] * scale, : small.shape[2] * scale]
-        bicubic = quantize(resize(small.double(), *large.shape[1:]), bits=8)
-        ours = quantize(upscaler.up(small[None].float() / 255)[0].cpu() * 255, bits=8)
-        row: dict[str, str | float] = {"picture": name}
-        for method, picture in (("bicubic", bicubic), ("model", ours)):
-            row[f"{method}_psnr"] = psnr(picture, large, crop_border=scale)
-            row[f"{method}_ssim"] = ssim(picture, large, crop_border=scale)
-        rows.append(row)
-    rows.append(_mean(rows))
-    sys.stdout.write(json.dumps(rows, indent=1) + "\n" if arguments.json else _table(rows))
+    if arguments.plot:
+        require()
+    methods = dict(_methods(arguments))
+    progress = tqdm(read_pairs(arguments.folder, arguments.scale), unit="picture", disable=None)
+    rows = _measure(methods, progress, arguments.scale)
+    rows += _paper(arguments.folder, arguments.scale)
+    if arguments.json:
+        sys.stdout.write(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    else:
+        sys.stdout.write(_table(rows))
+    if arguments.plot:
+        points = [(r.method, r.multiply_adds, r.psnr) for r in rows if r.multiply_adds]
+        plot_scatter(points, rows[0].psnr, arguments.plot)
     return 0
 
 
-def _pair_files(folder: Path) -> Iterator[tuple[str, Path | None, Path]]:
-    """``(name, small or None, large)`` for every picture, by name."""
-    from lkdn_core.errors import ArgumentError
-
-    kinds = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
-    if not folder.is_dir():
-        raise ArgumentError(f"FOLDER: a folder of pictures is accepted, got {folder}")
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in kinds)
-    pairs = [p for p in files if re.search(r"_HR$", p.stem)]
-    for file in pairs or files:
-        small = file.with_name(re.sub(r"_HR$", "_LR", file.stem) + file.suffix) if pairs else None
-        if small is not None and not small.is_file():
-            raise ArgumentError(f"FOLDER: {file.name} has no partner {small.name}")
-        yield file.stem.removesuffix("_HR"), small, file
-    if not files:
-        raise ArgumentError(f"FOLDER: {folder} holds no pictures")
-
-
-def _read(file: Path) -> "Tensor":
-    """An 8-bit RGB picture (3, H, W)."""
-    import numpy as np
-    import torch
-    from PIL import Image
-
-    from lkdn_core.errors import FormatError
-
-    try:
-        with Image.open(file) as picture:
-            return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise FormatError(f"{file} is not a picture that can be read: {error}") from error
-
-
-def _shrink(large: "Tensor", scale: int) -> "Tensor":
-    """The low-resolution picture the paper's protocol makes: MATLAB bicubic, 8 bits."""
-    from lkdn_core.quantize import quantize
+def _methods(
+    arguments: argparse.Namespace,
+) -> Iterator[tuple[str, tuple["LKDNConfig | None", "Enlarge"]]]:
+    """Bicubic and the networks asked for, by name: what they are, and how they enlarge."""
+    from lkdn_core import Upscaler
+    from lkdn_core.models import list_models
     from lkdn_core.resize import resize
 
-    height, width = large.shape[1] // scale, large.shape[2] // scale
-    cut = large[:, : height * scale, : width * scale]
-    return quantize(resize(cut.double(), height, width), bits=8)
+    scale, names = arguments.scale, arguments.model
+    if names is None:
+        at_hand = [m.name for m in list_models() if m.scale == scale and m.at_hand()]
+        names = [] if arguments.weights else at_hand
+
+    def bicubic(small: "Tensor") -> "Tensor":
+        return resize(small.double(), small.shape[1] * scale, small.shape[2] * scale) / 255
+
+    def network(**source: str | Path) -> tuple["LKDNConfig", "Enlarge"]:
+        upscaler = Upscaler(
+            scale=scale,
+            device=arguments.device,
+            precision=arguments.precision,
+            **source,  # type: ignore[arg-type]
+        )
+        return upscaler.config, lambda small: upscaler.up(small[None].float() / 255)[0].cpu()
+
+    yield "bicubic", (None, bicubic)
+    for name in names:
+        yield name, network(model=name)
+    for file in arguments.weights:
+        yield str(file), network(weights=file)
 
 
-def _mean(rows: list[dict[str, str | float]]) -> dict[str, str | float]:
-    names = [k for k in rows[0] if k != "picture"]
-    means = {k: sum(float(r[k]) for r in rows) / len(rows) for k in names}
-    return {"picture": "mean", **means}
+def _measure(
+    methods: dict[str, tuple["LKDNConfig | None", "Enlarge"]],
+    pairs: Iterable[tuple[str, "Tensor", "Tensor"]],
+    scale: int,
+) -> list[Row]:
+    from lkdn_core.complexity import count_multiply_adds, count_parameters
+    from lkdn_core.evaluate import psnr, ssim
+    from lkdn_core.quantize import quantize
+
+    rows = {name: Row(name) for name in methods}
+    for name, (config, _) in methods.items():
+        if config is not None:
+            rows[name].parameters = count_parameters(config)
+            rows[name].multiply_adds = count_multiply_adds(config)
+    for picture, small, large in pairs:
+        for name, (_, enlarge) in methods.items():
+            enlarged = quantize(enlarge(small) * 255, bits=8)
+            figures = [f(enlarged, large, crop_border=scale) for f in (psnr, ssim)]
+            rows[name].pictures[picture] = figures[0], figures[1]
+    for row in rows.values():
+        row.psnr, row.ssim = (
+            sum(values) / len(row.pictures) for values in zip(*row.pictures.values(), strict=True)
+        )
+    return list(rows.values())
 
 
-def _table(rows: list[dict[str, str | float]]) -> str:
-    lines = [f"{'picture':24}{'bicubic':>18}{'model':>18}   PSNR dB / SSIM"]
+def _paper(folder: Path, scale: int) -> Iterator[Row]:
+    """What the paper prints for this set of pictures."""
+    from lkdn_core.arch import LKDN_CONFIGS
+    from lkdn_core.complexity import count_multiply_adds, count_parameters
+
+    for name in {"Set5", "Set14"} & set(folder.resolve().parts):
+        for method, value in PAPER.get((name, scale), {}).items():
+            row = Row(f"{method} (paper)", psnr=value)
+            config = LKDN_CONFIGS.get(f"{method.lower()}-x{scale}")
+            if config is not None:
+                row.parameters, row.multiply_adds = (
+                    count_parameters(config),
+                    count_multiply_adds(config),
+                )
+            yield row
+
+
+def _table(rows: list[Row]) -> str:
+    """Markdown, one line a method."""
+    lines = ["| method | parameters | multiply-adds | PSNR dB | SSIM |", "|---|--:|--:|--:|--:|"]
     for row in rows:
-        cells = [f"{row[f'{m}_psnr']:.3f} / {row[f'{m}_ssim']:.4f}" for m in ("bicubic", "model")]
-        lines.append(f"{row['picture']:24}{cells[0]:>18}{cells[1]:>18}")
+        size = "-" if row.parameters is None else f"{row.parameters:,}"
+        cost = "-" if row.multiply_adds is None else f"{row.multiply_adds / 1e9:.2f} G"
+        ssim = "-" if row.ssim is None else f"{row.ssim:.4f}"
+        lines.append(f"| {row.method} | {size} | {cost} | {row.psnr:.2f} | {ssim} |")
     return "\n".join(lines) + "\n"

@@ -1,9 +1,16 @@
 """``lkdn-train``: train a network on your own pictures; the run's folder is all its state."""
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lkdn_cli.console import Parser, run
+
+if TYPE_CHECKING:
+    from lkdn_core.arch import LKDN
+    from lkdn_core.training.recipe import Recipe
+    from lkdn_core.training.train import Validate
 
 __all__ = ["main"]
 
@@ -13,57 +20,134 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(
         prog="lkdn-train",
         description="Train LKDN. RUN is a folder: started if new, resumed if not, safe to kill. "
-        "RUN/weights.safetensors goes to --weights of the other commands.",
+        "RUN/weights.safetensors goes to --weights of the other commands. With torchrun, several "
+        "processes share each batch.",
     )
     parser.add_argument("run", type=Path, metavar="RUN")
-    parser.add_argument("--network", required=True, help="lkdn-s-x2, lkdn-x4, ...")
-    data = "folders of pictures, .tar files of them, or packs (.json) that lkdn-degrade made"
+    parser.add_argument("--network", help="lkdn-s-x2, lkdn-x4, ...; a preset may name its own")
+    data = "folders of pictures, .tar files of them, or packs (.json) made before"
     parser.add_argument("--data", type=Path, nargs="+", required=True, help=data)
     parser.add_argument("--exclude", default="", metavar="GLOB", help="file names to leave out")
-    start = "weights to start from, shipped ones or RUN/ema.safetensors; the scale may differ"
+    start = "weights to start from, shipped ones or RUN/state.pt; the scale may differ"
     parser.add_argument("--start", type=Path, help=start)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    recipe = parser.add_argument_group("recipe (defaults: the paper's for LKDN)")
-    recipe.add_argument("--steps", type=int, default=1_000_000)
-    recipe.add_argument("--batch-size", type=int, default=64)
-    recipe.add_argument("--patch", type=int, default=48, help="side of a small patch in pixels")
-    recipe.add_argument("--lr", type=float, default=5e-3, help="peak learning rate")
-    recipe.add_argument("--final-lr", type=float, help="at the last step (default: constant)")
-    recipe.add_argument("--warmup", type=int, default=0, help="steps to the peak learning rate")
-    recipe.add_argument("--ema", type=float, default=0.999, help="decay of the averaged weights")
-    recipe.add_argument("--clip", type=float, default=0.0, help="largest gradient norm, 0 for none")
-    recipe.add_argument("--loss", choices=("l1", "l2"), default="l1")
-    recipe.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    recipe.add_argument("--seed", type=int, default=0)
+    minutes = "stop after about so long; the same command goes on"
+    parser.add_argument("--minutes", type=float, default=float("inf"), help=minutes)
+    parser.add_argument("--save-every", type=int, default=250, metavar="STEPS")
+    validate = "pictures to measure at each save, as lkdn-evaluate does: PSNR in the curve"
+    parser.add_argument("--validate", type=Path, metavar="FOLDER", help=validate)
+    plot = "draw RUN/curve.png at the end (needs the extra 'plot')"
+    parser.add_argument("--plot", action="store_true", help=plot)
+    _add_recipe(parser.add_argument_group("recipe (what is given changes the preset)"))
     return run(parser, _train, argv)
 
 
+def _add_recipe(group: "argparse._ArgumentGroup") -> None:
+    unset: Any = argparse.SUPPRESS
+    preset = "lkdn (the default) and lkdn-s are the paper's, others its ablations; or a .toml file"
+    group.add_argument("--preset", default="lkdn", metavar="NAME", help=preset)
+    for name, kind, text in (
+        ("--steps", int, "optimiser steps"),
+        ("--batch-size", int, "patches a step"),
+        ("--patch", int, "side of a small patch in pixels"),
+        ("--lr", float, "peak learning rate"),
+        ("--final-lr", float, "at the last step, by half a cosine (default: constant)"),
+        ("--warmup", int, "steps to the peak learning rate"),
+        ("--ema", float, "decay of the averaged weights"),
+        ("--clip", float, "largest gradient norm, 0 for none"),
+        ("--seed", int, "of the start and the patches"),
+        ("--teacher", str, "a checkpoint whose output is a second target"),
+        ("--teacher-weight", float, "weight of its L1 loss"),
+    ):
+        group.add_argument(name, type=kind, default=unset, help=text)
+    group.add_argument("--loss", choices=("l1", "l2"), default=unset)
+    group.add_argument("--optimizer", choices=("adan", "adam"), default=unset)
+    group.add_argument("--precision", choices=("fp32", "bf16"), default=unset)
+
+
 def _train(arguments: argparse.Namespace) -> int:
-    from lkdn_core.engine import resolve_device
-    from lkdn_core.training.pack import pack
-    from lkdn_core.training.recipe import Recipe
+    from lkdn_core.devices import resolve_device
+    from lkdn_core.training.parallel import main_process, processes
     from lkdn_core.training.train import Training
 
-    recipe = Recipe(
-        network=arguments.network,
-        steps=arguments.steps,
-        batch_size=arguments.batch_size,
-        patch=arguments.patch,
-        lr=arguments.lr,
-        final_lr=arguments.lr if arguments.final_lr is None else arguments.final_lr,
-        warmup=arguments.warmup,
-        ema=arguments.ema,
-        clip=arguments.clip,
-        loss=arguments.loss,
-        precision=arguments.precision,
-        seed=arguments.seed,
-    )
+    recipe = _recipe(arguments)
+    with processes(resolve_device(arguments.device)) as device:
+        packs = _packs(arguments)
+        training = Training(recipe, arguments.run, packs, start=arguments.start, device=device)
+        training.run(
+            save_every=arguments.save_every,
+            minutes=arguments.minutes,
+            validate=_validation(arguments.validate, recipe.network.scale),
+            progress=_bar if main_process() else iter,
+        )
+        plot = arguments.plot and main_process()
+    if plot:
+        from lkdn_cli.plot import plot_curves
+
+        plot_curves({arguments.run.name: arguments.run / "log.csv"}, arguments.run / "curve.png")
+    return 0
+
+
+def _recipe(arguments: argparse.Namespace) -> "Recipe":
+    from dataclasses import fields
+
+    from lkdn_core.arch import LKDN_CONFIGS
+    from lkdn_core.errors import ArgumentError
+    from lkdn_core.training.recipe import Recipe, Stage, read_recipe
+
+    network = LKDN_CONFIGS.get(arguments.network)
+    if arguments.network and network is None:
+        names = ", ".join(LKDN_CONFIGS)
+        raise ArgumentError(f"network: one of {names} is accepted, got {arguments.network!r}")
+    known = {f.name for kind in (Recipe, Stage) for f in fields(kind)} - {"network"}
+    given = {k: v for k, v in vars(arguments).items() if k in known}
+    if "optimizer" in given:
+        given["betas"] = ()  # those of the other optimiser are of no use
+    return read_recipe(arguments.preset, network).changed(given)
+
+
+def _packs(arguments: argparse.Namespace) -> list[Path]:
+    """The packs of ``--data``; pictures are packed into the run's folder once."""
+    from lkdn_core.training.pack import pack
+    from lkdn_core.training.parallel import main_process, wait_for_all
+
     packs = [p for p in arguments.data if p.suffix == ".json"]
     pictures = [p for p in arguments.data if p.suffix != ".json"]
     if pictures:
         packs.append(arguments.run / "data.json")
-        if not packs[-1].exists():
+        if main_process() and not packs[-1].exists():
             pack(pictures, packs[-1], exclude=arguments.exclude)
-    device = resolve_device(arguments.device)
-    Training(recipe, arguments.run, packs, start=arguments.start, device=device).run()
-    return 0
+        wait_for_all()
+    return packs
+
+
+def _validation(folder: Path | None, scale: int) -> "Validate | None":
+    """Mean PSNR on ``folder`` for the curve."""
+    if folder is None:
+        return None
+    import torch
+
+    from lkdn_cli.pairs import read_pairs
+    from lkdn_core.evaluate import psnr
+    from lkdn_core.quantize import quantize
+
+    pairs = list(read_pairs(folder, scale))
+
+    def validate(network: "LKDN") -> dict[str, float]:
+        total = 0.0
+        with torch.inference_mode():
+            for _, small, large in pairs:
+                enlarged = quantize(network(small[None].float() / 255)[0] * 255, bits=8)
+                total += psnr(enlarged, large, crop_border=scale)
+        return {"psnr": total / len(pairs)}
+
+    return validate
+
+
+def _bar(steps: range) -> Iterable[int]:
+    try:
+        from tqdm import tqdm
+    except ImportError:  # a training machine may have torch and NumPy alone
+        return steps
+    bar: Iterable[int] = tqdm(steps, unit="step", mininterval=10)
+    return bar

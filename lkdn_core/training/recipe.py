@@ -1,48 +1,151 @@
-"""What a training run is: the network, the data, the optimiser and the schedule."""
+"""What a training run is: the network, and stages of data, loss and learning rate."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final, Literal, Self
 
-from lkdn_core.arch import LKDN_CONFIGS
+from lkdn_core.arch import LKDNConfig
 from lkdn_core.errors import ArgumentError
 
-__all__ = ["Recipe"]
+__all__ = ["PRESETS", "Recipe", "Stage", "read_recipe"]
+
+_FOLDER: Final = Path(__file__).parent / "presets"
+#: Recipes that ship, as TOML files: the paper's two, and its ablations.
+PRESETS: Final = {file.stem: file for file in sorted(_FOLDER.glob("*.toml"))}
+#: Decay rates of the authors' runs.
+_BETAS: Final = {"adan": (0.98, 0.92, 0.99), "adam": (0.9, 0.99)}
+
+
+def _choose(name: str, value: object, accepted: tuple[str, ...]) -> None:
+    if value not in accepted:
+        raise ArgumentError(f"{name}: {' or '.join(accepted)} is accepted, got {value!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """One training run. Defaults are the paper's LKDN recipe (section 4.2).
+class Stage:
+    """A part of a run. Defaults are the paper's recipe for LKDN (section 4.2).
 
-    ``network``: a name of ``LKDN_CONFIGS``. ``patch``: side of a low-resolution patch in pixels.
-    ``lr`` is reached after ``warmup`` steps and kept, or follows half a cosine to
-    ``final_lr`` at ``steps``. ``ema``: decay of the averaged weights, which are what ships.
-    ``clip``: largest gradient norm, 0 for none. ``precision``: of the forward and backward pass.
+    ``patch``: side of a low-resolution patch in pixels. ``lr`` is reached after ``warmup`` steps
+    and kept, or follows half a cosine to ``final_lr`` at ``steps``.
     """
 
-    network: str
     steps: int = 1_000_000
     batch_size: int = 64
     patch: int = 48
     lr: float = 5e-3
-    final_lr: float = 5e-3
+    final_lr: float | None = None
     warmup: int = 0
-    ema: float = 0.999
-    clip: float = 0.0
     loss: Literal["l1", "l2"] = "l1"
-    precision: Literal["fp32", "bf16"] = "fp32"
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.network not in LKDN_CONFIGS:
-            names = ", ".join(LKDN_CONFIGS)
-            raise ArgumentError(f"network: one of {names} is accepted, got {self.network!r}")
         for name in ("steps", "batch_size", "patch"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name}: at least 1 is accepted, got {getattr(self, name)}")
+        _choose("loss", self.loss, ("l1", "l2"))
 
     def lr_at(self, step: int) -> float:
         """Learning rate of ``step`` (counted from 0)."""
         warm = min(1.0, (step + 1) / (self.warmup + 1))
+        final = self.lr if self.final_lr is None else self.final_lr
         fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
-        return warm * (self.final_lr + (self.lr - self.final_lr) * fall)
+        return warm * (final + (self.lr - final) * fall)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One training run: a stage starts from the averaged weights of the one before it.
+
+    ``betas``: of the optimiser, ``()`` for the authors'. ``ema``: decay of the averaged weights,
+    which are what ships. ``clip``: largest gradient norm, 0 for none. ``precision``: of the forward
+    and backward pass. ``teacher``: a checkpoint whose output is a second target, by L1 with
+    ``teacher_weight``; ``""`` for none.
+    """
+
+    network: LKDNConfig
+    stages: tuple[Stage, ...] = (Stage(),)
+    optimizer: Literal["adan", "adam"] = "adan"
+    betas: tuple[float, ...] = ()
+    ema: float = 0.999
+    clip: float = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: int = 0
+    teacher: str = ""
+    teacher_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _choose("optimizer", self.optimizer, ("adan", "adam"))
+        _choose("precision", self.precision, ("fp32", "bf16"))
+        if not self.stages:
+            raise ArgumentError("stages: at least one is accepted, got none")
+        if not self.betas:
+            object.__setattr__(self, "betas", _BETAS[self.optimizer])
+
+    @property
+    def steps(self) -> int:
+        """Steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> tuple[int, int]:
+        """Which stage ``step`` (from 0) belongs to, and its number there; the last for the end."""
+        for i, stage in enumerate(self.stages[:-1]):
+            if step < stage.steps:
+                return i, step
+            step -= stage.steps
+        return len(self.stages) - 1, step
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of ``step`` (counted from 0)."""
+        i, inner = self.stage_at(step)
+        return self.stages[i].lr_at(inner)
+
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """This recipe with some fields replaced, those of its stage among them.
+
+        Raises ``ArgumentError`` for a field of a stage where there are several stages.
+        """
+        own = {f.name for f in fields(self)}
+        inner = {k: v for k, v in changes.items() if k not in own}
+        if inner and len(self.stages) > 1:
+            name, value = next(iter(inner.items()))
+            raise ArgumentError(f"{name}: this recipe has {len(self.stages)} stages, got {value}")
+        stages = tuple(replace(stage, **inner) for stage in self.stages)
+        return replace(self, stages=stages, **{k: v for k, v in changes.items() if k in own})
+
+    def as_data(self) -> dict[str, Any]:
+        """This recipe as JSON keeps it."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+def read_recipe(preset: str, network: LKDNConfig | None = None) -> Recipe:
+    """The recipe of a ``.toml`` file, or of a name in `PRESETS`.
+
+    Its keys are the fields of `Recipe` and `Stage`; ``hr_patch`` may stand for ``patch``, in pixels
+    of the large picture. ``network`` is needed where the file names none, and wins otherwise.
+    Raises ``ArgumentError``.
+    """
+    path = Path(preset) if preset.endswith(".toml") else PRESETS.get(preset)
+    if path is None or not path.is_file():
+        names = ", ".join(PRESETS)
+        raise ArgumentError(f"preset: {names} or a .toml file is accepted, got {preset!r}")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        own = [LKDNConfig(**data.pop("network"))] if "network" in data else []
+        config = network or (own[0] if own else None)
+        if config is None:
+            raise ArgumentError(f"network: {preset} is for any network, so name one")
+        stages = tuple(_stage(stage, config.scale) for stage in data.pop("stages", [{}]))
+        if "betas" in data:
+            data["betas"] = tuple(data["betas"])
+        return Recipe(network=config, stages=stages, **data)
+    except (tomllib.TOMLDecodeError, TypeError, AttributeError) as error:
+        raise ArgumentError(f"preset: {path} is not a recipe: {error}") from error
+
+
+def _stage(data: Mapping[str, Any], scale: int) -> Stage:
+    values = dict(data)
+    if "hr_patch" in values:
+        values["patch"] = values.pop("hr_patch") // scale
+    return Stage(**values)

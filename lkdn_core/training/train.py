@@ -1,42 +1,39 @@
 """The training loop: resumable from its folder at any step, safe to kill at any moment."""
 
-import csv
-import json
 import logging
-import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
 
-from lkdn_core.arch import LKDN, LKDN_CONFIGS
+from lkdn_core.arch import LKDN
 from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.errors import ArgumentError
-from lkdn_core.fuse import Weights, dense_head, reparameterize
+from lkdn_core.fuse import Weights, dense_head, fuse, reparameterize
 from lkdn_core.network import run_network
 from lkdn_core.training.adan import Adan
 from lkdn_core.training.data import Tiles
 from lkdn_core.training.depthwise import depthwise5
+from lkdn_core.training.folder import RunFolder
 from lkdn_core.training.init import load_body, start_as_bilinear
+from lkdn_core.training.parallel import any_process, average_gradients, main_process, share
 from lkdn_core.training.recipe import Recipe
 
-__all__ = ["Training"]
+__all__ = ["Training", "Validate"]
 
 log = logging.getLogger(__name__)
+#: Figures of a network with averaged weights, by name, for the curve.
+Validate = Callable[[LKDN], dict[str, float]]
 
 
 class Training:
-    """One run in ``folder``: ``recipe.json``, ``state.pt``, ``log.csv`` and two weights files.
+    """One run in ``folder``, on data from ``packs``.
 
-    ``ema.safetensors`` holds the averaged weights in training form, a ``start`` for another run;
-    ``weights.safetensors`` the same folded, for ``Upscaler(weights=...)``. A folder with a
+    ``ema.safetensors`` there holds the averaged weights in training form, a ``start`` for another
+    run; ``weights.safetensors`` the same folded, for ``Upscaler(weights=...)``. A folder with a
     ``state.pt`` is resumed, and refused if its recipe is another one.
     """
 
@@ -50,120 +47,154 @@ class Training:
         device: torch.device,
     ) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.folder, self.device = recipe, folder, device
-        config = LKDN_CONFIGS[recipe.network]
-        self.model = LKDN(config)
+        self.recipe, self.device = recipe, device
+        self.folder = RunFolder(folder, recipe)
+        self.model = LKDN(recipe.network)
         start_as_bilinear(self.model)
         if start is not None:
             load_body(self.model, read_checkpoint(start)[0])
         self.model.to(self.device)
         self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
-        self.optimizer = Adan(self.model.parameters(), lr=recipe.lr)
-        self.tiles = Tiles(packs, scale=config.scale, seed=recipe.seed, device=device)
+        self.teacher = _teacher(recipe, device)
+        self.tiles = Tiles(packs, scale=recipe.network.scale, seed=recipe.seed, device=device)
         self.step = self.skipped = 0
+        self.optimizer = self._new_optimizer()
         self._resume()
 
-    def run(self, *, save_every: int = 250) -> None:
-        """Train to the recipe's last step, saving every ``save_every`` steps."""
-        loss_sum, since, started = 0.0, 0, time.monotonic()
-        for _ in tqdm(range(self.step, self.recipe.steps), unit="step", mininterval=10):
-            loss_sum += self.train_step()
-            since += 1
-            if self.step % save_every == 0 or self.step == self.recipe.steps:
-                seconds = time.monotonic() - started
-                self._log(loss=loss_sum / since, seconds_per_step=seconds / since)
-                self.save()
-                loss_sum, since, started = 0.0, 0, time.monotonic()
+    def run(
+        self,
+        *,
+        save_every: int = 250,
+        minutes: float = float("inf"),
+        validate: Validate | None = None,
+        progress: Callable[[range], Iterable[int]] = iter,
+    ) -> None:
+        """Train to the recipe's last step, or to the first save after ``minutes``.
 
-    def train_step(self) -> float:
+        Saves every ``save_every`` steps, and calls ``validate`` then. ``progress`` wraps the steps
+        to show them. Of several processes the main one saves.
+        """
+        if self.step and main_process():
+            # Where the last steps were taken there may have been no library to write them.
+            self.folder.save_weights(self.ema, self.step)
+        begun = started = time.monotonic()
+        losses: list[Tensor] = []
+        for _ in progress(range(self.step, self.recipe.steps)):
+            losses.append(self.train_step())
+            if self.step % save_every and self.step < self.recipe.steps:
+                continue
+            seconds = (time.monotonic() - started) / len(losses)
+            if main_process():
+                self._log(float(torch.stack(losses).mean()), seconds, validate)
+                self.save()
+            losses, started = [], time.monotonic()
+            if any_process(started - begun > 60 * minutes, self.device):
+                return
+
+    def train_step(self) -> Tensor:
         """One optimiser step on one batch; returns its loss. A non-finite gradient is skipped."""
-        lr, hr = self.tiles.batch(self.recipe.batch_size, self.recipe.patch)
+        number, inner = self.recipe.stage_at(self.step)
+        stage = self.recipe.stages[number]
+        if self.step and not inner:
+            self.model.load_state_dict(self.ema)
+            self.optimizer = self._new_optimizer()
+        part = share(stage.batch_size)
+        lr, hr = self.tiles.batch(stage.batch_size, stage.patch, part=part)
         lr = lr.contiguous(memory_format=torch.channels_last)
         self.optimizer.zero_grad()
         bf16 = self.recipe.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             sr = self.forward(lr)
-        loss = F.l1_loss(sr.float(), hr) if self.recipe.loss == "l1" else F.mse_loss(sr.float(), hr)
+        loss = F.l1_loss(sr.float(), hr) if stage.loss == "l1" else F.mse_loss(sr.float(), hr)
+        if self.teacher:
+            with torch.no_grad():
+                taught = run_network(self.teacher, lr)
+            loss = loss + self.recipe.teacher_weight * F.l1_loss(sr.float(), taught)
         torch.autograd.backward(loss)
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.model.parameters(), self.recipe.clip or float("inf")
-        )
+        average_gradients(self.model.parameters())
+        clip = self.recipe.clip or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
         if norm.isfinite():
             for group in self.optimizer.param_groups:
                 group["lr"] = self.recipe.lr_at(self.step)
             self.optimizer.step()
-            weights = self.model.state_dict()
-            # A young average forgets its start faster.
-            decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
-            torch._foreach_lerp_(list(self.ema.values()), list(weights.values()), 1 - decay)
+            self._average(self.step)
         else:
             self.skipped += 1
         self.step += 1
-        return float(loss.detach())
+        return loss.detach()
 
     def forward(self, lr: Tensor) -> Tensor:
         """The network through its differentiable fold: same function, fewer maps in memory."""
+        if not self.recipe.network.deployable:
+            y: Tensor = self.model(lr)
+            return y
         weights = dense_head(reparameterize(dict(self.model.named_parameters())))
         # In float32 torch's own gradient is as fast.
         fast = self.device.type == "cpu" and self.recipe.precision == "bf16"
         return run_network(weights, lr, depthwise=depthwise5 if fast else None)
 
     def save(self) -> None:
-        """Write the state under a new name, then rename: the old one stays until then."""
-        state = {
-            "step": self.step,
-            "skipped": self.skipped,
-            "model": self.model.state_dict(),
-            "ema": self.ema,
-            "optimizer": self.optimizer.state_dict(),
-            "data": self.tiles.random.bit_generator.state,
-        }
-        part = self.folder / "state.pt.part"
-        torch.save(state, part)
-        os.replace(part, self.folder / "state.pt")
-        folded = reparameterize({k: v.double() for k, v in self.ema.items()})
-        self._save_weights("ema.safetensors", self.ema)
-        self._save_weights("weights.safetensors", {k: v.float() for k, v in folded.items()})
+        """Write the state and the weights; ``state.pt`` is a ``start`` for another run too."""
+        self.folder.save_state(
+            {
+                "step": self.step,
+                "skipped": self.skipped,
+                "model": self.model.state_dict(),
+                "params_ema": self.ema,
+                "optimizer": self.optimizer.state_dict(),
+                "data": self.tiles.random.bit_generator.state,
+            }
+        )
+        self.folder.save_weights(self.ema, self.step)
 
-    def _save_weights(self, name: str, weights: Weights) -> None:
-        part = self.folder / f"{name}.part"
-        metadata = {"network": self.recipe.network, "steps": str(self.step)}
-        contiguous = {k: v.cpu().contiguous() for k, v in weights.items()}
-        save_file(contiguous, part, metadata=metadata)
-        os.replace(part, self.folder / name)
+    def _average(self, step: int) -> None:
+        # A young average forgets its start faster.
+        decay = min(self.recipe.ema, (1 + step) / (10 + step))
+        weights = self.model.state_dict()
+        torch._foreach_lerp_(list(self.ema.values()), list(weights.values()), 1 - decay)
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        recipe = self.recipe
+        if recipe.optimizer == "adam":
+            beta1, beta2 = recipe.betas
+            return torch.optim.Adam(self.model.parameters(), betas=(beta1, beta2), foreach=True)
+        beta1, beta2, beta3 = recipe.betas
+        return Adan(self.model.parameters(), betas=(beta1, beta2, beta3))
 
     def _resume(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        recipe, file = asdict(self.recipe), self.folder / "recipe.json"
-        if not (self.folder / "state.pt").exists():
-            file.write_text(json.dumps(recipe, indent=1))
+        state = self.folder.load_state(self.device)
+        if state is None:
             return
-        _same_recipe(json.loads(file.read_text()), recipe)
-        state: dict[str, Any] = torch.load(
-            self.folder / "state.pt", map_location=self.device, weights_only=True
-        )
         self.step, self.skipped = state["step"], state["skipped"]
         self.model.load_state_dict(state["model"])
-        self.ema = state["ema"]
+        self.ema = state["params_ema"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.tiles.random.bit_generator.state = state["data"]
-        log.info("resumed %s at step %d", self.folder, self.step)
+        log.info("resumed %s at step %d", self.folder.path, self.step)
 
-    def _log(self, *, loss: float, seconds_per_step: float) -> None:
-        file = self.folder / "log.csv"
-        new = not file.exists()
-        with file.open("a", newline="") as handle:
-            writer = csv.writer(handle)
-            if new:
-                writer.writerow(["step", "loss", "lr", "seconds_per_step", "skipped"])
-            lr = self.recipe.lr_at(self.step - 1)
-            row = [self.step, f"{loss:.6f}", f"{lr:.3e}", f"{seconds_per_step:.4f}", self.skipped]
-            writer.writerow(row)
+    def _log(self, loss: float, seconds: float, validate: Validate | None) -> None:
+        row: dict[str, object] = {
+            "step": self.step,
+            "loss": f"{loss:.6f}",
+            "lr": f"{self.recipe.lr_at(self.step - 1):.3e}",
+            "seconds_per_step": f"{seconds:.4f}",
+            "skipped": self.skipped,
+        }
+        if validate is not None:
+            averaged = LKDN(self.recipe.network)
+            averaged.load_state_dict(self.ema)
+            row |= {k: f"{v:.4f}" for k, v in validate(averaged).items()}
+        self.folder.log(row)
 
 
-def _same_recipe(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    for name, value in new.items():
-        if old.get(name) != value:
-            raise ArgumentError(
-                f"{name}: this folder was trained with {old.get(name)!r}, got {value!r}"
-            )
+def _teacher(recipe: Recipe, device: torch.device) -> Weights:
+    """The teacher's weights, fused; empty without one."""
+    if not recipe.teacher:
+        return {}
+    weights, config = read_checkpoint(recipe.teacher)
+    if config.scale != recipe.network.scale:
+        raise ArgumentError(
+            f"teacher: a x{recipe.network.scale} network is accepted, got x{config.scale}"
+        )
+    return {k: v.float().to(device) for k, v in fuse(weights).items()}

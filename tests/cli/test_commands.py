@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from lkdn_cli import evaluate, models, train
 
@@ -58,9 +60,16 @@ def test_training_starts_goes_on_and_refuses_another_recipe(
 ) -> None:
     arguments = train_arguments(tmp_path / "run", pictures)
     assert train.main(arguments) == 0
-    weights = (tmp_path / "run" / "weights.safetensors").read_bytes()
+    weights = load_file(tmp_path / "run" / "weights.safetensors")
     assert train.main(arguments) == 0
-    assert (tmp_path / "run" / "weights.safetensors").read_bytes() == weights
+    again = load_file(tmp_path / "run" / "weights.safetensors")
+    assert all(torch.equal(again[name], value) for name, value in weights.items())
+    capsys.readouterr()
+    validated = [*arguments, "--steps", "3", "--validate", str(pictures), "--plot"]
+    validated[0] = str(tmp_path / "validated")
+    assert train.main(validated) == 0
+    assert "psnr" in (tmp_path / "validated" / "log.csv").read_text().splitlines()[0]
+    assert Image.open(tmp_path / "validated" / "curve.png").size == (960, 720)
     capsys.readouterr()
     assert train.main([*arguments, "--lr", "1"]) == 2
     message = one_line(capsys.readouterr().err, "lkdn-train")
@@ -73,6 +82,9 @@ def test_training_starts_goes_on_and_refuses_another_recipe(
         (["--network", "lkdn-x9"], 2, "got 'lkdn-x9'"),
         (["--steps", "0"], 2, "steps: at least 1 is accepted, got 0"),
         (["--patch", "90"], 2, "patch: no picture has 196 pixels a side"),
+        (["--preset", "nothing"], 2, "or a .toml file is accepted, got 'nothing'"),
+        (["--preset", "lkdn-s"], 2, "this recipe has 2 stages, got 2"),
+        (["--validate", "nowhere"], 2, "a folder of pictures is accepted, got nowhere"),
         (["--data", "nowhere"], 2, "got nowhere"),
         (["--start", "nothing.safetensors"], 1, "no such file: nothing.safetensors"),
     ],

@@ -9,6 +9,9 @@ from PIL import Image
 
 from lkdn_cli.evaluate import main
 from lkdn_core.evaluate import luma, psnr, ssim
+from lkdn_core.models import list_models
+from lkdn_core.quantize import quantize
+from lkdn_core.resize import resize
 
 #: PSNR and SSIM of the authors' checkpoints, measured once with their own code's protocol.
 TRUTH = {
@@ -35,9 +38,16 @@ def test_official_weights_reach_their_figures(
     weights = official_file(file)
     arguments = [str(folder), "--scale", str(scale), "--weights", str(weights), "--json"]
     assert main([*arguments, "--device", "cpu"]) == 0
-    mean = json.loads(capsys.readouterr().out)[-1]
-    assert mean["model_psnr"] == pytest.approx(TRUTH[file, dataset][0], abs=0.01)
-    assert mean["model_ssim"] == pytest.approx(TRUTH[file, dataset][1], abs=0.0005)
+    rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)}
+    mean = rows[str(weights)]
+    assert mean["psnr"] == pytest.approx(TRUTH[file, dataset][0], abs=0.01)
+    assert mean["ssim"] == pytest.approx(TRUTH[file, dataset][1], abs=0.0005)
+    # The paper prints the same, and its bicubic is ours.
+    for name, row in rows.items():
+        method, paper, _ = name.partition(" (paper)")
+        if paper and (method == "bicubic" or method in file.partition("_")[0].split()):
+            measured = rows["bicubic"] if method == "bicubic" else mean
+            assert row["psnr"] == pytest.approx(measured["psnr"], abs=0.05)
 
 
 def test_luma_of_known_colours() -> None:
@@ -66,15 +76,72 @@ def test_ssim_is_one_for_equal_and_known_for_a_constant_shift() -> None:
     assert ssim(a, b, crop_border=4) == pytest.approx(expected, abs=1e-9)
 
 
-def test_high_resolution_folders_are_shrunk(
-    tmp_path: Path, weights_file: Path, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "Set5"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for name in "ab":
+        pixels = random.integers(0, 256, (33, 47, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return folder
+
+
+def test_the_table_has_every_method_and_the_paper(
+    folder: Path, weights_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (33, 47, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    assert main([str(tmp_path), "--scale", "2", "--weights", str(weights_file)]) == 0
-    out = capsys.readouterr().out
-    assert out.splitlines()[-1].startswith("mean")
-    assert [line.split()[0] for line in out.splitlines()[1:]] == ["a", "mean"]
+    options = ["--scale", "2", "--model", "lkdn-s", "--weights", str(weights_file)]
+    assert main([str(folder), *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| method | parameters | multiply-adds | PSNR dB | SSIM |"
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    assert [c[0] for c in cells] == [
+        *("bicubic", "lkdn-s", str(weights_file)),
+        *("bicubic (paper)", "LKDN (paper)"),
+    ]
+    assert cells[1][1] == "115,533"
+    assert cells[4][1:4] == ["303,812", "69.13 G", "38.12"]
+
+
+def test_json_has_the_pictures_behind_the_means(
+    folder: Path, weights_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(folder), "--scale", "2", "--weights", str(weights_file), "--json"]) == 0
+    bicubic, network = json.loads(capsys.readouterr().out)[:2]
+    for row in (bicubic, network):
+        assert list(row["pictures"]) == ["a", "b"]
+        mean = np.mean([psnr for psnr, _ in row["pictures"].values()])
+        assert row["psnr"] == pytest.approx(mean)
+    large = torch.from_numpy(np.array(Image.open(folder / "a.png"))).permute(2, 0, 1)[:, :32, :46]
+    small = quantize(resize(large.double(), 16, 23), bits=8)
+    enlarged = quantize(resize(small.double(), 32, 46), bits=8)
+    assert bicubic["pictures"]["a"][0] == pytest.approx(psnr(enlarged, large, crop_border=2))
+
+
+def test_without_a_choice_every_model_at_hand_is_measured(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    monkeypatch.setenv("LKDN_CACHE", str(cache))
+    monkeypatch.setenv("LKDN_OFFLINE", "1")
+    assert main([str(folder), "--scale", "3", "--device", "cpu", "--precision", "fp32"]) == 0
+    names = [line.split("|")[1].strip() for line in capsys.readouterr().out.splitlines()[2:]]
+    bundled = [m.name for m in list_models() if m.scale == 3 and m.bundled]
+    assert names == ["bicubic", *bundled, "bicubic (paper)", "LKDN (paper)"]
+
+
+def test_the_scatter_is_drawn(folder: Path, weights_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    target = tmp_path / "scatter.png"
+    arguments = [str(folder), "--scale", "2", "--weights", str(weights_file)]
+    assert main([*arguments, "--plot", str(target)]) == 0
+    picture = np.array(Image.open(target).convert("L"))
+    assert picture.min() < 50
+    assert 0.001 < (picture < 128).mean() < 0.2
 
 
 @pytest.mark.parametrize(

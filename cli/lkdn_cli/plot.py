@@ -1,0 +1,72 @@
+"""Curves of training runs and the scatter of models, as PNG files."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lkdn_core.errors import LKDNError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["plot_curves", "plot_scatter", "require"]
+
+
+def require() -> None:
+    """Raise ``LKDNError`` if nothing can be drawn here."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise LKDNError("drawing needs matplotlib: pip install 'lkdn-suite[plot]'") from error
+
+
+def plot_curves(logs: Mapping[str, Path], target: Path) -> None:
+    """Draw curves of runs (``RUN/log.csv``, by label): the loss, and PSNR where all have it."""
+    figure = _figure()
+    curves = {label: _read(file) for label, file in logs.items()}
+    names = [n for n in ("loss", "psnr") if all(n in curve for curve in curves.values())]
+    for axes, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
+        for label, curve in curves.items():
+            axes.plot(curve["step"], curve[name], label=label)
+        axes.set_xlabel("steps")
+        axes.set_ylabel({"loss": "training loss", "psnr": "PSNR in dB"}[name])
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.axes[0].set_yscale("log")
+    _save(figure, target)
+
+
+def plot_scatter(points: Iterable[tuple[str, float, float]], baseline: float, target: Path) -> None:
+    """Draw models by name, multiply-adds and PSNR, over the line of bicubic at ``baseline``."""
+    figure = _figure()
+    axes = figure.subplots()
+    for name, multiply_adds, psnr in points:
+        axes.plot(multiply_adds / 1e9, psnr, "o" if "paper" not in name else "x", label=name)
+        axes.annotate(name, (multiply_adds / 1e9, psnr), (5, 5), textcoords="offset points")
+    axes.axhline(baseline, linestyle=":", color="gray", label="bicubic")
+    axes.margins(0.15)
+    axes.set_xlabel("multiply-adds in G, for an output of 1280x720")
+    axes.set_ylabel("PSNR in dB")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="center right")
+    _save(figure, target)
+
+
+def _figure() -> "Figure":
+    require()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(8, 6), layout="constrained")
+
+
+def _save(figure: "Figure", target: Path) -> None:
+    part = target.with_name(target.name + ".part")
+    figure.savefig(part, format="png", dpi=120)
+    part.replace(target)
+
+
+def _read(file: Path) -> dict[str, list[float]]:
+    with file.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    return {name: [float(row[name]) for row in rows] for name in rows[0]}

@@ -1,0 +1,286 @@
+"""Recipes and stages, presets, and what one step does by hand."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+
+from lkdn_core.arch import LKDN, LKDNConfig
+from lkdn_core.errors import ArgumentError
+from lkdn_core.fuse import reparameterize
+from lkdn_core.training.pack import Packer
+from lkdn_core.training.recipe import PRESETS, Recipe, Stage, read_recipe
+from lkdn_core.training.train import Training
+
+ROOT = Path(__file__).parents[2]
+CPU = torch.device("cpu")
+NETWORK = LKDNConfig(2, 8, 1, "rbsb", "rep")
+TINY = Recipe(network=NETWORK, stages=(Stage(steps=4, batch_size=4, patch=8, lr=2e-3),))
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    with Packer(tmp_path / "data") as packer:
+        for _ in range(3):
+            coarse = random.integers(0, 256, (3, 8, 9), dtype=np.uint8)
+            packer.add(coarse.repeat(5, 1).repeat(5, 2))
+    return tmp_path / "data.json"
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    stage = Stage(steps=100, lr=1.0, final_lr=0.0, warmup=9)
+    assert stage.lr_at(0) == pytest.approx(0.1)
+    assert stage.lr_at(50) == pytest.approx(0.5)
+    assert stage.lr_at(100) == pytest.approx(0)
+    assert [Stage(lr=1.0).lr_at(s) for s in (0, 5, 999_999)] == [1, 1, 1]
+
+
+def test_stages_follow_each_other() -> None:
+    recipe = replace(TINY, stages=(Stage(steps=3, lr=1.0), Stage(steps=2, lr=0.5)))
+    assert recipe.steps == 5
+    assert [recipe.stage_at(s) for s in range(6)] == [
+        (0, 0),
+        (0, 1),
+        (0, 2),
+        (1, 0),
+        (1, 1),
+        (1, 2),
+    ]
+    assert [recipe.lr_at(s) for s in range(5)] == [1, 1, 1, 0.5, 0.5]
+    with pytest.raises(ArgumentError, match=r"lr: this recipe has 2 stages, got 0\.1"):
+        recipe.changed({"lr": 0.1})
+    assert recipe.changed({"seed": 3}).seed == 3
+
+
+def test_the_papers_recipes() -> None:
+    """Section 4.2 of the paper, and the patches it gives in high-resolution pixels."""
+    large = read_recipe("lkdn", LKDNConfig(4))
+    (stage,) = large.stages
+    assert (large.optimizer, large.betas, large.ema) == ("adan", (0.98, 0.92, 0.99), 0.999)
+    assert (stage.steps, stage.batch_size, stage.patch) == (1_000_000, 64, 48)
+    assert (stage.lr_at(0), stage.lr_at(999_999), stage.loss) == (5e-3, 5e-3, "l1")
+    small = read_recipe("lkdn-s", LKDNConfig(4, 42, 5, "rbsb", "rep"))
+    first, second = small.stages
+    assert (first.steps, first.batch_size, first.patch, first.loss) == (950_000, 128, 64, "l1")
+    assert (second.steps, second.patch, second.loss, second.lr) == (50_000, 120, "l2", 2e-5)
+    assert read_recipe("lkdn-s", LKDNConfig(2)).stages[0].patch == 128
+
+
+@pytest.mark.parametrize("name", [n for n in PRESETS if n not in ("lkdn", "lkdn-s")])
+def test_ablations_name_their_network(name: str, tmp_path: Path, packed: Path) -> None:
+    recipe = read_recipe(name)
+    assert recipe.network.scale == 4
+    small = replace(recipe.network, scale=2, blocks=1)
+    tiny = replace(recipe, network=small).changed({"batch_size": 1, "patch": 8, "steps": 1})
+    Training(tiny, tmp_path / "run", [packed], device=CPU).run()
+    assert (tmp_path / "run" / "ema.safetensors").is_file()
+    # Only what inference can run gets a file for it.
+    assert (tmp_path / "run" / "weights.safetensors").is_file() == small.deployable
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps = ", "is not a recipe"),
+        ("nonsense = 1", "nonsense"),
+        ("[network]\nscale = 2\nwidth = 3", "width"),
+        ('loss = "l1"', "loss"),
+        ('[[stages]]\nloss = "l3"', "loss: l1 or l2 is accepted, got 'l3'"),
+        ("[[stages]]\nsteps = 0", "steps: at least 1 is accepted, got 0"),
+        ('optimizer = "sgd"', "optimizer: adan or adam is accepted, got 'sgd'"),
+    ],
+)
+def test_wrong_recipes_are_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(text)
+    with pytest.raises(ArgumentError, match=message):
+        read_recipe(str(file), NETWORK)
+    with pytest.raises(ArgumentError, match=r"preset: .*lkdn-s.* is accepted, got 'nothing'"):
+        read_recipe("nothing")
+    with pytest.raises(ArgumentError, match="network: lkdn is for any network"):
+        read_recipe("lkdn")
+
+
+def test_one_preset_step_by_hand(tmp_path: Path, packed: Path) -> None:
+    """The preset's first step: L1 of the modules' own forward pass, Adan written out, the EMA."""
+    recipe = read_recipe("lkdn", NETWORK).changed({"batch_size": 3, "patch": 10})
+    training = Training(recipe, tmp_path / "run", [packed], device=CPU)
+    training.tiles.random = np.random.default_rng(5)
+    lr, hr = training.tiles.batch(3, 10)
+    model = LKDN(NETWORK)
+    model.load_state_dict(training.model.state_dict())
+    loss = (model(lr) - hr).abs().mean()
+    loss.backward()
+    expected, average = {}, {}
+    for name, p in model.named_parameters():
+        # First step of Adan: both momenta and the square are bias-corrected to the gradient.
+        step = p.grad / (p.grad.abs() + 1e-8)
+        expected[name] = p.detach() - 5e-3 * step
+        average[name] = p.detach() + 0.9 * (expected[name] - p.detach())  # decay 1/10 at step 0
+    training.tiles.random = np.random.default_rng(5)
+    assert float(training.train_step()) == pytest.approx(float(loss.detach()), rel=1e-5)
+    after = dict(training.model.named_parameters())
+    for name, value in expected.items():
+        gradient = dict(model.named_parameters())[name].grad
+        sure = gradient.abs() > 1e-6  # elsewhere rounding decides the direction
+        torch.testing.assert_close(after[name][sure], value[sure], rtol=0, atol=2e-5, msg=name)
+        torch.testing.assert_close(
+            training.ema[name][sure], average[name][sure], rtol=0, atol=2e-5, msg=name
+        )
+
+
+def test_a_stage_starts_from_the_average_with_a_new_optimizer(tmp_path: Path, packed: Path) -> None:
+    stages = (
+        Stage(steps=3, batch_size=2, patch=8, lr=5e-3),
+        Stage(steps=2, batch_size=2, patch=12),
+    )
+    recipe = replace(TINY, stages=(stages[0], replace(stages[1], lr=0.0, loss="l2")))
+    training = Training(recipe, tmp_path / "run", [packed], device=CPU)
+    for _ in range(3):
+        training.train_step()
+    average = {k: v.clone() for k, v in training.ema.items()}
+    assert not torch.equal(average["c1.weight"], training.model.state_dict()["c1.weight"])
+    seen = []
+    batch = training.tiles.batch
+    training.tiles.batch = lambda size, patch, part: seen.append(batch(size, patch)) or seen[-1]
+    loss = training.train_step()  # at a learning rate of 0, so nothing moves
+    for name, value in training.model.state_dict().items():
+        torch.testing.assert_close(value, average[name], msg=name)
+    assert training.optimizer.param_groups[0]["step"] == 1
+    (lr, hr), model = seen[0], LKDN(NETWORK)
+    assert lr.shape[-1] == 12
+    model.load_state_dict(average)
+    assert float(loss) == pytest.approx(float(F.mse_loss(model(lr), hr).detach()), rel=1e-4)
+
+
+def test_a_run_broken_between_stages_goes_on_as_if_unbroken(tmp_path: Path, packed: Path) -> None:
+    stages = (TINY.stages[0], replace(TINY.stages[0], patch=12, loss="l2"))
+    recipe = replace(TINY, stages=stages, optimizer="adam", betas=())
+    Training(recipe, tmp_path / "whole", [packed], device=CPU).run(save_every=4)
+    # Out of minutes at once: each call ends at its first save.
+    for step in (4, 8):
+        training = Training(recipe, tmp_path / "broken", [packed], device=CPU)
+        training.run(save_every=4, minutes=0)
+        assert training.step == step
+    whole, broken = (load_file(tmp_path / r / "ema.safetensors") for r in ("whole", "broken"))
+    for name, value in whole.items():
+        assert torch.equal(value, broken[name]), name
+
+
+def test_the_teachers_output_is_a_second_target(tmp_path: Path, packed: Path) -> None:
+    torch.manual_seed(7)
+    teacher = LKDN(LKDNConfig(2, 6, 2))
+    save_file(teacher.state_dict(), tmp_path / "teacher.safetensors")
+    losses = []
+    for i, weight in enumerate((0.0, 2.0)):
+        recipe = replace(TINY, teacher=str(tmp_path / "teacher.safetensors"), teacher_weight=weight)
+        training = Training(recipe, tmp_path / f"run{i}", [packed], device=CPU)
+        losses.append(float(training.train_step()))
+    fresh = Training(TINY, tmp_path / "plain", [packed], device=CPU)
+    lr, _ = fresh.tiles.batch(4, 8)
+    with torch.no_grad():
+        distance = F.l1_loss(fresh.model(lr), teacher(lr))
+    assert losses[1] - losses[0] == pytest.approx(2 * float(distance), rel=1e-3)
+    save_file(LKDN(LKDNConfig(3, 6, 1)).state_dict(), tmp_path / "x3.safetensors")
+    wrong = replace(TINY, teacher=str(tmp_path / "x3.safetensors"))
+    with pytest.raises(ArgumentError, match="teacher: a x2 network is accepted, got x3"):
+        Training(wrong, tmp_path / "wrong", [packed], device=CPU)
+
+
+def test_validation_is_in_the_curve_and_the_state_is_a_start(tmp_path: Path, packed: Path) -> None:
+    def validate(network: LKDN) -> dict[str, float]:
+        return {"psnr": float(network.c1.weight.detach().norm())}
+
+    training = Training(TINY, tmp_path / "run", [packed], device=CPU)
+    training.run(save_every=2, validate=validate)
+    header, *rows = (tmp_path / "run" / "log.csv").read_text().splitlines()
+    assert header == "step,loss,lr,seconds_per_step,skipped,psnr"
+    assert [row.split(",")[0] for row in rows] == ["2", "4"]
+    assert rows[1].split(",")[-1] == f"{training.ema['c1.weight'].norm():.4f}"
+    start = tmp_path / "run" / "state.pt"
+    again = Training(TINY, tmp_path / "again", [packed], start=start, device=CPU)
+    folded = reparameterize(dict(again.model.state_dict()))
+    for name, value in reparameterize(training.ema).items():
+        torch.testing.assert_close(folded[name], value, msg=name)
+
+
+RUN = """
+import sys, torch
+torch.set_num_threads(1)
+from lkdn_cli.train import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def command(arguments: list[str], *, code: str = RUN, torchrun: int = 0) -> None:
+    """``lkdn-train`` in a process of its own, or in several that torchrun starts."""
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "cli")])
+    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    start = [sys.executable, "-c", code]
+    if torchrun:
+        file = Path(arguments[0]).parent / "main.py"
+        file.write_text(code)
+        single = ["--standalone", f"--nproc-per-node={torchrun}", str(file)]
+        start = [sys.executable, "-m", "torch.distributed.run", *single]
+    result = subprocess.run(
+        [*start, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.fixture
+def options(tmp_path: Path, packed: Path) -> list[str]:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(
+        "[network]\nscale = 2\nchannels = 8\nblocks = 1\n"
+        "[[stages]]\nsteps = 3\nbatch_size = 4\npatch = 8\nlr = 2e-3\n"
+    )
+    return ["--preset", str(recipe), "--data", str(packed), "--device", "cpu"]
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one_with_the_joined_batch(tmp_path: Path, options: list[str]) -> None:
+    command([str(tmp_path / "one"), *options])
+    command([str(tmp_path / "two"), *options], torchrun=2)
+    one, two = (load_file(tmp_path / run / "ema.safetensors") for run in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5, msg=name)
+    rows = (tmp_path / "two" / "log.csv").read_text().splitlines()
+    assert len(rows) == 2  # one process writes
+
+
+BARE = (
+    """
+import sys
+for name in ("PIL", "av", "matplotlib", "platformdirs", "safetensors", "tqdm", "vapoursynth"):
+    sys.modules[name] = None
+"""
+    + RUN
+)
+
+
+@pytest.mark.slow
+def test_torch_and_numpy_are_enough_to_train(tmp_path: Path, options: list[str]) -> None:
+    """A machine lent for its GPU has no more; the weights are written where the rest is there."""
+    run = tmp_path / "run"
+    command([str(run), *options], code=BARE)
+    assert json.loads((run / "recipe.json").read_text())["network"]["channels"] == 8
+    assert not (run / "ema.safetensors").exists()
+    command([str(run), *options])
+    state = torch.load(run / "state.pt", weights_only=True)
+    for name, value in load_file(run / "ema.safetensors").items():
+        assert torch.equal(value, state["params_ema"][name])
