@@ -1,0 +1,124 @@
+"""``lkdn-image``: enlarge pictures, one or whole folders of them."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from lkdn_cli.console import FAILED, OK, Parser, run
+from lkdn_core.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from lkdn_media.picture_batch import Outcome
+    from lkdn_media.picture_jobs import Job
+
+__all__ = ["main"]
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Enlarge pictures; returns the exit code: 0, 1 some failed, 2 usage, 130 Ctrl-C."""
+    parser = Parser(
+        prog="lkdn-image",
+        description="Enlarge pictures with a network. PNG and TIFF (8 and 16 bits), JPEG, WebP and "
+        "BMP; transparency, colour profile, EXIF and resolution are kept. Folders are walked, and "
+        "their tree is kept under OUT; links to folders are not followed.",
+        epilog="Exit code: 0 done, 1 some pictures failed, 2 wrong arguments, 130 interrupted.",
+    )
+    parser.add_argument("input", type=Path, nargs="+", metavar="IN", help="files or folders")
+    parser.add_argument("output", type=Path, metavar="OUT", help="a file, or a folder for many")
+    parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=4, help="default 4")
+    parser.add_argument("--model", default="lkdn-s", help="a name from lkdn-models")
+    parser.add_argument("--weights", type=Path, help="a checkpoint of your own instead")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
+    parser.add_argument("--batch-size", type=int, default=0, help="pictures of one size at once")
+    parser.add_argument("--tile", type=int, default=0, help="side in pixels, 0: automatic")
+    parser.add_argument("--overlap", type=int, help="of tiles, in pixels (default: exact)")
+    files = parser.add_argument_group("files")
+    formats = ("png", "jpg", "webp", "tif", "bmp")
+    files.add_argument("--format", choices=formats, help="of files in a folder (default: as IN)")
+    files.add_argument("--quality", type=int, default=95, help="of JPEG and WebP, 1 to 100")
+    files.add_argument("--lossless", action="store_true", help="WebP without loss")
+    files.add_argument("--no-recursion", action="store_true", help="leave folders in IN alone")
+    files.add_argument("--max-megapixels", type=float, default=256, help="of IN (default 256)")
+    files.add_argument("-y", "--overwrite", action="store_true", help="not only what is missing")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")
+    return run(parser, _upscale, argv)
+
+
+def _upscale(arguments: argparse.Namespace) -> int:
+    from PIL import Image
+
+    from lkdn_media.picture_jobs import plan_jobs
+
+    if not 1 <= arguments.quality <= 100:
+        raise ArgumentError(f"quality: 1 to 100 is accepted, got {arguments.quality}")
+    if not arguments.max_megapixels > 0:
+        raise ArgumentError(f"max_megapixels: above 0 is accepted, got {arguments.max_megapixels}")
+    jobs, skipped = plan_jobs(
+        arguments.input,
+        arguments.output,
+        format=arguments.format,
+        recursive=not arguments.no_recursion,
+        overwrite=arguments.overwrite,
+    )
+    Image.MAX_IMAGE_PIXELS = None  # read_still has a limit of its own
+    failed = 0
+    with _bar(len(jobs), quiet=arguments.quiet) as bar:
+        for outcome in _run(jobs, arguments):
+            bar.update()
+            if outcome.error is not None:
+                failed += 1
+                if sys.stderr.isatty():
+                    bar.clear()
+                log.error("%s", outcome.error)
+    if not arguments.quiet:
+        counts = {"enlarged": len(jobs) - failed, "there already": skipped, "failed": failed}
+        told = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+        print(f"lkdn-image: {arguments.output}: {told}", file=sys.stderr)
+    return FAILED if failed else OK
+
+
+def _run(jobs: "list[Job]", arguments: argparse.Namespace) -> "Iterator[Outcome]":
+    from lkdn_core import Upscaler
+    from lkdn_media.image_writers import Quality
+    from lkdn_media.picture_batch import enlarge_files
+
+    if not jobs:
+        return iter(())
+    upscaler = Upscaler(
+        scale=arguments.scale,
+        model=arguments.model,
+        weights=arguments.weights,
+        device=arguments.device,
+        precision=arguments.precision,
+        batch_size=arguments.batch_size,
+        tile=arguments.tile,
+        overlap=arguments.overlap,
+    )
+    return enlarge_files(
+        jobs,
+        upscaler,
+        quality=Quality(arguments.quality, arguments.lossless),
+        max_pixels=round(arguments.max_megapixels * 1e6),
+    )
+
+
+def _bar(total: int, *, quiet: bool) -> "tqdm[NoReturn]":
+    from tqdm import tqdm
+
+    live = sys.stderr.isatty()
+    tqdm.monitor_interval = 0
+    return tqdm(
+        total=total,
+        unit=" pictures",
+        disable=quiet or total < 2,
+        mininterval=0.2 if live else 10,
+        delay=0 if live else 10,  # a log file gets no bar for a few pictures
+    )

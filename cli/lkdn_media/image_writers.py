@@ -1,0 +1,255 @@
+"""Writing picture files with their labels: PNG, JPEG, WebP, TIFF and BMP."""
+
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from io import BytesIO
+from typing import Any, Final
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from lkdn_core.errors import LKDNError
+from lkdn_media.images import Still
+from lkdn_media.labels import PNG_SIGNATURE, Labels, png_chunks
+
+__all__ = ["WRITERS", "Quality", "Writer"]
+
+#: APP segments of a JPEG end at 64 KiB.
+_SEGMENT: Final = 65_500
+_TIFF_LIMIT: Final = 2**32 - 2**20
+#: Samples in one strip of a TIFF.
+_STRIP: Final = 2**18
+_INCH: Final = 2
+_DEFLATE, _DIFFERENCES = 8, 2
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_DEEP_PNG: Final = {1: "gray16", 2: "ya16", 3: "rgb48", 4: "rgba64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Of lossy formats: 1 to 100; ``lossless`` is for WebP."""
+
+    quality: int = 95
+    lossless: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A file format: how it is encoded, and what it can hold (``max_side`` in pixels)."""
+
+    name: str
+    encode: Callable[[Still, Quality], bytes]
+    deep: bool = False
+    alpha: bool = True
+    labels: bool = True
+    max_side: int = 2**31 - 1
+
+    def losses(self, still: Still) -> list[str]:
+        """What of ``still``, the source, won't be in the new file; a phrase each."""
+        see_through = still.has_alpha and int(still.pixels[..., -1].min()) < 2**still.bits - 1
+        labels = still.labels.names()
+        lost = {
+            f"{self.name} has 8 bits, not 16": still.bits > 8 and not self.deep,
+            f"{self.name} has no transparency, white is laid under it": (
+                see_through and not self.alpha
+            ),
+            f"{self.name} can't hold {', '.join(labels)}": labels and not self.labels,
+        }
+        return [text for text, true in lost.items() if true]
+
+
+def _png(still: Still, quality: Quality) -> bytes:
+    if still.bits == 16:
+        body = _deep_png(still.pixels)
+    else:
+        buffer = BytesIO()
+        _pillow(still.pixels).save(buffer, "PNG")
+        body = buffer.getvalue()
+    chunks = list(png_chunks(body))
+    header, data = chunks[0][1], [chunk for name, chunk in chunks if name in (b"IDAT", b"IEND")]
+    return b"".join((PNG_SIGNATURE, header, _png_labels(still), *data))
+
+
+def _deep_png(pixels: NDArray[Any]) -> bytes:
+    """A 16-bit PNG by FFmpeg; Pillow has no 16-bit colour."""
+    height, width, channels = pixels.shape
+    layout = _DEEP_PNG[channels]
+    encoder = av.CodecContext.create("png", "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, f"{layout}be"
+    encoder.time_base = Fraction(1)
+    encoder.options = {"pred": "mixed"}
+    frame = av.VideoFrame(width, height, f"{layout}be")
+    rows = np.frombuffer(frame.planes[0], ">u2").reshape(height, -1)
+    rows[:, : width * channels] = pixels.reshape(height, -1)
+    frame.pts = 0
+    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
+
+
+def _png_labels(still: Still) -> bytes:
+    """The chunks between head and pixels: Pillow's, and those the source had as a PNG."""
+    labels, buffer = still.labels, BytesIO()
+    own = {name for name, _ in png_chunks(PNG_SIGNATURE + labels.chunks)}
+    dpi = None if b"pHYs" in own else labels.dpi
+    Image.new("L", (1, 1)).save(
+        buffer, "PNG", icc_profile=labels.icc or None, exif=_exif(still), dpi=dpi
+    )
+    made = [
+        chunk
+        for name, chunk in png_chunks(buffer.getvalue())
+        if name in (b"iCCP", b"eXIf", b"pHYs")
+    ]
+    if labels.xmp and b"XML:com.adobe.xmp" not in labels.chunks:
+        made.append(_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + labels.xmp))
+    if labels.comment and not labels.chunks:
+        made.append(_chunk(b"iTXt", b"Comment\0\0\0\0\0" + labels.comment))
+    return b"".join((*made, labels.chunks))
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    checked = name + data
+    return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+
+def _jpeg(still: Still, quality: Quality) -> bytes:
+    image, labels, buffer = _pillow(_opaque(still.pixels)), still.labels, BytesIO()
+    options: dict[str, Any] = {"dpi": labels.dpi} if labels.dpi else {}
+    image.save(
+        buffer,
+        "JPEG",
+        quality=quality.quality,
+        subsampling=0,  # 4:4:4: the network's chroma is worth keeping
+        optimize=True,
+        icc_profile=labels.icc or None,
+        exif=_exif(still, limit=_SEGMENT),
+        xmp=labels.xmp if len(labels.xmp) < _SEGMENT else b"",
+        comment=labels.comment[:_SEGMENT],
+        **options,
+    )
+    return buffer.getvalue()
+
+
+def _webp(still: Still, quality: Quality) -> bytes:
+    labels, buffer = still.labels, BytesIO()
+    _pillow(_coloured(still.pixels)).save(  # WebP has no gray
+        buffer,
+        "WEBP",
+        quality=quality.quality,
+        lossless=quality.lossless,
+        icc_profile=labels.icc or None,
+        exif=_exif(still),
+        xmp=labels.xmp,
+    )
+    return buffer.getvalue()
+
+
+def _bmp(still: Still, quality: Quality) -> bytes:
+    """BMP can't tell which way is up, so the pixels are turned."""
+    image, buffer = _pillow(_opaque(still.pixels)), BytesIO()
+    if still.labels.orientation in _TURNS:
+        image = image.transpose(_TURNS[still.labels.orientation])
+    image.save(buffer, "BMP", dpi=still.labels.dpi or (96, 96))
+    return buffer.getvalue()
+
+
+def _tiff(still: Still, quality: Quality) -> bytes:
+    """Pillow writes the directory, for 16-bit colour too; samples are deflated differences."""
+    pixels, labels = still.pixels, still.labels
+    if still.bits == 16 and pixels.shape[2] == 2:
+        pixels = _coloured(pixels)  # few programs read it as gray, Pillow doesn't
+    height, width, channels = pixels.shape
+    step = max(1, _STRIP // (width * channels))
+    strips = [_strip(pixels[top : top + step]) for top in range(0, height, step)]
+    offsets = np.cumsum([0, *map(len, strips)]).tolist()
+    if offsets[-1] > _TIFF_LIMIT:
+        raise LKDNError("TIFF holds at most 4 GiB; .png holds more")
+    directory = ImageFileDirectory_v2()
+    described = Image.Exif()
+    described.load(_exif(still))
+    for tag in described:
+        nested = tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+        directory[tag] = described.get_ifd(tag) if nested else described[tag]
+    tags = ExifTags.Base
+    directory[tags.ImageWidth], directory[tags.ImageLength] = width, height
+    directory[tags.BitsPerSample] = (still.bits,) * channels
+    directory[tags.Compression] = _DEFLATE
+    directory[tags.PhotometricInterpretation] = 2 if channels > 2 else 1
+    directory[tags.StripOffsets], directory[tags.SamplesPerPixel] = tuple(offsets[:-1]), channels
+    directory[tags.RowsPerStrip] = step
+    directory[tags.StripByteCounts] = tuple(map(len, strips))
+    directory[tags.PlanarConfiguration], directory[tags.Predictor] = 1, _DIFFERENCES
+    if still.has_alpha:
+        directory[338] = (2,)  # ExtraSamples: alpha that is not multiplied in
+    if labels.dpi:
+        directory[tags.XResolution], directory[tags.YResolution] = labels.dpi
+        directory[tags.ResolutionUnit] = _INCH
+    for tag, value, kind in ((tags.XMLPacket, labels.xmp, 1), (34675, labels.icc, 7)):
+        if value:
+            directory[tag], directory.tagtype[tag] = value, kind
+    buffer = BytesIO()
+    directory.save(buffer)
+    return b"".join((buffer.getvalue(), *strips))
+
+
+def _strip(rows: NDArray[Any]) -> bytes:
+    differences = rows.copy()
+    differences[:, 1:] -= rows[:, :-1]  # modulo 2^bits, as the predictor wants it
+    return zlib.compress(differences.astype(rows.dtype.newbyteorder("<"), copy=False).tobytes())
+
+
+def _exif(still: Still, *, limit: int | None = None) -> bytes:
+    height, width, _ = still.pixels.shape
+    try:
+        exif = still.labels.exif_bytes(width, height)
+    except (struct.error, TypeError, ValueError, OverflowError, AttributeError):
+        # Fields that don't fit their own type; the one that tells what is up is kept.
+        exif = Labels(orientation=still.labels.orientation).exif_bytes(width, height)
+    return exif if limit is None or len(exif) < limit else b""
+
+
+def _coloured(pixels: NDArray[Any]) -> NDArray[Any]:
+    """``pixels`` (H, W, C) as RGB, alpha kept."""
+    if pixels.shape[2] > 2:
+        return pixels
+    return np.concatenate([pixels[..., :1]] * 3 + [pixels[..., 1:]], 2)
+
+
+def _opaque(pixels: NDArray[Any]) -> NDArray[Any]:
+    """``pixels`` (H, W, C) 8-bit laid over white, without alpha."""
+    if pixels.shape[2] not in (2, 4):
+        return pixels
+    colour, alpha = pixels[..., :-1].astype(np.uint16), pixels[..., -1:].astype(np.uint16)
+    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _pillow(pixels: NDArray[Any]) -> Image.Image:
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+_PNG = Writer("PNG", _png, deep=True)
+_JPEG = Writer("JPEG", _jpeg, alpha=False, max_side=65500)
+_TIFF = Writer("TIFF", _tiff, deep=True)
+#: By the ending of a file's name.
+WRITERS: Final = {
+    ".png": _PNG,
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".webp": Writer("WebP", _webp, max_side=16383),
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".bmp": Writer("BMP", _bmp, alpha=False, labels=False),
+}
