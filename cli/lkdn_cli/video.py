@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lkdn_cli.console import OK, SALVAGED, Parser, run
-from lkdn_cli.video_options import add_options, encoder_choice, part_of, scale_of, size_choice
+from lkdn_cli.video_options import add_options, encoder_choice, scale_of, size_choice, source_of
 
 if TYPE_CHECKING:
     from lkdn_media.pipeline import Result
@@ -46,11 +46,10 @@ def _upscale(arguments: argparse.Namespace) -> int:
 def _upscale_file(arguments: argparse.Namespace) -> int:
     from lkdn_media.pipeline import check_paths
     from lkdn_media.plan import make_plan
-    from lkdn_media.probe import probe
 
     check_paths(arguments.input, arguments.output, overwrite=arguments.overwrite)
     choice, size = encoder_choice(arguments), size_choice(arguments)
-    source = part_of(probe(arguments.input), arguments)
+    source = source_of(arguments.input, arguments)
     plan = make_plan(
         source,
         arguments.output,

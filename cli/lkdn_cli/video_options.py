@@ -2,18 +2,20 @@
 
 import argparse
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lkdn_cli.console import Parser
+from lkdn_cli.tables import TABLES, print_table
 
 if TYPE_CHECKING:
     from lkdn_media.encoders import EncoderChoice
     from lkdn_media.probe import Source
     from lkdn_media.sizes import SizeChoice
 
-__all__ = ["add_options", "encoder_choice", "part_of", "scale_of", "size_choice"]
+__all__ = ["add_options", "encoder_choice", "scale_of", "size_choice", "source_of"]
 
 _UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
@@ -22,9 +24,13 @@ def add_options(parser: Parser) -> None:
     """Add all groups of options to ``parser``."""
     _add_network(parser.add_argument_group("network"))
     _add_fields(parser.add_argument_group("interlaced sources"))
+    _add_decoding(parser.add_argument_group("decoding"))
     _add_part(parser.add_argument_group("a part only, whose first frame becomes time 0"))
     _add_size(parser.add_argument_group("final size, in square pixels as shown"))
     _add_encoding(parser.add_argument_group("encoding"))
+    parser.add_argument(
+        "--list", choices=TABLES, action=_List, help="print a table of what there is, and stop"
+    )
 
 
 def encoder_choice(arguments: argparse.Namespace) -> "EncoderChoice":
@@ -48,16 +54,20 @@ def size_choice(arguments: argparse.Namespace) -> "SizeChoice":
     return SizeChoice(arguments.width, arguments.height, arguments.fit)
 
 
-def part_of(source: "Source", arguments: argparse.Namespace) -> "Source":
-    """What of ``source`` is wished for. Raises ``ArgumentError`` where there is nothing."""
+def source_of(path: Path, arguments: argparse.Namespace) -> "Source":
+    """What is read of the file at ``path``, and how. Raises ``LKDNError``."""
     from lkdn_media.cut import cut
+    from lkdn_media.hwaccel import check_name
+    from lkdn_media.probe import probe
 
-    return cut(
-        source,
+    hwaccel = check_name(arguments.hwaccel)
+    source = cut(
+        probe(path),
         start=arguments.start or Fraction(0),
         end=arguments.end,
         frames=arguments.frames,
     )
+    return replace(source, hwaccel=hwaccel)
 
 
 def scale_of(arguments: argparse.Namespace, source: "Source", size: "SizeChoice") -> int:
@@ -102,6 +112,12 @@ def _add_fields(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--ivtc", action="store_true", help="undo telecine: 30 to 24 frames/s")
 
 
+def _add_decoding(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--hwaccel", default="none", help="none (default), auto, or a name from --list devices"
+    )
+
+
 def _add_part(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--start", type=_seconds, help="seconds or hh:mm:ss.mmm (default 0)")
     group.add_argument("--end", type=_seconds, help="where to stop, likewise (default: the end)")
@@ -133,6 +149,16 @@ def _add_encoding(group: argparse._ArgumentGroup) -> None:
         metavar="NAME=VALUE",
         help="an option of the encoder's own; may be repeated (none)",
     )
+
+
+class _List(argparse.Action):
+    """Prints a table as soon as it is parsed, as ``--version`` does."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, _namespace: object, name: object, _: object = None
+    ) -> None:
+        print_table(str(name))
+        parser.exit()
 
 
 def _seconds(text: str) -> Fraction:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from lkdn_core.errors import LKDNError
 from lkdn_media.demux import JOINED, open_media, read_packets
 from lkdn_media.filters import FilterChain
-from lkdn_media.formats import PLANAR, nearest_planar
+from lkdn_media.formats import PLANAR, nearest_planar, repacked
+from lkdn_media.hwaccel import accelerator
 from lkdn_media.probe import Source
 from lkdn_media.timeline import Timeline
 
@@ -99,7 +100,7 @@ def decode_pictures(
 def planes_of(frame: av.VideoFrame, layout: str) -> Planes:
     """The planes of ``frame`` in the planar format ``layout``; views of its memory, no copies."""
     if frame.format.name.replace("yuvj", "yuv") != layout:
-        frame = frame.reformat(format=layout)
+        frame = repacked(frame, layout)
     dtype = np.uint8 if PLANAR[layout].bits == 8 else np.uint16
     planes = []
     for plane in frame.planes:
@@ -137,7 +138,8 @@ def _spanned(source: Source, damage: Damage, start: Fraction | None) -> Iterator
 
 
 def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[av.VideoFrame]:
-    with open_media(source.path) as container:
+    hardware = accelerator(source.hwaccel, source.decoder)
+    with open_media(source.path, hwaccel=hardware) as container:
         stream = container.streams[source.video]
         assert isinstance(stream, av.VideoStream)
         stream.thread_type = "AUTO"
@@ -150,7 +152,8 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
                 read = stream.index_entries.search_timestamp(packet.dts, any_frame=True)
             read += packet is not None and packet.size > 0
             try:
-                yield from stream.decode(packet)
+                for frame in stream.decode(packet):
+                    yield repacked(frame, source.pix_fmt) if hardware else frame
             except av.FFmpegError as error:
                 log.info("%s: packet %d: %s", source.path, read, error)
                 damage.bad_packets += 1

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition
 
@@ -25,15 +26,19 @@ _BACK: Final = Fraction(1, 10)
 _GAP: Final = 10
 
 
-def open_media(path: Path) -> InputContainer:
-    """Open a local media file. Raises ``LKDNError`` with one line for people."""
+def open_media(path: Path, *, hwaccel: HWAccel | None = None) -> InputContainer:
+    """Open a local media file. Raises ``LKDNError`` with one line for people.
+
+    ``hwaccel``: what helps its video decoder, if it can.
+    """
     if not path.exists():
         raise LKDNError(f"{path}: no such file")
     if not path.is_file():
         raise LKDNError(f"{path}: is not a file")
     try:
         # The prefix and the list keep names and contents from reaching other protocols.
-        container = av.open(f"file:{path}", container_options={"protocol_whitelist": "file"})
+        options = {"protocol_whitelist": "file"}
+        container = av.open(f"file:{path}", container_options=options, hwaccel=hwaccel)
     except PermissionError as error:
         raise LKDNError(f"{path}: may not be read") from error
     except (av.FFmpegError, OSError, ValueError) as error:

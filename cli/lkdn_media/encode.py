@@ -1,7 +1,6 @@
 """New pictures into a file, beside the streams that are copied."""
 
 import math
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from fractions import Fraction
@@ -16,7 +15,7 @@ from av.video.frame import PictureType
 
 from lkdn_core.errors import ArgumentError
 from lkdn_media.decode import GBR_ORDER, Picture
-from lkdn_media.formats import nearest_planar
+from lkdn_media.formats import nearest_planar, repacked
 from lkdn_media.matroska import STEREO, write_pixel_shape
 from lkdn_media.plan import Plan
 from lkdn_media.remux import StreamCopier, shift_packet, stream_tags
@@ -41,7 +40,6 @@ class VideoEncoder:
     """
 
     def __init__(self, plan: Plan, out: OutputContainer) -> None:
-        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 talks on stderr otherwise
         self._plan = plan
         self.stream = _add_video(out, plan)
         self.frames = 0
@@ -193,7 +191,6 @@ def _shape_to_correct(plan: Plan) -> Fraction | None:
 def make_frame(picture: Picture, plan: Plan) -> av.VideoFrame:
     """A frame of ``plan.width`` x ``plan.height`` with ``picture``, edges repeated to fill it."""
     tags, planes = plan.tags, picture.planes
-    # PyAV repacks it where the encoder wants another order of the same samples.
     layout = nearest_planar(plan.pix_fmt)
     if picture.carrier is None:
         frame = av.VideoFrame(plan.width, plan.height, layout)
@@ -213,7 +210,8 @@ def make_frame(picture: Picture, plan: Plan) -> av.VideoFrame:
     frame.color_primaries, frame.color_trc = tags.primaries, tags.transfer
     frame.colorspace, frame.color_range = tags.matrix, tags.color_range
     frame.chroma_location = tags.chroma_location
-    return frame
+    # The encoder may want another order of the same samples.
+    return repacked(frame, plan.pix_fmt)
 
 
 def _add_video(out: OutputContainer, plan: Plan) -> av.VideoStream:

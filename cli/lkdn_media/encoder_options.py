@@ -1,5 +1,6 @@
 """Settings of an encoder: its defaults, what the user wants, what its library has to be told."""
 
+import os
 import re
 import struct
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from lkdn_media.encoders import EncoderChoice
 
 __all__ = ["encoder_options", "writes_captions"]
+
+os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 talks on stderr otherwise
 
 #: Fixed quantiser 2, the best most old encoders have (118 is FFmpeg's FF_QP2LAMBDA).
 _Q2: Final = {"flags": "+qscale", "global_quality": str(2 * 118)}

@@ -13,6 +13,7 @@ from lkdn_core.errors import ArgumentError
 from lkdn_media.formats import PLANAR, Layout, exact_layout
 
 __all__ = [
+    "CONTAINERS",
     "EncoderChoice",
     "check_container",
     "default_codec",
@@ -21,6 +22,14 @@ __all__ = [
     "holds",
 ]
 
+#: Muxer for each file name ending.
+CONTAINERS: Final = {
+    ".mkv": "matroska",
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".webm": "webm",
+}
 _FAMILY_RANK: Final = {"yuv": 1, "rgb": 2, "gray": 3}
 
 

@@ -10,7 +10,7 @@ import av
 from av.filter import Graph
 
 from lkdn_core.errors import ArgumentError, LKDNError
-from lkdn_media.formats import nearest_planar
+from lkdn_media.formats import nearest_planar, repacked
 from lkdn_media.probe import Source
 
 __all__ = ["Deinterlace", "FilterChain", "film_chain"]
@@ -45,7 +45,7 @@ class FilterChain:
         for frame in frames:
             if graph is None:
                 graph, layout = _graph(self.steps, frame, rate), nearest_planar(frame.format.name)
-            graph.vpush(frame if frame.format.name == layout else frame.reformat(format=layout))
+            graph.vpush(repacked(frame, layout))
             yield from self._pull(graph)
         if graph is not None:
             graph.vpush(None)

@@ -23,6 +23,7 @@ __all__ = [
     "frame_format",
     "has_alpha",
     "nearest_planar",
+    "repacked",
 ]
 
 UNTAGGED: Final = 2  # primaries, transfer and matrix; range and chroma location use 0
@@ -164,6 +165,14 @@ def exact_layout(pix_fmt: str) -> Layout | None:
     _, loss = find_best_pix_fmt_of_list([pix_fmt], planar)
     deprecated = pix_fmt.startswith("yuvj")
     return None if loss or deprecated or has_alpha(pix_fmt) else PLANAR[planar]
+
+
+def repacked(frame: av.VideoFrame, pix_fmt: str) -> av.VideoFrame:
+    """``frame`` with the same samples in the order of ``pix_fmt``."""
+    if frame.format.name == pix_fmt:
+        return frame
+    # In several threads libswscale, which writes past the ends of rows, spoils other threads' rows.
+    return frame.reformat(format=pix_fmt, threads=1)
 
 
 def has_alpha(pix_fmt: str) -> bool:

@@ -11,6 +11,7 @@ from lkdn_core.resize import FinalSize
 from lkdn_media.demux import open_media
 from lkdn_media.encoder_options import encoder_options
 from lkdn_media.encoders import (
+    CONTAINERS,
     EncoderChoice,
     check_container,
     default_codec,
@@ -26,14 +27,6 @@ from lkdn_media.sizes import SizeChoice, final_size, rounding_warnings
 
 __all__ = ["CONTAINERS", "Plan", "make_plan"]
 
-#: Muxer for each file name ending.
-CONTAINERS: Final = {
-    ".mkv": "matroska",
-    ".mp4": "mp4",
-    ".m4v": "mp4",
-    ".mov": "mov",
-    ".webm": "webm",
-}
 _ALTERNATIVES: Final = {"mkv": "matroska", "mp4": "mp4", "mov": "mov"}
 #: H.264 and HEVC can tell where chroma lies in 4:2:0 only; in 4:2:2 it is taken for left.
 _LOCATES_420_ONLY: Final = ("264", "265", "hevc")

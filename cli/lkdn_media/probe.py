@@ -77,7 +77,8 @@ class Source:
     ``display_matrix``: nine integers, or ``None``. ``mastering_display`` and ``content_light``:
     FFmpeg's HDR10 structures, or ``b""``. ``captions``: there are some inside the
     pictures. ``unkept``: side data of the pictures we can't write.
-    ``span``: the part of the video that counts; ``None`` is all of it.
+    ``span``: the part of the video that counts; ``None`` is all of it. ``hwaccel``: the kind of
+    device that decodes it, see `lkdn_media.hwaccel`.
     """
 
     path: Path
@@ -104,6 +105,12 @@ class Source:
     chapters: "tuple[Chapter, ...]"
     metadata: Mapping[str, str]
     span: Span | None = None
+    hwaccel: str = "none"
+
+    @property
+    def decoder(self) -> str:
+        """The name of the decoder of the video."""
+        return next(stream.codec for stream in self.streams if stream.index == self.video)
 
 
 def probe(path: Path) -> Source:

@@ -5,14 +5,19 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
+import torch
 from av.video.frame import PictureType
 
+from lkdn_cli import models
+from lkdn_cli.video import main
 from lkdn_core.errors import ArgumentError
 from lkdn_media.encoder_options import encoder_options
 from lkdn_media.encoders import EncoderChoice, encoder_pix_fmt, find_encoder, holds
-from lkdn_media.formats import PLANAR
-from tests.cli.clips import Clip, Tags, make_clip
+from lkdn_media.formats import PLANAR, repacked
+from lkdn_media.hwaccel import device_names
+from tests.cli.clips import Clip, Tags, make_clip, picture
 from tests.cli.media import Command, colour, durations, frames, planes, times
 
 YUV8, YUV10 = PLANAR["yuv420p"], PLANAR["yuv420p10le"]
@@ -175,3 +180,61 @@ def test_containers_say_what_they_hold() -> None:
     assert holds("mp4", "libvpx-vp9")
     assert not holds("mov", "libvpx-vp9")
     assert not holds("mp4", "prores_ks")
+
+
+def test_the_table_of_codecs(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list", "codecs"]) == 0
+    said = capfd.readouterr()
+    assert said.err == ""
+    rows = {line.split()[0]: line.split()[1:] for line in said.out.splitlines()}
+    assert rows["libx264"][:5] == ["yes", ".mkv", ".mp4", ".m4v", ".mov"]
+    assert rows["dnxhd"][:2] == ["yes", ".mov"]
+    assert rows["mjpeg"][0] == "yes"
+    assert rows["libsvtav1"][0] == "yes"
+    assert "h264" not in rows
+    if not torch.cuda.is_available():
+        assert rows["h264_nvenc"][0] == "no"
+
+
+def test_the_table_of_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list", "devices"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["device", "for", "here", "description"]
+    assert lines[1].startswith("cpu")
+    assert [line.split()[1] for line in lines].count("--hwaccel") == len(device_names())
+
+
+def test_the_table_of_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list", "models"]) == 0
+    first = capsys.readouterr().out
+    assert "lkdn-s" in first
+    assert models.main([]) == 0
+    assert capsys.readouterr().out == first
+
+
+@pytest.mark.parametrize("hwaccel", ["auto", "cuda"])
+def test_decoding_without_the_hardware(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str], hwaccel: str
+) -> None:
+    """With or without a device, the pictures are the same."""
+    here = make_clip(tmp_path / "a.mp4")
+    assert lkdn_video(here, tmp_path / "b.mkv", "--codec", "ffv1") == 0
+    capsys.readouterr()
+    assert lkdn_video(here, tmp_path / "c.mkv", "--codec", "ffv1", "--hwaccel", hwaccel, "-v") == 0
+    assert "hwaccel: " in capsys.readouterr().err
+    for one, other in zip(frames(tmp_path / "b.mkv"), frames(tmp_path / "c.mkv"), strict=True):
+        assert all(map(np.array_equal, planes(one), planes(other)))
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "other"),
+    [("yuv420p", "nv12"), ("yuv420p10le", "p010le"), ("gbrp", "rgb24"), ("gbrp10le", "rgb48be")],
+)
+def test_repacking_keeps_every_sample(pix_fmt: str, other: str) -> None:
+    """Again and again: threads in libswscale spoil some pictures of 10 bits, not all."""
+    for number in range(60):
+        frame = picture(pix_fmt, 100, 70, number)
+        frame.pts = number
+        back = repacked(repacked(frame, other), pix_fmt)
+        assert back.pts == number
+        assert all(map(np.array_equal, planes(frame), planes(back)))
