@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lkdn_core.training.recipe import Recipe
     from lkdn_core.training.train import Validate
 
-__all__ = ["main"]
+__all__ = ["main", "validation"]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,7 +77,7 @@ def _train(arguments: argparse.Namespace) -> int:
         training.run(
             save_every=arguments.save_every,
             minutes=arguments.minutes,
-            validate=_validation(arguments.validate, recipe.network.scale),
+            validate=validation(arguments.validate, recipe.network.scale),
             progress=_bar if main_process() else iter,
         )
         plot = arguments.plot and main_process()
@@ -121,8 +121,8 @@ def _packs(arguments: argparse.Namespace) -> list[Path]:
     return packs
 
 
-def _validation(folder: Path | None, scale: int) -> "Validate | None":
-    """Mean PSNR on ``folder`` for the curve."""
+def validation(folder: Path | None, scale: int) -> "Validate | None":
+    """What measures mean PSNR on the pictures of ``folder``, for the curve; ``None`` without."""
     if folder is None:
         return None
     import torch
