@@ -24,14 +24,16 @@ def main(argv: list[str] | None = None) -> int:
         prog="lkdn-degrade",
         description="Make PACK.json and PACK.bin for lkdn-train --data PACK.json: each picture "
         "beside small versions of it that were blurred, made noisy, and compressed as frames of a "
-        "moving sequence by H.264, HEVC, MPEG-2 or JPEG at random rates.",
+        "moving sequence by H.264, HEVC, MPEG-2 or JPEG at random rates. With --versions 0 the "
+        "pictures alone, decoded once for any number of runs.",
     )
     parser.add_argument("pack", type=Path, metavar="PACK")
     data = "folders of pictures, .tar files of them, or video files (best lossless ones)"
     parser.add_argument("--data", type=Path, nargs="+", required=True, help=data)
     parser.add_argument("--exclude", default="", metavar="GLOB", help="file names to leave out")
     parser.add_argument("--scale", type=int, default=2, help="2, 3 or 4 (default 2)")
-    parser.add_argument("--versions", type=int, default=4, help="of each picture (default 4)")
+    versions = "degraded versions of each picture, 0 for clean data (default 4)"
+    parser.add_argument("--versions", type=int, default=4, help=versions)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-y", "--overwrite", action="store_true", help="overwrite PACK")
     return run(parser, _degrade, argv)
@@ -49,8 +51,8 @@ def _degrade(arguments: argparse.Namespace) -> int:
     scale, index = arguments.scale, arguments.pack.with_suffix(".json")
     if scale not in (2, 3, 4):
         raise ArgumentError(f"scale: 2, 3 or 4 is accepted, got {scale}")
-    if arguments.versions < 1:
-        raise ArgumentError(f"versions: at least 1 is accepted, got {arguments.versions}")
+    if arguments.versions < 0:
+        raise ArgumentError(f"versions: at least 0 is accepted, got {arguments.versions}")
     if index.exists() and not arguments.overwrite:
         raise ArgumentError(f"PACK: {index} is there already; -y overwrites it")
     index.unlink(missing_ok=True)

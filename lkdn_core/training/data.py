@@ -34,15 +34,16 @@ class Tiles:
     the power ``0.5``, sharpness capped at twice its mean (text and screenshots would dominate), and
     patches are flipped and transposed at random.
 
-    On the CPU the packs are memory-mapped; for another ``device`` they are copied there once, as
-    bytes, and patches are cut there. The random numbers come from one NumPy generator in either
-    case, five a patch, so the patches don't depend on the device.
+    Packs are memory-mapped. If all of them fit into half of the free memory of a GPU they are
+    copied there once, as bytes, and patches are cut there. The random numbers come from one NumPy
+    generator in either case, five a patch, so the patches don't depend on the device.
     """
 
     def __init__(
         self, packs: Sequence[Path], *, scale: int, seed: int, device: torch.device
     ) -> None:
-        self._packs = [_Pack.open(p, scale, device) for p in packs]
+        home = _home(packs, device)
+        self._packs = [_Pack.open(p, scale, home) for p in packs]
         self._scale, self._device = scale, device
         self._chances: dict[int, NDArray[np.float64]] = {}
         self.random = np.random.default_rng(seed)
@@ -65,7 +66,7 @@ class Tiles:
             mine, pack = owners == i, self._packs[i]
             cut = pack.stored if pack.small else pack.shrunk
             found.append(cut(tiles[mine] - (ends[i] - len(pack.at)), numbers[mine], patch))
-        lr, hr = (torch.cat(patches) for patches in zip(*found, strict=True))
+        lr, hr = (torch.cat(patches).to(self._device) for patches in zip(*found, strict=True))
         return lr, hr
 
     def _cumulative(self, patch: int) -> NDArray[np.float64]:
@@ -79,6 +80,15 @@ class Tiles:
             cap = 2 * sharpness[area > 0].mean()
             self._chances[patch] = np.cumsum(area * np.minimum(sharpness, cap) ** 0.5)
         return self._chances[patch]
+
+
+def _home(packs: Sequence[Path], device: torch.device) -> torch.device:
+    """Where the packs' bytes go."""
+    if device.type != "cuda":
+        return torch.device("cpu")
+    size = sum(p.with_suffix(".bin").stat().st_size for p in packs)
+    free, _ = torch.cuda.mem_get_info(device)
+    return device if size <= free / 2 else torch.device("cpu")
 
 
 @dataclass(frozen=True)

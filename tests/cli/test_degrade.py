@@ -151,11 +151,20 @@ def test_a_pack_trains(tmp_path: Path, sources: list[str], one_line: Callable[[]
     assert (tmp_path / "run" / "weights.safetensors").is_file()
 
 
+def test_without_versions_pictures_are_packed_alone(tmp_path: Path, sources: list[str]) -> None:
+    pack = tmp_path / "pack"
+    assert command.main([str(pack), "--data", sources[0], "--versions", "0"]) == 0
+    index = json.loads(pack.with_suffix(".json").read_text())
+    assert [tile["shape"] for tile in index] == [[80, 96], [80, 100]]
+    assert not any("small" in tile for tile in index)
+    assert pack.with_suffix(".bin").stat().st_size == 3 * 80 * 196
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (["--scale", "5"], "scale: 2, 3 or 4 is accepted, got 5"),
-        (["--versions", "0"], "versions: at least 1 is accepted, got 0"),
+        (["--versions", "-1"], "versions: at least 0 is accepted, got -1"),
         (["--data", "nowhere"], "folders and .tar files are accepted, got nowhere"),
     ],
 )

@@ -148,6 +148,18 @@ def test_parts_of_a_batch_join(pairs: Path) -> None:
             assert torch.equal(torch.cat(both), joined)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_patches_do_not_depend_on_the_device(pairs: Path, packed: Path) -> None:
+    cuda = torch.device("cuda")
+    batches = [Tiles([packed, pairs], scale=2, seed=1, device=d).batch(64, 4) for d in (CPU, cuda)]
+    for on_cpu, on_gpu in zip(*batches, strict=True):
+        assert on_gpu.device.type == "cuda"
+        # Sums in another order may fall on the other side of a half.
+        assert (on_gpu.cpu() - on_cpu).abs().max() <= 1 / 255 + 1e-6
+        assert (on_gpu.cpu() == on_cpu).float().mean() > 0.999
+
+
 def test_packing_reads_folders_and_shards_and_leaves_out(tmp_path: Path, pictures: Path) -> None:
     shard = tmp_path / "shard.tar"
     with tarfile.open(shard, "w") as tar:
