@@ -5,8 +5,9 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
+from lkdn_cli.compare import add_compare_option, check_page, write_page
 from lkdn_cli.console import FAILED, OK, Parser, run
 from lkdn_core.errors import ArgumentError
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 log = logging.getLogger(__name__)
+#: Pictures on the page of ``--compare``, at most.
+SHOWN: Final = 8
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,6 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     files.add_argument("--lossless", action="store_true", help="WebP without loss")
     files.add_argument("--no-recursion", action="store_true", help="leave folders in IN alone")
     files.add_argument("--max-megapixels", type=float, default=256, help="of IN (default 256)")
+    add_compare_option(parser)
     files.add_argument("-y", "--overwrite", action="store_true", help="not only what is missing")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")
     return run(parser, _upscale, argv)
@@ -68,18 +72,28 @@ def _upscale(arguments: argparse.Namespace) -> int:
         recursive=not arguments.no_recursion,
         overwrite=arguments.overwrite,
     )
+    page, done = arguments.compare, []
+    if page:
+        files = [path for job in jobs for path in (job.source, job.target)]
+        check_page(page, files, overwrite=arguments.overwrite)
     Image.MAX_IMAGE_PIXELS = None  # read_still has a limit of its own
-    failed = 0
     with _bar(len(jobs), quiet=arguments.quiet) as bar:
         for outcome in _run(jobs, arguments):
             bar.update()
-            if outcome.error is not None:
-                failed += 1
+            if outcome.error is None:
+                done.append(outcome.job)
+            else:
                 if sys.stderr.isatty():
                     bar.clear()
                 log.error("%s", outcome.error)
+    failed = len(jobs) - len(done)
+    if page and done:
+        from lkdn_media.compare import compare_stills
+
+        shown = [(job.source, job.target) for job in done[:SHOWN]]
+        write_page(page, lambda: compare_stills(shown, scale=arguments.scale))
     if not arguments.quiet:
-        counts = {"enlarged": len(jobs) - failed, "there already": skipped, "failed": failed}
+        counts = {"enlarged": len(done), "there already": skipped, "failed": failed}
         told = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
         print(f"lkdn-image: {arguments.output}: {told}", file=sys.stderr)
     return FAILED if failed else OK

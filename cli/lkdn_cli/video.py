@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lkdn_cli.compare import add_compare_option, check_page, write_page
 from lkdn_cli.console import OK, SALVAGED, Parser, run
 from lkdn_cli.video_options import add_options, encoder_choice, scale_of, size_choice, source_of
 
@@ -32,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("input", type=Path, metavar="IN")
     parser.add_argument("output", type=Path, metavar="OUT")
     add_options(parser)
+    add_compare_option(parser)
     parser.add_argument("-y", "--overwrite", action="store_true", help="overwrite OUT")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be written")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")
@@ -48,6 +50,9 @@ def _upscale_file(arguments: argparse.Namespace) -> int:
     from lkdn_media.plan import make_plan
 
     check_paths(arguments.input, arguments.output, overwrite=arguments.overwrite)
+    if arguments.compare:
+        here, there = arguments.input, arguments.output
+        check_page(arguments.compare, (here, there), overwrite=arguments.overwrite)
     choice, size = encoder_choice(arguments), size_choice(arguments)
     source = source_of(arguments.input, arguments)
     plan = make_plan(
@@ -100,13 +105,18 @@ def _run(plan: "Plan", arguments: argparse.Namespace) -> "Result":
     ) as bar:
         result = upscale_video(plan, arguments.output, upscaler, progress=bar.update)
         seconds = bar.format_dict["elapsed"]
+    rate = result.frames / max(seconds, 1e-3)
     if not arguments.quiet:
         size = f"{plan.width}x{plan.height}"
-        speed = f"{result.frames / max(seconds, 1e-3):.2f} frames/s"
         print(
-            f"lkdn-video: {arguments.output}: {result.frames} frames of {size}, {speed}",
+            f"lkdn-video: {arguments.output}: {result.frames} frames of {size}, "
+            f"{rate:.2f} frames/s",
             file=sys.stderr,
         )
+    if arguments.compare:
+        from lkdn_media.compare import compare_video
+
+        write_page(arguments.compare, lambda: compare_video(plan, arguments.output, rate=rate))
     return result
 
 

@@ -18,7 +18,7 @@ from lkdn_core.errors import LKDNError
 from lkdn_media.images import Still
 from lkdn_media.labels import PNG_SIGNATURE, Labels, png_chunks
 
-__all__ = ["WRITERS", "Quality", "Writer"]
+__all__ = ["WRITERS", "Quality", "Writer", "as_shown"]
 
 #: APP segments of a JPEG end at 64 KiB.
 _SEGMENT: Final = 65_500
@@ -70,6 +70,16 @@ class Writer:
             f"{self.name} can't hold {', '.join(labels)}": labels and not self.labels,
         }
         return [text for text, true in lost.items() if true]
+
+
+def as_shown(still: Still) -> Image.Image:
+    """8 bits, upright, over white where it is transparent."""
+    pixels = still.pixels
+    if still.bits == 16:
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    image = _pillow(_opaque(pixels))
+    turn = _TURNS.get(still.labels.orientation)
+    return image if turn is None else image.transpose(turn)
 
 
 def _png(still: Still, quality: Quality) -> bytes:
@@ -159,10 +169,8 @@ def _webp(still: Still, quality: Quality) -> bytes:
 
 def _bmp(still: Still, quality: Quality) -> bytes:
     """BMP can't tell which way is up, so the pixels are turned."""
-    image, buffer = _pillow(_opaque(still.pixels)), BytesIO()
-    if still.labels.orientation in _TURNS:
-        image = image.transpose(_TURNS[still.labels.orientation])
-    image.save(buffer, "BMP", dpi=still.labels.dpi or (96, 96))
+    buffer = BytesIO()
+    as_shown(still).save(buffer, "BMP", dpi=still.labels.dpi or (96, 96))
     return buffer.getvalue()
 
 

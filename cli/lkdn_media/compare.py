@@ -1,0 +1,159 @@
+"""Pairs of pictures for the before/after page: the source by bicubic, and what was written."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from lkdn_core.color import to_rgb
+from lkdn_core.quantize import quantize
+from lkdn_media.decode import Damage, Picture, decode_pictures
+from lkdn_media.filters import FilterChain
+from lkdn_media.formats import frame_format, nearest_planar
+from lkdn_media.image_writers import WRITERS, as_shown
+from lkdn_media.images import read_still
+from lkdn_media.plan import Plan
+from lkdn_media.probe import Source, probe
+from lkdn_media.report import Pair, Row, render_report
+
+__all__ = ["compare_stills", "compare_video"]
+
+#: Moments of a video that are shown.
+MOMENTS: Final = 4
+
+
+def compare_video(plan: Plan, target: Path, *, rate: float) -> str:
+    """The page for ``plan``, which was written to ``target`` at ``rate`` frames a second."""
+    new = probe(target)
+    source, beginnings = plan.source, (_first(plan.source), _first(new))
+    length, pairs = Fraction(max(new.frames, 1)) / new.frame_rate, []
+    count = min(MOMENTS, max(new.frames, 1))
+    for number in range(count):
+        after_start = length * (2 * number + 1) / (2 * count)
+        old_picture = _at(source, beginnings[0] + after_start, plan.filters)
+        new_picture = _at(new, beginnings[1] + after_start)
+        before = _bicubic(_rgb(old_picture, source), plan)
+        pairs.append(
+            Pair(
+                _upright(before, source),
+                _upright(_rgb(new_picture, new), new),
+                _clock(after_start),
+                _shape(new),
+            )
+        )
+    codecs = [s.streams[s.video].codec for s in (source, new)]
+    rows: list[Row] = [
+        ("File", source.path.name, target.name),
+        ("Pictures", _size(source), _size(new)),
+        ("Codec", codecs[0], codecs[1]),
+        ("Samples", source.pix_fmt, new.pix_fmt),
+        ("Frame rate", f"{float(source.frame_rate):g} fps", f"{float(new.frame_rate):g} fps"),
+        ("File size", _bytes(source.path), _bytes(target)),
+        ("Speed of enlarging", "", f"{rate:.2f} frames/s"),
+    ]
+    return render_report(f"{source.path.name} x{plan.scale}", rows, pairs)
+
+
+def compare_stills(files: Sequence[tuple[Path, Path]], *, scale: int) -> str:
+    """The page for picture files (source, new), enlarged ``scale`` times."""
+    pairs, rows = [], []
+    for source, target in files:
+        old, new = _open(source), _open(target)
+        before = old.resize(new.size, Image.Resampling.BICUBIC)
+        pairs.append(Pair(np.asarray(before), np.asarray(new), source.name))
+        what = "Picture" if len(files) == 1 else source.name
+        rows.append(
+            (
+                what,
+                f"{old.width}x{old.height}, {_bytes(source)}",
+                f"{new.width}x{new.height} {WRITERS[target.suffix.lower()].name}, {_bytes(target)}",
+            )
+        )
+    name = files[0][0].name if len(files) == 1 else f"{len(files)} pictures"
+    return render_report(f"{name} x{scale}", rows, pairs)
+
+
+def _first(source: Source) -> Fraction:
+    """When the first picture is shown, in seconds."""
+    return next(decode_pictures(source, Damage())).pts * source.time_base
+
+
+def _at(source: Source, seconds: Fraction, filters: FilterChain | None = None) -> Picture:
+    """The picture shown at ``seconds``."""
+    base, shown = filters.time_base if filters else source.time_base, None
+    for picture in decode_pictures(source, Damage(), filters, start=seconds):
+        if shown is not None and picture.pts * base > seconds:
+            return shown
+        shown = picture
+    if shown is None:  # nothing can be sought there
+        shown = next(decode_pictures(source, Damage(), filters))
+    return shown
+
+
+def _rgb(picture: Picture, source: Source) -> NDArray[Any]:
+    """(H, W, 3) uint8."""
+    format = frame_format(nearest_planar(source.pix_fmt), source.tags)
+    planes = [torch.from_numpy(np.array(plane))[None] for plane in picture.planes]
+    return _codes(to_rgb(planes, format))
+
+
+def _codes(rgb: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = quantize(rgb[0] * 255, bits=8).movedim(0, -1).numpy()
+    return array
+
+
+def _bicubic(pixels: NDArray[Any], plan: Plan) -> NDArray[Any]:
+    """``pixels`` of the source as large as those of ``plan``, without a network."""
+    rgb = torch.from_numpy(pixels).movedim(-1, 0)[None].float() / 255
+    height, width = (side * plan.scale for side in pixels.shape[:2])
+    large = interpolate(rgb, (height, width), mode="bicubic", antialias=True)
+    if plan.size is not None:
+        large = plan.size.apply(large)
+    missing = plan.width - large.shape[-1], plan.height - large.shape[-2]
+    return _codes(pad(large, (0, missing[0], 0, missing[1]), mode="replicate"))
+
+
+def _upright(pixels: NDArray[Any], source: Source) -> NDArray[Any]:
+    """``pixels`` turned as they are shown, by quarters."""
+    matrix = source.display_matrix
+    if matrix is None:
+        return pixels
+    return np.rot90(pixels, round(-math.atan2(matrix[1], matrix[0]) / (math.pi / 2)))
+
+
+def _shape(source: Source) -> float:
+    """Width of a pixel as it is shown, by its height."""
+    shape, matrix = float(source.sample_aspect_ratio or 1), source.display_matrix
+    sideways = matrix is not None and abs(matrix[1]) > abs(matrix[0])
+    return 1 / shape if sideways else shape
+
+
+def _open(path: Path) -> Image.Image:
+    # Neither is a bomb: the one was accepted, the other is ours.
+    return as_shown(read_still(path, max_pixels=2**62)).convert("RGB")
+
+
+def _clock(seconds: Fraction) -> str:
+    minutes, rest = divmod(float(seconds), 60)
+    return f"{int(minutes // 60)}:{int(minutes % 60):02d}:{rest:06.3f}"
+
+
+def _size(source: Source) -> str:
+    return f"{source.width}x{source.height}"
+
+
+def _bytes(path: Path) -> str:
+    size = float(path.stat().st_size)
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
