@@ -12,7 +12,7 @@ from torch import Tensor
 from lkdn_core.color import from_rgb, to_rgb
 from lkdn_core.errors import FormatError
 from lkdn_core.formats import FrameFormat
-from lkdn_media.decode import planes_of
+from lkdn_media.planes import planes_of
 
 __all__ = ["CODECS", "VIDEO_FORMAT", "compress"]
 

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,37 +10,35 @@ from itertools import chain
 from typing import Any
 
 import av
-import numpy as np
 from av.sidedata.sidedata import Type as SideData
 from numpy.typing import NDArray
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.demux import JOINED, open_media, read_packets
+from lkdn_media.demux import JOINED, open_decoder, open_media, read_packets
 from lkdn_media.filters import FilterChain
-from lkdn_media.formats import PLANAR, nearest_planar, repacked
+from lkdn_media.formats import PLANAR, repacked
 from lkdn_media.hwaccel import accelerator
+from lkdn_media.planes import Planes, planes_of
 from lkdn_media.probe import Source
 from lkdn_media.timeline import Timeline
 
 __all__ = ["Damage", "Picture", "Planes", "decode_pictures"]
 
 log = logging.getLogger(__name__)
-#: One array (H, W) per plane, uint8 or uint16, in the core's order.
-Planes = Sequence[NDArray[Any]]
-#: The core's R, G, B among FFmpeg's planes G, B, R.
-GBR_ORDER = (2, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
     """Planes, with ``pts`` and ``duration`` (0: not known) in the time base of the plan.
 
-    ``carrier``: the frame it was decoded as, where that has more to hand on: closed captions.
+    ``alpha``: a plane of its own, where the source has it. ``carrier``: the frame it was decoded
+    as, where that has more to hand on: closed captions.
     """
 
     planes: Planes
     pts: int
     duration: int
+    alpha: NDArray[Any] | None = None
     carrier: av.VideoFrame | None = None
 
 
@@ -81,7 +79,7 @@ def decode_pictures(
     Timestamps, in the time base of ``filters`` (else of the source), rise strictly (see
     `Timeline`). Raises ``LKDNError`` when the pictures change size or format on the way.
     """
-    layout = nearest_planar(source.pix_fmt)
+    layout = source.layout
     filters = filters or FilterChain((), source.time_base, source.frame_rate)
     timeline = Timeline(step=1)
     usual = round(1 / (filters.frame_rate * filters.time_base))
@@ -90,26 +88,14 @@ def decode_pictures(
         pts = timeline.place(frame.pts, frame.duration or usual)
         damage.moved_frames = timeline.moved
         carrier = frame if SideData.A53_CC in frame.side_data else None
-        yield Picture(planes_of(frame, layout), pts, frame.duration or 0, carrier)
+        planes = planes_of(frame, layout)
+        alpha = planes[-1] if PLANAR[layout].alpha else None
+        planes = planes if alpha is None else planes[:-1]
+        yield Picture(planes, pts, frame.duration or 0, alpha, carrier)
     if source.declared_end is not None:
         missing = source.declared_end - float(timeline.end * filters.time_base)
         if missing > max(2 / float(source.frame_rate), source.declared_end / 100):
             damage.ends_early = True
-
-
-def planes_of(frame: av.VideoFrame, layout: str) -> Planes:
-    """The planes of ``frame`` in the planar format ``layout``; views of its memory, no copies."""
-    if frame.format.name.replace("yuvj", "yuv") != layout:
-        frame = repacked(frame, layout)
-    dtype = np.uint8 if PLANAR[layout].bits == 8 else np.uint16
-    planes = []
-    for plane in frame.planes:
-        rows = np.frombuffer(plane, dtype).reshape(plane.height, -1)
-        rows = rows[::-1] if plane.line_size < 0 else rows
-        planes.append(rows[:, : plane.width])
-    if PLANAR[layout].family == "rgb":
-        return [planes[i] for i in GBR_ORDER]
-    return planes
 
 
 def _spanned(source: Source, damage: Damage, start: Fraction | None) -> Iterator[av.VideoFrame]:
@@ -142,7 +128,7 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
     with open_media(source.path, hwaccel=hardware) as container:
         stream = container.streams[source.video]
         assert isinstance(stream, av.VideoStream)
-        stream.thread_type = "AUTO"
+        decoder = open_decoder(stream)
         read = 0
         if start is not None:
             with suppress(av.FFmpegError):
@@ -152,7 +138,7 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
                 read = stream.index_entries.search_timestamp(packet.dts, any_frame=True)
             read += packet is not None and packet.size > 0
             try:
-                for frame in stream.decode(packet):
+                for frame in decoder.decode(packet):
                     yield repacked(frame, source.pix_fmt) if hardware else frame
             except av.FFmpegError as error:
                 log.info("%s: packet %d: %s", source.path, read, error)

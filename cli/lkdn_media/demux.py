@@ -1,20 +1,24 @@
 """Opening a media file and reading its packets."""
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
 import av
+from av.codec.context import ThreadType
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition
 
 from lkdn_core.errors import LKDNError
 
-__all__ = ["JOINED", "main_video", "open_media", "read_packets"]
+__all__ = ["JOINED", "main_video", "open_decoder", "open_media", "read_packets"]
 
+#: libvpx reads alpha, which FFmpeg's own decoders leave out.
+_ALPHA_DECODERS: Final = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 #: Text files that name other files or addresses; a video file must not make us open those.
 _PLAYLISTS: Final = {"concat", "dash", "hls", "imf", "sdp"}
 #: Containers in which recordings are joined, and whose times then hold from the start on only.
@@ -57,6 +61,18 @@ def main_video(container: InputContainer, path: Path) -> av.VideoStream:
                 raise LKDNError(f"{path}: no decoder for its video stream #{stream.index}")
             return stream
     raise LKDNError(f"{path}: has no video stream")
+
+
+def open_decoder(stream: av.VideoStream) -> av.VideoCodecContext:
+    """A decoder of ``stream`` that gives all there is, in as many threads as it likes."""
+    decoder, name = stream.codec_context, stream.codec_context.name
+    if name in _ALPHA_DECODERS and stream.metadata.get("alpha_mode") == "1":
+        with suppress(ValueError):  # not in every build
+            other = av.CodecContext.create(_ALPHA_DECODERS[name], "r")
+            assert isinstance(other, av.VideoCodecContext)
+            decoder = other
+    decoder.thread_type = ThreadType.AUTO
+    return decoder
 
 
 def read_packets(container: InputContainer, indexes: Collection[int]) -> "Iterator[av.Packet[Any]]":

@@ -14,10 +14,11 @@ from av.container import OutputContainer
 from av.video.frame import PictureType
 
 from lkdn_core.errors import ArgumentError
-from lkdn_media.decode import GBR_ORDER, Picture
-from lkdn_media.formats import nearest_planar, repacked
+from lkdn_media.decode import Picture
+from lkdn_media.formats import PLANAR, nearest_planar, repacked
 from lkdn_media.matroska import STEREO, write_pixel_shape
 from lkdn_media.plan import Plan
+from lkdn_media.planes import fill_planes
 from lkdn_media.remux import StreamCopier, shift_packet, stream_tags
 
 __all__ = ["VideoEncoder", "VideoWriter"]
@@ -196,17 +197,15 @@ def make_frame(picture: Picture, plan: Plan) -> av.VideoFrame:
         frame = av.VideoFrame(plan.width, plan.height, layout)
     else:
         # The only way to side data: they stay when libswscale makes a frame out of another.
-        frame = picture.carrier.reformat(plan.width, plan.height, layout, interpolation="POINT")
+        frame = picture.carrier.reformat(
+            plan.width, plan.height, layout, interpolation="POINT", threads=1
+        )
         frame.make_writable()
         frame.pict_type = PictureType.NONE
-    if plan.output_format.family == "rgb":
-        planes = [planes[GBR_ORDER.index(i)] for i in range(3)]
-    for plane, values in zip(frame.planes, planes, strict=True):
-        height, width = values.shape
-        rows = np.frombuffer(plane, values.dtype).reshape(plane.height, -1)
-        rows[:height, :width] = values
-        rows[:height, width : plane.width] = values[:, -1:]
-        rows[height:] = rows[height - 1]
+    if PLANAR[layout].alpha:
+        opaque = np.full_like(planes[0], (1 << PLANAR[layout].bits) - 1)
+        planes = [*planes, opaque if picture.alpha is None else picture.alpha]
+    fill_planes(frame, planes, layout)
     frame.color_primaries, frame.color_trc = tags.primaries, tags.transfer
     frame.colorspace, frame.color_range = tags.matrix, tags.color_range
     frame.chroma_location = tags.chroma_location

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from fractions import Fraction
 from functools import cache
 from io import BytesIO
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 import av
 
 from lkdn_core.errors import ArgumentError
+from lkdn_media.encoder_options import encoder_options
 from lkdn_media.formats import PLANAR, Layout, exact_layout
 
 __all__ = [
@@ -56,10 +58,15 @@ class EncoderChoice:
 def default_codec(container: str, layout: Layout) -> str:
     """H.264 for 8-bit YUV, HEVC for deeper pictures and gray, VP9 and AV1 in WebM.
 
-    RGB goes to H.264 4:4:4, which more players show than HEVC in RGB.
+    RGB goes to H.264 4:4:4, which more players show than HEVC in RGB. Alpha goes to what keeps it:
+    ProRes in MOV, VP9 in WebM, and in Matroska too as long as that loses nothing, else FFV1.
     """
-    if container == "webm":
-        return "libvpx-vp9" if layout.bits == 8 else "libsvtav1"
+    if layout.alpha and container == "mov":
+        return "prores_ks"
+    if layout.alpha and container == "matroska" and layout != PLANAR["yuva420p"]:
+        return "ffv1"
+    if container == "webm" or (layout.alpha and container == "matroska"):
+        return "libvpx-vp9" if layout.bits == 8 or layout.alpha else "libsvtav1"
     if layout.bits == 8 and layout.family != "gray":
         return "libx264"
     return "libx265" if "libx265" in av.codecs_available else "libx264"
@@ -117,7 +124,11 @@ def encoder_pix_fmt(codec: str, layout: Layout, wanted: str) -> str:
     encoder = find_encoder(codec)
     # No list: it takes whatever it gets.
     names = [f.name for f in encoder.video_formats] if encoder.video_formats else list(PLANAR)
-    usable = {name: offered for name in names if (offered := exact_layout(name)) is not None}
+    usable = {
+        name: offered
+        for name in names
+        if (offered := exact_layout(name)) and (not offered.alpha or _takes(codec, name))
+    }
     if not usable:
         raise ArgumentError(f"codec: {codec} takes none of the pictures that can be made here")
     if wanted == "auto":
@@ -130,12 +141,36 @@ def encoder_pix_fmt(codec: str, layout: Layout, wanted: str) -> str:
     return wanted
 
 
+@cache
+def _takes(codec: str, pix_fmt: str) -> bool:
+    """Whether ``codec`` really opens for ``pix_fmt``: libx265 and libvpx list more than they do."""
+    encoder = av.CodecContext.create(codec, "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = 64, 64, pix_fmt
+    encoder.time_base = Fraction(1, 25)
+    encoder.options = encoder_options(
+        codec,
+        EncoderChoice(),
+        pix_fmt=pix_fmt,
+        width=encoder.width,
+        mastering_display=b"",
+        content_light=b"",
+    )
+    try:
+        encoder.open()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
+
+
 def _loss(have: Layout, offered: Layout) -> tuple[int, ...]:
     """How much of ``have`` is lost in ``offered``, worst first; then how much is wasted."""
+    lost_alpha, spare_alpha = have.alpha > offered.alpha, have.alpha < offered.alpha
     family = 0 if offered.family == have.family else _FAMILY_RANK[offered.family]
     # Gray has no chroma to lose: the smallest is best.
     need = (2, 2) if have.family == "gray" else have.subsampling
     chroma = [n - o for n, o in zip(need, offered.subsampling, strict=True)]
     lost_chroma, spare_chroma = sum(max(0, -c) for c in chroma), sum(max(0, c) for c in chroma)
     depth = offered.bits - have.bits
-    return family, max(0, -depth), lost_chroma, max(0, depth), spare_chroma
+    lost = lost_alpha, family, max(0, -depth), lost_chroma
+    return *lost, spare_alpha, max(0, depth), spare_chroma

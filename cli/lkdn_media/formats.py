@@ -5,7 +5,7 @@ semi-planar, palette, big-endian) is unpacked by libswscale first, which only mo
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
@@ -24,6 +24,7 @@ __all__ = [
     "has_alpha",
     "nearest_planar",
     "repacked",
+    "without_alpha",
 ]
 
 UNTAGGED: Final = 2  # primaries, transfer and matrix; range and chroma location use 0
@@ -54,6 +55,7 @@ class Layout:
     family: Family
     bits: int
     subsampling: tuple[int, int] = (0, 0)
+    alpha: bool = False
 
 
 def _planar() -> dict[str, Layout]:
@@ -64,10 +66,18 @@ def _planar() -> dict[str, Layout]:
             layouts[f"yuv{name}p{depth}"] = Layout("yuv", bits, subsampling)
         layouts[f"gbrp{depth}"] = Layout("rgb", bits)
         layouts[f"gray{depth}"] = Layout("gray", bits)
+    for name, layout in list(layouts.items()):
+        layouts.setdefault(_with_alpha(name), replace(layout, alpha=True))
     return {name: layout for name, layout in layouts.items() if name in av.video.format.names}
 
 
-#: Pixel formats whose planes the core takes as they are.
+def _with_alpha(pix_fmt: str) -> str:
+    """What the planar ``pix_fmt`` is called with alpha; FFmpeg doesn't have all of them."""
+    gray = {"gray": "ya8", "gray16le": "ya16le"}  # two samples side by side
+    return gray.get(pix_fmt, pix_fmt.replace("yuv", "yuva").replace("gbrp", "gbrap"))
+
+
+#: Pixel formats whose planes the core takes as they are, alpha apart.
 PLANAR: Final = _planar()
 
 
@@ -138,7 +148,7 @@ def frame_format(pix_fmt: str, tags: ColourTags) -> FrameFormat:
 
 
 def nearest_planar(pix_fmt: str) -> str:
-    """The member of `PLANAR` that holds all samples of ``pix_fmt`` (alpha aside).
+    """The member of `PLANAR` that holds all samples of ``pix_fmt``.
 
     Raises ``FormatError`` where there is none (Bayer, XYZ, float).
     """
@@ -148,11 +158,18 @@ def nearest_planar(pix_fmt: str) -> str:
         return pix_fmt
     if re.search("f(16|32)|bayer", pix_fmt):
         raise FormatError(f"pixel format {pix_fmt} is not supported")
-    best, loss = find_best_pix_fmt_of_list(list(PLANAR), pix_fmt)
+    opaque = [name for name, layout in PLANAR.items() if not layout.alpha]
+    best, loss = find_best_pix_fmt_of_list(opaque, pix_fmt)
     lossy = PixFmtLoss.DEPTH | PixFmtLoss.COLORSPACE | PixFmtLoss.CHROMA | PixFmtLoss.RESOLUTION
     if best is None or loss & lossy:
         raise FormatError(f"pixel format {pix_fmt} is not supported")
-    return best.name
+    transparent = _with_alpha(best.name)
+    return transparent if has_alpha(pix_fmt) and transparent in PLANAR else best.name
+
+
+def without_alpha(pix_fmt: str) -> str:
+    """The member of `PLANAR` with the colours of ``pix_fmt``, another one, alone."""
+    return next(name for name in PLANAR if pix_fmt in (name, _with_alpha(name)))
 
 
 @cache
@@ -164,7 +181,7 @@ def exact_layout(pix_fmt: str) -> Layout | None:
         return None
     _, loss = find_best_pix_fmt_of_list([pix_fmt], planar)
     deprecated = pix_fmt.startswith("yuvj")
-    return None if loss or deprecated or has_alpha(pix_fmt) else PLANAR[planar]
+    return None if loss or deprecated else PLANAR[planar]
 
 
 def repacked(frame: av.VideoFrame, pix_fmt: str) -> av.VideoFrame:
@@ -177,4 +194,4 @@ def repacked(frame: av.VideoFrame, pix_fmt: str) -> av.VideoFrame:
 
 def has_alpha(pix_fmt: str) -> bool:
     """Whether ``pix_fmt`` carries transparency."""
-    return any(c.is_alpha for c in av.VideoFormat(pix_fmt).components)
+    return pix_fmt == "pal8" or any(c.is_alpha for c in av.VideoFormat(pix_fmt).components)

@@ -8,7 +8,7 @@ from lkdn_media.filters import FilterChain
 from lkdn_media.formats import PLANAR, has_alpha, nearest_planar
 from lkdn_media.probe import Source
 
-__all__ = ["field_notes", "padding_notes", "picture_losses", "shape_in"]
+__all__ = ["field_notes", "holds_alpha", "padding_notes", "picture_losses", "shape_in"]
 
 #: Encoders whose pictures carry the shape of their pixels.
 _WRITES_PIXEL_SHAPE: Final = ("264", "265", "hevc", "mpeg4", "mpeg2video")
@@ -19,6 +19,13 @@ def shape_in(container: str, codec: str) -> str | None:
     if any(name in codec for name in _WRITES_PIXEL_SHAPE):
         return "picture"
     return "container" if container in ("mp4", "mov", "matroska", "webm") else None
+
+
+def holds_alpha(container: str, codec: str, pix_fmt: str) -> bool:
+    """Whether pictures of ``pix_fmt`` by ``codec`` keep their alpha in ``container``."""
+    # Beside the picture of VP8 and VP9 lies a second one, in blocks only Matroska has.
+    beside = codec.startswith(("libvpx", "vp"))
+    return has_alpha(pix_fmt) and (not beside or container in ("matroska", "webm"))
 
 
 def field_notes(source: Source, filters: FilterChain) -> list[str]:
@@ -39,10 +46,12 @@ def picture_losses(
     source: Source, *, container: str, codec: str, pix_fmt: str, ratio: Fraction | None
 ) -> list[str]:
     """What pictures of ``pix_fmt`` by ``codec`` lose. ``ratio``: the shape of their pixels."""
-    have, new = PLANAR[nearest_planar(source.pix_fmt)], PLANAR[nearest_planar(pix_fmt)]
+    have, new = PLANAR[source.layout], PLANAR[nearest_planar(pix_fmt)]
     square = ratio not in (None, 1) and shape_in(container, codec) is None
     lost = {
-        "transparency is not kept": has_alpha(source.pix_fmt),
+        f"transparency is lost with {codec} in {container}; mkv, mov and webm keep it by default": (
+            have.alpha and not holds_alpha(container, codec, pix_fmt)
+        ),
         f"{have.bits}-bit pictures are written with {new.bits} bits": new.bits < have.bits,
         f"{source.pix_fmt} is written as {pix_fmt}, with coarser chroma": (
             have.family != "gray" and new.subsampling > have.subsampling

@@ -11,6 +11,7 @@ import av
 
 from lkdn_core import Upscaler
 from lkdn_core.errors import ArgumentError, LKDNError
+from lkdn_media.alpha import enlarge_alpha
 from lkdn_media.decode import Damage, Picture, Planes, decode_pictures
 from lkdn_media.demux import main_video, open_media
 from lkdn_media.encode import VideoWriter
@@ -92,7 +93,10 @@ def _enlarged(pictures: Iterable[Picture], plan: Plan, upscaler: Upscaler) -> Ge
         planes(), plan.input_format, out_format=plan.output_format, size=plan.size
     )
     for enlarged in stream:
-        yield replace(inside.popleft(), planes=enlarged)
+        picture = inside.popleft()
+        kept = picture.alpha if plan.alpha else None
+        alpha = None if kept is None else enlarge_alpha(kept, plan, upscaler)
+        yield replace(picture, planes=enlarged, alpha=alpha)
 
 
 def _part(target: Path) -> Path:

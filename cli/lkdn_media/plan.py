@@ -20,7 +20,7 @@ from lkdn_media.encoders import (
 )
 from lkdn_media.filters import Deinterlace, FilterChain, film_chain
 from lkdn_media.formats import PLANAR, ColourTags, frame_format, nearest_planar
-from lkdn_media.losses import field_notes, padding_notes, picture_losses, shape_in
+from lkdn_media.losses import field_notes, holds_alpha, padding_notes, picture_losses, shape_in
 from lkdn_media.probe import Source
 from lkdn_media.remux import can_hold, copied_tags, lost_tags
 from lkdn_media.sizes import SizeChoice, final_size, rounding_warnings
@@ -58,6 +58,12 @@ class Plan:
     copied: tuple[int, ...]
     metadata: dict[str, str]
     warnings: tuple[str, ...]
+
+    @property
+    def alpha(self) -> bool:
+        """Whether the new pictures keep the transparency of the source's."""
+        kept = holds_alpha(self.container, self.codec, self.pix_fmt)
+        return kept and PLANAR[self.source.layout].alpha
 
     @property
     def shape_in_container(self) -> bool:
@@ -106,7 +112,7 @@ def make_plan(
         endings = ", ".join(CONTAINERS)
         raise ArgumentError(f"output: a name ending in {endings} is accepted, got {target.name!r}")
     stored = source.width, source.height
-    layout = nearest_planar(source.pix_fmt)
+    layout = source.layout
     input_format = frame_format(layout, source.tags).resolved(*stored)
     codec = find_encoder(choice.codec or default_codec(container, PLANAR[layout])).name
     check_container(codec, container, CONTAINERS)

@@ -14,8 +14,9 @@ from av.sidedata.sidedata import Type as SideData
 from av.stream import Discard, Disposition, Stream
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.demux import main_video, open_media
-from lkdn_media.formats import ColourTags
+from lkdn_media.demux import main_video, open_decoder, open_media
+from lkdn_media.formats import ColourTags, has_alpha, nearest_planar, without_alpha
+from lkdn_media.planes import is_transparent
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -26,6 +27,8 @@ _DYNAMIC: Final = {
     SideData.DYNAMIC_HDR_PLUS: "HDR10+ metadata",
     SideData.DOVI_METADATA: "Dolby Vision metadata",
 }
+#: Decoders that give alpha whether there is any or not.
+_OFTEN_OPAQUE: Final = {"apng", "bmp", "gif", "png", "qoi", "tiff", "webp"}
 #: AV_FIELD_PROGRESSIVE; what is greater names an order of fields.
 _PROGRESSIVE: Final = 1
 #: How many frames are looked at for fields; telecine repeats after five.
@@ -71,6 +74,7 @@ class Source:
     """A video file. Sizes are pixels of the decoded pictures, before any rotation for display.
 
     ``video``: index of the stream to enlarge. ``frames``: expected number, 0 when not known.
+    ``alpha``: the pictures are transparent somewhere, or may be.
     ``sample_aspect_ratio``: ``None`` when not tagged.
     ``declared_end``: end of the video in seconds as the file's head says it, when it does.
     ``interlaced``: some frames are flagged so; ``telecined``: just those that telecine makes so.
@@ -88,6 +92,7 @@ class Source:
     width: int
     height: int
     pix_fmt: str
+    alpha: bool
     tags: ColourTags
     time_base: Fraction
     frame_rate: Fraction
@@ -112,6 +117,12 @@ class Source:
         """The name of the decoder of the video."""
         return next(stream.codec for stream in self.streams if stream.index == self.video)
 
+    @property
+    def layout(self) -> str:
+        """The planar format the pictures are handled in, with alpha where there is any."""
+        layout = nearest_planar(self.pix_fmt)
+        return layout if self.alpha or not has_alpha(layout) else without_alpha(layout)
+
 
 def probe(path: Path) -> Source:
     """Describe the video file at ``path``. Raises ``LKDNError`` where there is no picture in it."""
@@ -134,6 +145,7 @@ def probe(path: Path) -> Source:
             width=frame.width,
             height=frame.height,
             pix_fmt=frame.format.name,
+            alpha=has_alpha(frame.format.name) and _is_transparent(path, stream, frame),
             tags=ColourTags.of(frame),
             time_base=Fraction(stream.time_base.num, stream.time_base.den),
             frame_rate=Fraction(rate.numerator, rate.denominator),
@@ -158,16 +170,27 @@ def _first_frames(
 ) -> list[av.VideoFrame]:
     """The first frame, or the first few where they may be interlaced."""
     found: list[av.VideoFrame] = []
+    decoder = open_decoder(stream)
     wanted = 1 if stream.codec_context.field_order == _PROGRESSIVE else _FIRST
     with suppress(av.FFmpegError):
         for packet in container.demux(stream):
             with suppress(av.FFmpegError):  # a damaged start; a later keyframe may do
-                found += packet.decode()
+                found += decoder.decode(packet)
             if len(found) >= wanted:
                 break
     if not found:
         raise LKDNError(f"{path}: no frame of its video could be decoded")
     return found
+
+
+def _is_transparent(path: Path, stream: av.VideoStream, first: av.VideoFrame) -> bool:
+    """Whether a format with alpha makes use of it, as most animated GIFs don't."""
+    if stream.codec_context.name not in _OFTEN_OPAQUE:
+        return True
+    layout = nearest_planar(first.format.name)
+    with open_media(path) as container, suppress(av.FFmpegError):
+        return any(is_transparent(f, layout) for f in container.decode(main_video(container, path)))
+    return True
 
 
 def _is_telecine(fields: list[bool]) -> bool:

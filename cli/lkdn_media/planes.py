@@ -1,0 +1,54 @@
+"""Frames <-> planes, alpha as the last one."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from lkdn_media.formats import PLANAR, repacked
+
+__all__ = ["Planes", "fill_planes", "is_transparent", "planes_of"]
+
+#: One array (H, W) per plane, uint8 or uint16, in the core's order.
+Planes = Sequence[NDArray[Any]]
+#: The core's R, G, B among FFmpeg's planes G, B, R.
+_GBR_ORDER: Final = (2, 0, 1)
+
+
+def planes_of(frame: av.VideoFrame, layout: str) -> Planes:
+    """The planes of ``frame`` in ``layout``, one of `PLANAR`; views of its memory, no copies."""
+    if frame.format.name.replace("yuvj", "yuv") != layout:
+        frame = repacked(frame, layout)
+    return [rows[:, :width] for rows, width in _memory(frame, layout)]
+
+
+def fill_planes(frame: av.VideoFrame, planes: Planes, layout: str) -> None:
+    """Write ``planes`` into ``frame``, which is in ``layout``; edges are repeated to fill it."""
+    for (rows, wide), values in zip(_memory(frame, layout), planes, strict=True):
+        height, width = values.shape
+        rows[:height, :width] = values
+        rows[:height, width:wide] = values[:, -1:]
+        rows[height:] = rows[height - 1]
+
+
+def is_transparent(frame: av.VideoFrame, layout: str) -> bool:
+    """Whether some pixel of ``frame`` lets something shine through. ``layout`` has alpha."""
+    alpha = planes_of(frame, layout)[-1]
+    return bool(alpha.min() < (1 << PLANAR[layout].bits) - 1)
+
+
+def _memory(frame: av.VideoFrame, layout: str) -> list[tuple[NDArray[Any], int]]:
+    """The rows of each plane with what lies behind them, and how many samples count."""
+    dtype = np.uint8 if PLANAR[layout].bits == 8 else np.uint16
+    found = []
+    for plane in frame.planes:
+        rows = np.frombuffer(plane, dtype).reshape(plane.height, -1)
+        found.append((rows[::-1] if plane.line_size < 0 else rows, plane.width))
+    if PLANAR[layout].family == "rgb":
+        return [found[i] for i in _GBR_ORDER] + found[3:]
+    if layout.startswith("ya"):  # gray and alpha take turns
+        rows, width = found[0]
+        return [(rows[:, i::2], width) for i in range(2)]
+    return found

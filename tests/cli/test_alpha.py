@@ -1,0 +1,163 @@
+"""Transparency: enlarged with the picture where the output has a place for it."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.cli.clips import Clip, make_clip
+from tests.cli.media import Command, durations, frames, times
+
+SIZE = 32, 26  # libswscale, as tests use it, gets the last columns of other widths wrong
+PIXELS = np.zeros((SIZE[1], SIZE[0], 4), np.uint8)
+PIXELS[..., :3] = np.random.default_rng(0).integers(60, 190, 3)
+PIXELS[..., 3] = np.arange(SIZE[1])[:, None] * 9
+PIXELS[8:16, 8:16, 3] = 255
+
+
+def clip_of(path: Path, codec: str, pix_fmt: str, pixels: np.ndarray = PIXELS) -> Path:
+    """Three frames of RGBA ``pixels``, written as ``codec`` takes them."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=25, width=SIZE[0], height=SIZE[1])
+        stream.pix_fmt = pix_fmt
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(pixels, "rgba").reformat(
+                format=pix_fmt, dst_colorspace="itu709"
+            )
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            frame.colorspace = 1
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+def rgba(path: Path) -> list[np.ndarray]:
+    """All frames as RGBA; alpha of VP9 by libvpx."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        decoder = stream.codec_context
+        if decoder.name == "vp9":
+            decoder = av.CodecContext.create("libvpx-vp9", "r")
+        decoded = [f for packet in container.demux(stream) for f in decoder.decode(packet)]
+    return [f.reformat(format="rgba").to_ndarray() for f in decoded]
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "pix_fmt", "target", "new_codec", "new_pix_fmt"),
+    [
+        ("a.mkv", "ffv1", "yuva420p", "b.mkv", "vp9", "yuv420p"),
+        ("a.mkv", "ffv1", "yuva420p", "b.webm", "vp9", "yuv420p"),
+        ("a.webm", "libvpx-vp9", "yuva420p", "b.webm", "vp9", "yuv420p"),
+        ("a.webm", "libvpx-vp9", "yuva420p", "b.mov", "prores", "yuva444p12le"),
+        ("a.mkv", "ffv1", "yuva444p10le", "b.mkv", "ffv1", "yuva444p10le"),
+        ("a.mkv", "ffv1", "bgra", "b.mkv", "ffv1", "bgra"),
+        ("a.mkv", "ffv1", "gbrap12le", "b.mkv", "ffv1", "gbrap12le"),
+        ("a.mov", "prores_ks", "yuva444p10le", "b.mov", "prores", "yuva444p12le"),
+        ("a.mov", "prores_ks", "yuva444p10le", "b.mkv", "ffv1", "yuva444p12le"),
+        ("a.mov", "qtrle", "argb", "b.mov", "prores", "yuva444p12le"),
+        ("a.mov", "png", "rgba64be", "b.mkv", "ffv1", "gbrap16le"),
+        ("a.apng", "apng", "rgba", "b.mkv", "ffv1", "bgra"),
+    ],
+)
+def test_alpha_is_enlarged(
+    *,
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    source: str,
+    codec: str,
+    pix_fmt: str,
+    target: str,
+    new_codec: str,
+    new_pix_fmt: str,
+) -> None:
+    here, there = clip_of(tmp_path / source, codec, pix_fmt), tmp_path / target
+    assert lkdn_video(here, there, "-q") == 0
+    assert "transparency" not in capsys.readouterr().err
+    with av.open(str(there)) as result:
+        assert result.streams.video[0].codec_context.name == new_codec
+    assert frames(there)[0].format.name == new_pix_fmt
+    assert len(frames(there)) == 3
+    for old, new in zip(rgba(here), rgba(there), strict=True):
+        large = old.repeat(2, 0).repeat(2, 1).astype(int)
+        error = np.abs(large - new)
+        assert error[..., 3].mean() < 1.5
+        assert error[..., :3].mean() < 4
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "pix_fmt", "target"),
+    [("a.mkv", "ffv1", "ya8", "b.mkv"), ("a.mov", "png", "ya16be", "b.mov")],
+)
+def test_gray_with_alpha_stays_gray(
+    *, tmp_path: Path, lkdn_video: Command, source: str, codec: str, pix_fmt: str, target: str
+) -> None:
+    here, there = clip_of(tmp_path / source, codec, pix_fmt), tmp_path / target
+    assert lkdn_video(here, there, "-q", "--codec", codec) == 0
+    assert frames(there)[0].format.name == pix_fmt
+    old = rgba(here)[0].repeat(2, 0).repeat(2, 1).astype(int)
+    assert np.abs(old - rgba(there)[0]).max() <= 2
+
+
+def gif_of(path: Path, *, transparent: bool) -> Path:
+    """A GIF of three frames that last different times."""
+    from PIL import Image
+
+    pictures = []
+    for number in range(3):
+        pixels = PIXELS.copy()
+        pixels[..., 0] += 20 * number
+        pixels[..., 3] = 255
+        pixels[:8, :, 3] = 0 if transparent else 255
+        pictures.append(Image.fromarray(pixels))
+    pictures[0].save(
+        path, save_all=True, append_images=pictures[1:], duration=[40, 100, 60], disposal=2
+    )
+    return path
+
+
+@pytest.mark.parametrize("transparent", [True, False])
+@pytest.mark.parametrize("target", ["b.mkv", "b.mp4"])
+def test_a_gif_needs_alpha_only_where_it_is_transparent(
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    target: str,
+    transparent: bool,
+) -> None:
+    here, there = gif_of(tmp_path / "a.gif", transparent=transparent), tmp_path / target
+    assert lkdn_video(here, there, "-q") == 0
+    kept = transparent and target == "b.mkv"
+    assert frames(there)[0].format.name == ("bgra" if kept else "yuv444p")
+    assert capsys.readouterr().err == (
+        "lkdn-video: warning: transparency is lost with libx264 in mp4; mkv, mov and webm keep it "
+        "by default\n"
+        if transparent and not kept
+        else ""
+    )
+    assert times(there) == pytest.approx([0, 0.04, 0.14], abs=0.0006)
+    if target == "b.mkv":  # MP4 has no place for durations of reordered frames
+        lengths = [float(d) for d in durations(there)]
+        assert lengths == pytest.approx([0.04, 0.1, 0.06], abs=0.0006)
+    for new in rgba(there) if kept else []:
+        assert new[:16, :, 3].max() == 0
+        assert new[16:, :, 3].min() == 255
+
+
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt"), [("libx265", "yuv420p"), ("ffv1", "yuva420p"), ("libvpx-vp9", "yuva420p")]
+)
+def test_an_encoder_of_choice(
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    codec: str,
+    pix_fmt: str,
+) -> None:
+    here = make_clip(tmp_path / "a.mkv", Clip(pix_fmt="yuva420p", codec="ffv1", options={}))
+    assert lkdn_video(here, tmp_path / "b.mkv", "--dry-run", "--codec", codec) == 0
+    said = capsys.readouterr()
+    assert f" 68x52 {pix_fmt} (" in said.out
+    assert ("transparency is lost" in said.err) == (codec == "libx265")
