@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lkdn_core.errors import LKDNError
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["plot_curves", "plot_scatter", "require"]
+
+
+_MARKERS: Final = "osD^vph"
 
 
 def require() -> None:
@@ -41,15 +44,23 @@ def plot_scatter(points: Iterable[tuple[str, float, float]], baseline: float, ta
     """Draw models by name, multiply-adds and PSNR, over the line of bicubic at ``baseline``."""
     figure = _figure()
     axes = figure.subplots()
-    for name, multiply_adds, psnr in points:
-        axes.plot(multiply_adds / 1e9, psnr, "o" if "paper" not in name else "x", label=name)
-        axes.annotate(name, (multiply_adds / 1e9, psnr), (5, 5), textcoords="offset points")
+    for i, (name, multiply_adds, psnr) in enumerate(points):
+        axes.plot(
+            multiply_adds / 1e9,
+            psnr,
+            _MARKERS[i % len(_MARKERS)],
+            label=name,
+            # Rings of rising size: models of equal cost and quality stay visible.
+            fillstyle="none",
+            markersize=7 + 3 * i,
+            markeredgewidth=1.5,
+        )
     axes.axhline(baseline, linestyle=":", color="gray", label="bicubic")
     axes.margins(0.15)
     axes.set_xlabel("multiply-adds in G, for an output of 1280x720")
     axes.set_ylabel("PSNR in dB")
     axes.grid(alpha=0.3)
-    axes.legend(loc="center right")
+    axes.legend(loc="center right", labelspacing=1.2)
     _save(figure, target)
 
 

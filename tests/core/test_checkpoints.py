@@ -7,6 +7,7 @@ from networks import TINY
 from official import OFFICIAL, official_file
 from safetensors.torch import save_file
 
+from lkdn_core import models
 from lkdn_core.arch import LKDN, LKDNConfig
 from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.errors import ArgumentError, WeightsError
@@ -108,3 +109,15 @@ def test_load_model_names_what_there_is(weights_file: Path) -> None:
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_bundled_models_are_lkdn_s(scale: int) -> None:
     assert load_model("lkdn-s", scale)[1] == LKDNConfig(scale, 42, 5)
+
+
+def test_a_file_in_the_weights_folder_is_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("lkdn-s-video-x2", "lkdn-s-x4", "lkdn-x2", "calibration"):
+        (tmp_path / f"{name}.safetensors").touch()
+    monkeypatch.setattr(models, "WEIGHTS_FOLDER", tmp_path)
+    found = [(m.name, m.scale, m.bundled) for m in models._bundled()]
+    # The default one first.
+    assert found[0] == ("lkdn-s", 4, True)
+    assert set(found[1:]) == {("lkdn", 2, True), ("lkdn-s-video", 2, True)}
