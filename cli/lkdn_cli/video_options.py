@@ -57,12 +57,18 @@ def size_choice(arguments: argparse.Namespace) -> "SizeChoice":
 def source_of(path: Path, arguments: argparse.Namespace) -> "Source":
     """What is read of the file at ``path``, and how. Raises ``LKDNError``."""
     from lkdn_media.cut import cut
+    from lkdn_media.ffmpeg import find_ffmpeg
+    from lkdn_media.ffmpeg_filter import through_filter
     from lkdn_media.hwaccel import check_name
-    from lkdn_media.probe import probe
+    from lkdn_media.probe import FfmpegFilter, probe
 
     hwaccel = check_name(arguments.hwaccel)
+    source = probe(path)
+    if arguments.ffmpeg_vf is not None:
+        program = find_ffmpeg(arguments.ffmpeg, needed_by="--ffmpeg-vf")
+        source = through_filter(source, FfmpegFilter(program, arguments.ffmpeg_vf))
     source = cut(
-        probe(path),
+        source,
         start=arguments.start or Fraction(0),
         end=arguments.end,
         frames=arguments.frames,
@@ -115,6 +121,14 @@ def _add_fields(group: argparse._ArgumentGroup) -> None:
 def _add_decoding(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--hwaccel", default="none", help="none (default), auto, or a name from --list devices"
+    )
+    group.add_argument(
+        "--ffmpeg-vf",
+        metavar="FILTERS",
+        help="filters of your own ffmpeg program, before the network (none)",
+    )
+    group.add_argument(
+        "--ffmpeg", metavar="PATH", help="that program (LKDN_FFMPEG, or on the PATH)"
     )
 
 

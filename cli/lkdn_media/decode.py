@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lkdn_core.errors import LKDNError
 from lkdn_media.demux import JOINED, open_decoder, open_media, read_packets
+from lkdn_media.ffmpeg_filter import filtered_frames
 from lkdn_media.filters import FilterChain
 from lkdn_media.formats import PLANAR, repacked
 from lkdn_media.hwaccel import accelerator
@@ -124,6 +125,9 @@ def _spanned(source: Source, damage: Damage, start: Fraction | None) -> Iterator
 
 
 def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[av.VideoFrame]:
+    if source.ffmpeg_filter is not None:
+        yield from filtered_frames(source, source.ffmpeg_filter)
+        return
     hardware = accelerator(source.hwaccel, source.decoder)
     with open_media(source.path, hwaccel=hardware) as container:
         stream = container.streams[source.video]

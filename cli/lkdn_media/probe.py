@@ -21,7 +21,7 @@ from lkdn_media.planes import is_transparent
 if TYPE_CHECKING:
     from av.container.core import Chapter
 
-__all__ = ["Source", "Span", "StreamInfo", "probe"]
+__all__ = ["FfmpegFilter", "Source", "Span", "StreamInfo", "probe"]
 
 _DYNAMIC: Final = {
     SideData.DYNAMIC_HDR_PLUS: "HDR10+ metadata",
@@ -70,6 +70,14 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class FfmpegFilter:
+    """``filters``, in FFmpeg's notation, run by ``program``, the path of an ffmpeg."""
+
+    program: str
+    filters: str
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """A video file. Sizes are pixels of the decoded pictures, before any rotation for display.
 
@@ -82,7 +90,8 @@ class Source:
     FFmpeg's HDR10 structures, or ``b""``. ``captions``: there are some inside the
     pictures. ``unkept``: side data of the pictures we can't write.
     ``span``: the part of the video that counts; ``None`` is all of it. ``hwaccel``: the kind of
-    device that decodes it, see `lkdn_media.hwaccel`.
+    device that decodes it, see `lkdn_media.hwaccel`. ``ffmpeg_filter``: what pictures went through
+    before they are as described here.
     """
 
     path: Path
@@ -111,6 +120,7 @@ class Source:
     metadata: Mapping[str, str]
     span: Span | None = None
     hwaccel: str = "none"
+    ffmpeg_filter: FfmpegFilter | None = None
 
     @property
     def decoder(self) -> str:

@@ -126,6 +126,7 @@ def add_sound(out: av.container.OutputContainer) -> None:
         ("good.mp4 out.mp4 --scale 3", 2, "scale: "),
         ("--list colours", 2, "argument --list: invalid choice: 'colours'"),
         ("good.mp4 out.mp4 --hwaccel abacus", 2, "hwaccel: none, auto, "),
+        ("good.mp4 out.mp4 --ffmpeg-vf hflip --ffmpeg nowhere", 2, "ffmpeg: --ffmpeg-vf needs"),
         ("good.mp4 out.mp4 --start soon", 2, "argument --start: seconds or hh:mm:ss.mmm are"),
         ("good.mp4 out.mp4 --start -1", 2, "argument --start: "),
         ("good.mp4 out.mp4 --start 9", 2, "start: good.mp4 shows no frame from 9 s on"),

@@ -1,0 +1,113 @@
+"""Pictures through filters of the user's own ffmpeg, on their way to the network."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any, Final
+
+import av
+import ffmpeg
+
+from lkdn_core.errors import ArgumentError, LKDNError
+from lkdn_media.ffmpeg import FfmpegProcess
+from lkdn_media.formats import ColourTags
+from lkdn_media.probe import FfmpegFilter, Source
+
+__all__ = ["filtered_frames", "through_filter"]
+
+_QUIET: Final = ("-hide_banner", "-nostdin", "-v", "error")
+
+
+def through_filter(source: Source, filter: FfmpegFilter) -> Source:
+    """``source`` as it is once its pictures went through ``filter``.
+
+    Raises ``ArgumentError`` where ffmpeg can't make sense of the filters.
+    """
+    frame, ratio, rate = _first_frame(source, filter, c="rawvideo", f="nut")
+    # NUT has exact times but no colours, Matroska has colours.
+    tags = ColourTags.of(_first_frame(source, filter, c="ffv1", f="matroska")[0])
+    same_light = tags.transfer == source.tags.transfer
+    return replace(
+        source,
+        ffmpeg_filter=filter,
+        width=frame.width,
+        height=frame.height,
+        pix_fmt=frame.format.name,
+        tags=tags,
+        sample_aspect_ratio=ratio,
+        frame_rate=rate,
+        frames=round(source.frames * rate / source.frame_rate),
+        packets=0,
+        interlaced=False,
+        telecined=False,
+        captions=False,
+        mastering_display=source.mastering_display if same_light else b"",
+        content_light=source.content_light if same_light else b"",
+    )
+
+
+def filtered_frames(source: Source, filter: FfmpegFilter) -> Iterator[av.VideoFrame]:
+    """All frames of ``source`` through ``filter``, with times in its time base.
+
+    Raises ``LKDNError`` where ffmpeg fails.
+    """
+    process = FfmpegProcess(_arguments(source, filter, c="rawvideo", f="nut"))
+    try:
+        previous = None
+        try:
+            with av.open(process.output, "r", format="nut") as container:
+                for frame in container.decode(video=0):
+                    base = Fraction(frame.time_base.num, frame.time_base.den)
+                    if frame.pts is not None:
+                        frame.pts = round(frame.pts * base / source.time_base)
+                    frame.duration = round(frame.duration * base / source.time_base)
+                    frame.time_base = source.time_base
+                    if previous is not None:
+                        _lengthen(previous, frame)
+                        yield previous
+                    previous = frame
+        except av.FFmpegError as error:
+            raise LKDNError(f"ffmpeg: {process.words() or error}") from error
+        if previous is not None:
+            yield previous
+        process.finish()
+    finally:
+        process.abandon()
+
+
+def _lengthen(frame: av.VideoFrame, following: av.VideoFrame) -> None:
+    """NUT has no durations; a frame lasts until the next one."""
+    if frame.pts is not None and following.pts is not None and following.pts > frame.pts:
+        frame.duration = following.pts - frame.pts
+
+
+def _first_frame(
+    source: Source, filter: FfmpegFilter, *, c: str, f: str
+) -> tuple[av.VideoFrame, Fraction | None, Fraction]:
+    """The first frame, the shape of pixels and the frame rate behind ``filter``."""
+    process = FfmpegProcess(_arguments(source, filter, c=c, f=f, vframes=1))
+    try:
+        with av.open(process.output, "r", format=f) as container:
+            stream = container.streams.video[0]
+            frame = next(container.decode(stream))
+            ratio, rate = stream.sample_aspect_ratio, stream.average_rate or source.frame_rate
+            return (
+                frame,
+                Fraction(ratio.num, ratio.den) if ratio and ratio.num else None,
+                Fraction(rate.numerator, rate.denominator),
+            )
+    except (av.FFmpegError, StopIteration) as error:
+        words = process.words() or "no frame comes out"
+        raise ArgumentError(f"ffmpeg_vf: {words} (got {filter.filters!r})") from error
+    finally:
+        process.abandon()
+
+
+def _arguments(source: Source, filter: FfmpegFilter, **output: Any) -> list[str]:
+    """The command: the video alone, each frame with its own time, upright or not as stored."""
+    base = source.time_base
+    picture = ffmpeg.input(f"file:{source.path}", noautorotate=None, copyts=None)[str(source.video)]
+    times = {"fps_mode": "passthrough", "enc_time_base": f"{base.numerator}/{base.denominator}"}
+    command = ffmpeg.output(picture, "pipe:1", vf=filter.filters, **times, **output)
+    arguments: list[str] = command.global_args(*_QUIET).compile(cmd=filter.program)
+    return arguments

@@ -1,0 +1,117 @@
+"""The user's own ffmpeg program: filters before the network."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from lkdn_core.errors import LKDNError
+from lkdn_media.ffmpeg import FfmpegProcess
+from tests.cli.clips import Clip, Tags, make_clip
+from tests.cli.media import Command, colour, copies, durations, frames, planes, times
+
+FFV1 = ("--codec", "ffv1")
+VFR = Clip(
+    time_base=Fraction(1, 1000),
+    pts=(0, 33, 50, 120, 121, 200, 290),
+    durations=(33, 17, 70, 1, 79, 90, 40),
+    tags=Tags(9, 16, 9, 1, 3),
+    sar=Fraction(4, 3),
+    audio=({"language": "deu"},),
+)
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The path of an ffmpeg program, which commands find by LKDN_FFMPEG."""
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="brings an ffmpeg program")
+    path = str(imageio_ffmpeg.get_ffmpeg_exe())
+    monkeypatch.setenv("LKDN_FFMPEG", path)
+    return path
+
+
+@pytest.mark.usefixtures("program")
+def test_filters_before_the_network(tmp_path: Path, lkdn_video: Command) -> None:
+    here, there = make_clip(tmp_path / "a.mkv", VFR), tmp_path / "b.mkv"
+    assert lkdn_video(here, there, *FFV1, "--ffmpeg-vf", "negate,hflip") == 0
+    assert times(there) == times(here)
+    assert durations(there)[:-1] == durations(here)[:-1]
+    assert copies(there) == copies(here)
+    for old, new in zip(frames(here), frames(there), strict=True):
+        assert colour(new) == colour(old) == (9, 16, 9, 1, 3)
+        negative = 255 - planes(old)[0][:, ::-1].astype(int)
+        assert np.abs(negative.repeat(2, 0).repeat(2, 1) - planes(new)[0]).mean() < 3
+    with av.open(str(there)) as result:
+        assert result.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+
+
+@pytest.mark.usefixtures("program")
+def test_filters_may_change_size_rate_and_depth(tmp_path: Path, lkdn_video: Command) -> None:
+    here, there = make_clip(tmp_path / "a.mp4", Clip(pts=range(8), rotation=90)), tmp_path / "b.mp4"
+    filters = "fps=50,crop=20:16,format=yuv444p10le"
+    assert lkdn_video(here, there, "--ffmpeg-vf", filters, "--start", "0.1") == 0
+    new = frames(there)
+    assert times(there) == [Fraction(i, 50) for i in range(len(new))]
+    assert len(new) == 11
+    assert (new[0].width, new[0].height, new[0].format.name) == (40, 32, "yuv444p10le")
+    assert new[0].rotation == 90
+
+
+@pytest.mark.usefixtures("program")
+def test_filters_may_change_colours(tmp_path: Path, lkdn_video: Command) -> None:
+    here, there = make_clip(tmp_path / "a.mkv", VFR), tmp_path / "b.mkv"
+    filters = "zscale=matrix=709:primaries=709:transfer=709:chromal=left"
+    assert lkdn_video(here, there, *FFV1, "--ffmpeg-vf", filters) == 0
+    assert colour(frames(there)[0]) == (1, 1, 1, 1, 1)
+
+
+def test_a_wrong_filter_is_told_in_one_line(
+    tmp_path: Path, lkdn_video: Command, program: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    here = make_clip(tmp_path / "a.mkv", Clip(pts=(0, 1)))
+    options = ("--ffmpeg", program, "--ffmpeg-vf", "blure=2")
+    assert lkdn_video(here, tmp_path / "b.mkv", *options) == 2
+    said = capfd.readouterr().err
+    assert said.startswith("lkdn-video: ffmpeg_vf: ")
+    assert "blure" in said
+    assert said.count("\n") == 1
+
+
+def test_without_the_program(
+    tmp_path: Path,
+    lkdn_video: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("LKDN_FFMPEG", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    here = make_clip(tmp_path / "a.mkv", Clip(pts=(0, 1)))
+    assert lkdn_video(here, tmp_path / "b.mkv", "--ffmpeg-vf", "hflip") == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "lkdn-video: ffmpeg: --ffmpeg-vf needs the program, and 'ffmpeg' is none"
+    )
+    assert said.count("\n") == 1
+
+
+def test_names_are_no_options(tmp_path: Path, lkdn_video: Command, program: str) -> None:
+    assert program
+    name = tmp_path / "-i 'a b' $(x);.mkv"
+    make_clip(tmp_path / "a.mkv", Clip(pts=(0, 1))).rename(name)
+    assert lkdn_video(name, tmp_path / "b.mkv", "--ffmpeg-vf", "hflip") == 0
+
+
+def test_a_talkative_program_does_not_stop(program: str) -> None:
+    """More words than a pipe holds."""
+    noise = ("-f", "lavfi", "-i", "nullsrc=s=16x16:d=1", "-f", "null", "-")
+    process = FfmpegProcess([program, "-v", "trace", *noise])
+    process.output.read()
+    process.finish()
+
+
+def test_a_failing_program_is_quoted(program: str) -> None:
+    process = FfmpegProcess([program, "-v", "error", "-i", "nowhere.mkv", "-f", "null", "-"])
+    with pytest.raises(LKDNError, match="ffmpeg: Error opening input: No such file"):
+        process.finish()
