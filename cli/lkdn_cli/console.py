@@ -11,7 +11,17 @@ from typing import Final, NoReturn
 from lkdn_core import __version__
 from lkdn_core.errors import ArgumentError, LKDNError
 
-__all__ = ["FAILED", "INTERRUPTED", "OK", "SALVAGED", "USAGE", "Parser", "run"]
+__all__ = [
+    "FAILED",
+    "INTERRUPTED",
+    "OK",
+    "SALVAGED",
+    "USAGE",
+    "Parser",
+    "exit_code",
+    "message",
+    "run",
+]
 
 OK: Final = 0
 FAILED: Final = 1
@@ -46,22 +56,25 @@ def run(parser: Parser, command: Command, argv: list[str] | None) -> int:
             return command(arguments)
     except SystemExit as stop:  # --help, --version
         return stop.code if isinstance(stop.code, int) else FAILED
-    except KeyboardInterrupt:
-        return _report(parser.prog, "interrupted", INTERRUPTED)
-    except Exception as error:
-        if arguments.verbose:
+    except (Exception, KeyboardInterrupt) as error:
+        if arguments.verbose and isinstance(error, Exception):
             traceback.print_exc()
-        code = USAGE if isinstance(error, ArgumentError) else FAILED
-        return _report(parser.prog, _one_line(error), code)
+        print(f"{parser.prog}: {message(error)}", file=sys.stderr)
+        return exit_code(error)
 
 
-def _report(prog: str, message: str, code: int) -> int:
-    print(f"{prog}: {message}", file=sys.stderr)
-    return code
+def exit_code(error: BaseException) -> int:
+    """The code of a command that ends with ``error``."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    return USAGE if isinstance(error, ArgumentError) else FAILED
 
 
-def _one_line(error: Exception) -> str:
+def message(error: BaseException) -> str:
+    """``error`` in one line."""
     text = " ".join(str(error).split())
+    if isinstance(error, KeyboardInterrupt):
+        return text or "interrupted"
     if isinstance(error, LKDNError | OSError):
         return text or type(error).__name__
     return f"unexpected {type(error).__name__}: {text} (-v shows where)"

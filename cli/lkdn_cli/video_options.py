@@ -31,6 +31,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--list", choices=TABLES, action=_List, help="print a table of what there is, and stop"
     )
+    _add_resuming(parser.add_argument_group("long jobs, which go on where they were broken off"))
 
 
 def encoder_choice(arguments: argparse.Namespace) -> "EncoderChoice":
@@ -183,6 +184,22 @@ def _seconds(text: str) -> Fraction:
     for part in text.split(":"):
         seconds = seconds * 60 + Fraction(part)
     return seconds
+
+
+def _add_resuming(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--segment",
+        type=_frames,
+        metavar="FRAMES",
+        help="between points to go on from (default: some minutes of work); 0: none, in one pass",
+    )
+    group.add_argument("--restart", action="store_true", help="begin again instead")
+
+
+def _frames(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a number of frames is accepted, got {text!r}")
+    return int(text)
 
 
 def _count(text: str) -> int:

@@ -13,12 +13,21 @@ from lkdn_core import Upscaler
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.alpha import enlarge_alpha
 from lkdn_media.decode import Damage, Picture, Planes, decode_pictures
-from lkdn_media.demux import main_video, open_media
 from lkdn_media.encode import VideoWriter
 from lkdn_media.plan import Plan
 from lkdn_media.threads import read_ahead, write_behind
+from lkdn_media.verify import verify
 
-__all__ = ["Result", "check_paths", "upscale_video"]
+__all__ = [
+    "READ_AHEAD",
+    "WRITE_BEHIND",
+    "Result",
+    "check_paths",
+    "enlarge",
+    "part_file",
+    "upscale_video",
+    "writing_to",
+]
 
 #: Pictures waiting on each side of the network: small ones before it, large ones after.
 READ_AHEAD = 8
@@ -53,7 +62,7 @@ def upscale_video(
     ``LKDNError``; then, as after any other exception, ``target`` is what it was before.
     """
     damage = Damage()
-    with _part_file(target) as part:
+    with part_file(target) as part:
         writer = VideoWriter(plan, part)
 
         def write(pictures: Iterable[Picture]) -> None:
@@ -70,17 +79,17 @@ def upscale_video(
                 read_ahead(decode_pictures(plan.source, damage, plan.filters), READ_AHEAD)
             ) as pictures,
             write_behind(write, WRITE_BEHIND) as put,
-            closing(_enlarged(pictures, plan, upscaler)) as enlarged,
+            closing(enlarge(pictures, plan, upscaler)) as enlarged,
         ):
             for picture in enlarged:
                 put(picture)
                 progress()
         damage.ends_early |= writer.damaged
-        _verify(part, writer.frames)
+        verify(part, writer.frames)
     return Result(writer.frames, damage)
 
 
-def _enlarged(pictures: Iterable[Picture], plan: Plan, upscaler: Upscaler) -> Generator[Picture]:
+def enlarge(pictures: Iterable[Picture], plan: Plan, upscaler: Upscaler) -> Generator[Picture]:
     """The network's output with all else of its input, which it keeps in order."""
     inside: deque[Picture] = deque()
 
@@ -104,7 +113,7 @@ def _part(target: Path) -> Path:
 
 
 @contextmanager
-def _part_file(target: Path) -> Iterator[Path]:
+def part_file(target: Path) -> Iterator[Path]:
     """A new file beside ``target`` that takes its name at the end, or goes away after an error."""
     part = _part(target)
     try:
@@ -113,19 +122,17 @@ def _part_file(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise LKDNError(f"{target}: can't be written: {error.strerror}") from error
     try:
-        yield part
-        os.replace(part, target)
-    except (av.FFmpegError, OSError) as error:
-        raise LKDNError(f"{target}: writing failed: {error.strerror}") from error
+        with writing_to(target):
+            yield part
+            os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _verify(path: Path, frames: int) -> None:
-    """Check that the new file opens, holds ``frames`` frames and that the first one decodes."""
-    with open_media(path) as container:
-        first = next(container.decode(main_video(container, path)), None)
-    with open_media(path) as container:
-        packets = sum(p.size > 0 for p in container.demux(main_video(container, path)))
-    if first is None or packets != frames:
-        raise LKDNError(f"the new file holds {packets} frames instead of {frames}")
+@contextmanager
+def writing_to(target: Path) -> Iterator[None]:
+    """Say of an error in writing which file it belongs to."""
+    try:
+        yield
+    except (av.FFmpegError, OSError) as error:
+        raise LKDNError(f"{target}: writing failed: {error.strerror}") from error

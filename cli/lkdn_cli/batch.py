@@ -1,0 +1,108 @@
+"""Many videos into one folder: which files, under which names, and what became of them."""
+
+import logging
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from lkdn_cli.console import FAILED, OK, SALVAGED, exit_code, message
+from lkdn_cli.enlarger import Enlarger
+from lkdn_cli.progress import Reporter
+from lkdn_core.errors import ArgumentError
+from lkdn_media.plan import CONTAINERS
+
+__all__ = ["pair_files", "run_batch"]
+
+log = logging.getLogger(__name__)
+
+#: What is taken for a video in a folder; a file that is named is always taken.
+_ENDINGS: Final = {
+    *(".3g2", ".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".h264", ".h265", ".hevc", ".ivf"),
+    *(".m1v", ".m2t", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"),
+    *(".mxf", ".nut", ".ogm", ".ogv", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
+}
+
+
+def pair_files(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
+    """Each video among ``inputs``, files and folders, with its path in the folder ``output``.
+
+    A folder's structure is kept. A name keeps its ending where that names a container we write,
+    and gets ``.mkv`` otherwise. Raises ``ArgumentError`` where two files would get one name, or one
+    would overwrite an input.
+    """
+    if output.exists() and not output.is_dir():
+        raise ArgumentError(f"output: {output} is not a folder")
+    pairs = []
+    for source, name in _sources(inputs, output):
+        ending = name.suffix if name.suffix.lower() in CONTAINERS else ".mkv"
+        pairs.append((source, output / name.with_suffix(ending)))
+    taken: dict[str, Path] = {}
+    for source, target in pairs:
+        other = taken.setdefault(os.path.normcase(target), source)
+        if other != source:
+            raise ArgumentError(f"output: {other} and {source} would both become {target}")
+        for path, _ in pairs:
+            if target.exists() and path.exists() and target.samefile(path):
+                raise ArgumentError(f"output: {target} would overwrite the input {path}")
+    if not pairs:
+        raise ArgumentError(f"input: no video in {', '.join(map(str, inputs))}")
+    return pairs
+
+
+def run_batch(pairs: Sequence[tuple[Path, Path]], enlarger: Enlarger, reporter: Reporter) -> int:
+    """Enlarge each source into its target; one that fails does not stop the rest.
+
+    Returns the exit code: failed if one failed, else salvaged if one was.
+    """
+    counts: Counter[str] = Counter()
+    try:
+        for source, target in pairs:
+            facts: dict[str, object] = {"input": str(source), "output": str(target)}
+            if enlarger.is_there(target):
+                counts["skipped"] += 1
+                reporter.tell("skipped", facts, f"{target}: is there already; -y overwrites it")
+                continue
+            try:
+                code = enlarger.run(source, target)
+                counts["salvaged" if code == SALVAGED else "done"] += 1
+            except Exception as error:
+                log.info("%s", source, exc_info=error)
+                counts["failed"] += 1
+                facts |= {"message": message(error), "code": exit_code(error)}
+                reporter.tell("error", facts)
+                print(f"lkdn-video: {message(error)}", file=sys.stderr)
+    finally:
+        kinds = ("done", "salvaged", "failed", "skipped")
+        numbers = {kind: counts[kind] for kind in kinds}
+        text = ", ".join(f"{number} {kind}" for kind, number in numbers.items())
+        reporter.tell("summary", numbers, f"{len(pairs)} files: {text}")
+    if counts["failed"]:
+        return FAILED
+    return SALVAGED if counts["salvaged"] else OK
+
+
+def _sources(inputs: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path]]:
+    """Each file once, with the relative path it gets."""
+    seen: set[Path] = set()
+    for path in inputs:
+        for source, name in _videos(path, output) if path.is_dir() else [(path, Path(path.name))]:
+            if source.resolve() not in seen:
+                seen.add(source.resolve())
+                yield source, name
+
+
+def _videos(folder: Path, output: Path) -> Iterator[tuple[Path, Path]]:
+    """The videos in ``folder`` in the order of their names, without those in ``output``."""
+    for parent, folders, files in os.walk(folder):
+        here = Path(parent)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and (here / name).resolve() != output.resolve()
+        )
+        for name in sorted(files):
+            if Path(name).suffix.lower() in _ENDINGS and not name.startswith("."):
+                yield here / name, (here / name).relative_to(folder)

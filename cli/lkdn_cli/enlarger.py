@@ -1,0 +1,188 @@
+"""One video file after another through one engine, as the options of ``lkdn-video`` say."""
+
+import argparse
+import hashlib
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lkdn_cli.compare import check_page, write_page
+from lkdn_cli.console import OK, SALVAGED
+from lkdn_cli.interrupts import Interrupts
+from lkdn_cli.progress import Reporter
+from lkdn_cli.video_options import encoder_choice, scale_of, size_choice, source_of
+from lkdn_core import Upscaler
+from lkdn_media.job import Job, identity, was_finished
+from lkdn_media.pipeline import Result, check_paths, upscale_video
+from lkdn_media.plan import Plan, make_plan
+from lkdn_media.segmented import segment_length, upscale_segments
+
+__all__ = ["Enlarger"]
+
+log = logging.getLogger(__name__)
+
+
+class Enlarger:
+    """Enlarges files with the settings in ``arguments``; the engine is made at the first one."""
+
+    def __init__(
+        self, arguments: argparse.Namespace, reporter: Reporter, interrupts: Interrupts
+    ) -> None:
+        self._arguments = arguments
+        self._reporter, self._interrupts = reporter, interrupts
+        self._upscalers: dict[int, Upscaler] = {}
+
+    def upscaler(self, scale: int) -> Upscaler:
+        """The engine for that scale."""
+        options = self._arguments
+        if scale not in self._upscalers:
+            self._upscalers[scale] = Upscaler(
+                scale=scale,
+                model=options.model,
+                weights=options.weights,
+                device=options.device,
+                precision=options.precision,
+                backend=options.backend,
+                batch_size=options.batch_size,
+                tile=options.tile,
+                overlap=options.overlap,
+            )
+        return self._upscalers[scale]
+
+    @property
+    def writes(self) -> bool:
+        """Whether files are written, not only planned."""
+        return not self._arguments.dry_run
+
+    def is_there(self, target: Path) -> bool:
+        """Whether ``target`` is there and stays."""
+        return was_finished(target) or (target.exists() and not self._arguments.overwrite)
+
+    def run(self, source: Path, target: Path) -> int:
+        """Enlarge ``source`` into ``target``; returns ``OK`` or ``SALVAGED``, or raises."""
+        if was_finished(target):
+            self._reporter.tell("done", _names(source, target), f"{target}: was finished before")
+            return OK
+        plan = self._plan(source, target)
+        if self.writes and self._arguments.output_dir is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        if not self.writes:
+            lines = plan.describe()
+            self._reporter.tell("plan", {**_names(source, target), "streams": lines})
+            if not self._arguments.json:
+                print("\n".join(lines))
+            return OK
+        result = self._enlarge(plan, target)
+        if result.damage:
+            log.warning("warning: %s: %s; the rest is in the output", source, result.damage)
+            return SALVAGED
+        return OK
+
+    def _plan(self, path: Path, target: Path) -> Plan:
+        options = self._arguments
+        check_paths(path, target, overwrite=options.overwrite)
+        if options.compare:
+            check_page(options.compare, (path, target), overwrite=options.overwrite)
+        size, source = size_choice(options), source_of(path, options)
+        plan = make_plan(
+            source,
+            target,
+            scale=scale_of(options, source, size),
+            choice=encoder_choice(options),
+            size=size,
+            deinterlace=options.deinterlace,
+            ivtc=options.ivtc,
+        )
+        for warning in plan.warnings:
+            log.warning("warning: %s", warning)
+        return plan
+
+    def _enlarge(self, plan: Plan, target: Path) -> Result:
+        upscaler, frames = self.upscaler(plan.scale), _expected(plan)
+        length = self._arguments.segment
+        if length is None:
+            length = segment_length(plan, device=upscaler.device.type)
+        names = _names(plan.source.path, target)
+        size = {"frames": frames or None, "width": plan.width, "height": plan.height}
+        started = time.monotonic()
+        # A clip of one segment has nothing to go on from, and is written in one pass.
+        if length == 0 or 0 < frames <= length:
+            done = 0
+            self._reporter.tell("start", {**names, **size, "resumed": 0})
+            with self._reporter.frames(total=frames, done=0) as progress:
+                result = upscale_video(plan, target, upscaler, progress=progress)
+        else:
+            with Job(target, self._identity(plan, length), restart=self._arguments.restart) as job:
+                done = job.frames
+                text = f"{target}: goes on after {done} frames" if done else ""
+                self._reporter.tell("start", {**names, **size, "resumed": done}, text)
+                with self._kept(job), self._reporter.frames(total=frames, done=done) as progress:
+                    result = upscale_segments(
+                        plan,
+                        job,
+                        upscaler,
+                        length=length,
+                        progress=progress,
+                        stop=lambda: self._interrupts.requested,
+                    )
+        seconds = time.monotonic() - started
+        speed = (result.frames - done) / max(seconds, 1e-3)
+        self._reporter.tell(
+            "done",
+            {
+                **names,
+                "frames": result.frames,
+                "seconds": round(seconds, 3),
+                "fps": round(speed, 3),
+                "damage": str(result.damage) or None,
+            },
+            f"{target}: {result.frames} frames of {plan.width}x{plan.height}, {speed:.2f} frames/s",
+        )
+        if self._arguments.compare:
+            from lkdn_media.compare import compare_video
+
+            page = self._arguments.compare
+            write_page(page, lambda: compare_video(plan, target, rate=speed))
+        return result
+
+    def _identity(self, plan: Plan, length: int) -> dict[str, object]:
+        """What a job that goes on must have in common with the one that was broken off."""
+        options, upscaler = self._arguments, self.upscaler(plan.scale)
+        weights = options.weights and hashlib.sha256(options.weights.read_bytes()).hexdigest()
+        engine = {
+            "model": None if options.weights else options.model,
+            "weights": weights,
+            "device": upscaler.device.type,
+            "precision": upscaler.precision,
+            "backend": upscaler.backend,
+            "batch_size": options.batch_size,
+            "tile": options.tile,
+            "overlap": options.overlap,
+        }
+        return identity(plan, segment=length, engine=engine)
+
+    @contextmanager
+    def _kept(self, job: Job) -> Iterator[None]:
+        """Say what is kept of ``job`` when it is broken off."""
+        hint = "interrupted: finishing the segment at hand; Ctrl-C again stops at once"
+        try:
+            with self._interrupts.patient(f"lkdn-video: {hint}"):
+                yield
+        except BaseException:
+            if job.frames:
+                log.warning(
+                    "%s: %d frames are kept in %s; the same command goes on from there",
+                    *(job.target, job.frames, job.folder),
+                )
+            raise
+
+
+def _expected(plan: Plan) -> int:
+    """About how many frames there will be; 0 when that is not known."""
+    return round(plan.source.frames * plan.filters.frame_rate / plan.source.frame_rate)
+
+
+def _names(source: Path, target: Path) -> dict[str, object]:
+    return {"input": str(source), "output": str(target)}

@@ -1,0 +1,102 @@
+"""How far a command is: a bar on stderr for people, lines of JSON on stdout for programs."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from lkdn_cli.console import exit_code, message
+
+__all__ = ["Reporter"]
+
+#: Seconds between two lines of JSON about one file.
+_INTERVAL: Final = 0.5
+
+
+class Reporter:
+    """Tells what happens. ``as_json``: on stdout, one object a line; ``quiet``: not to people."""
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self._as_json, self._quiet = as_json, quiet
+
+    def tell(self, event: str, facts: Mapping[str, object], text: str = "") -> None:
+        """Say ``text`` to people, or ``event`` and ``facts`` to a program."""
+        if self._as_json:
+            line = json.dumps({"event": event, **facts}, default=str)
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+        if text and not self._quiet:
+            print(f"lkdn-video: {text}", file=sys.stderr)
+
+    @contextmanager
+    def events(self) -> Iterator[None]:
+        """Inside, what is logged as a warning and the error that ends it are events too."""
+        handler = _Warnings(self)
+        root = logging.getLogger()
+        if self._as_json:
+            root.addHandler(handler)
+        try:
+            yield
+        except (Exception, KeyboardInterrupt) as error:
+            self.tell("error", {"message": message(error), "code": exit_code(error)})
+            raise
+        finally:
+            root.removeHandler(handler)
+
+    @contextmanager
+    def frames(self, *, total: int, done: int) -> Iterator[Callable[[], object]]:
+        """Give a function to call after each frame. ``total``: 0 when not known."""
+        if self._as_json:
+            yield _Counter(self, total, done)
+            return
+        from tqdm import tqdm
+
+        live = sys.stderr.isatty()
+        # Bar and lock stay in this thread: after an error inside tqdm another could wait for ever.
+        tqdm.monitor_interval = 0
+        with tqdm(
+            total=total or None,
+            initial=done,
+            unit=" frames",
+            disable=self._quiet,
+            mininterval=0.2 if live else 10,
+            delay=0 if live else 10,  # a log file gets no bar for a short clip
+        ) as bar:
+            yield bar.update
+
+
+class _Counter:
+    def __init__(self, reporter: Reporter, total: int, done: int) -> None:
+        self._reporter, self._total = reporter, total
+        self._start = self._frame = done
+        self._begun = self._told = time.monotonic()
+
+    def __call__(self) -> None:
+        self._frame += 1
+        now = time.monotonic()
+        if now - self._told < _INTERVAL and self._frame != self._total:
+            return
+        self._told = now
+        fps = (self._frame - self._start) / max(now - self._begun, 1e-3)
+        left = max(0, self._total - self._frame) / fps if self._total else None
+        self._reporter.tell(
+            "progress",
+            {
+                "frame": self._frame,
+                "frames": self._total or None,
+                "fps": round(fps, 3),
+                "eta": None if left is None else round(left, 1),
+            },
+        )
+
+
+class _Warnings(logging.Handler):
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__(logging.WARNING)
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._reporter.tell("warning", {"message": record.getMessage().removeprefix("warning: ")})

@@ -1,0 +1,118 @@
+"""The pictures of a source from the middle on, exactly as an unbroken run would have had them."""
+
+import logging
+import zlib
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from itertools import dropwhile, islice
+from typing import Final
+
+import av
+import numpy as np
+
+from lkdn_core.errors import LKDNError
+from lkdn_media.decode import Damage, Picture, decode_pictures
+from lkdn_media.job import Job
+from lkdn_media.plan import Plan
+from lkdn_media.segments import Mark, Segment
+
+__all__ = ["Marked", "pictures_after"]
+
+log = logging.getLogger(__name__)
+#: In seconds, how far to seek before the place that is looked for: transport streams have no index,
+#: and may not have a keyframe where they are entered.
+_MARGINS: Final = (0, 10)
+
+
+class Marked:
+    """``pictures``, with a mark after every ``length`` of them and after the last one.
+
+    ``marks``: by number of the segment, the first of which is ``first``.
+    """
+
+    def __init__(
+        self, pictures: Iterator[Picture], damage: Damage, *, length: int, first: int
+    ) -> None:
+        self.marks: dict[int, Mark] = {}
+        self._pictures, self._damage = pictures, damage
+        self._length, self._number = length, first
+
+    def __iter__(self) -> Iterator[Picture]:
+        count, last = 0, None
+        for picture in self._pictures:
+            count, last = count + 1, picture
+            if count == self._length:
+                self._mark(picture)
+                count = 0
+            yield picture
+        if count and last is not None:
+            self._mark(last)
+
+    def _mark(self, picture: Picture) -> None:
+        self.marks[self._number] = Mark(_checksum(picture), replace(self._damage))
+        self._number += 1
+
+
+def pictures_after(job: Job, plan: Plan, damage: Damage) -> Iterator[Picture]:
+    """The pictures that are in no segment yet; ``damage`` is told about the source up to its end.
+
+    Seeks to where the last segment began and decodes that again, which must give the same times
+    and the same last picture. Where it doesn't, or the source is damaged, decodes from the start.
+    Raises ``LKDNError`` where even that gives other pictures than before.
+    """
+    last = job.last
+    if last is None:
+        return decode_pictures(plan.source, damage, plan.filters)
+    for margin in _MARGINS if not last.mark.damage else ():
+        try:
+            return _sought(plan, last, damage, margin)
+        except _ElsewhereError as reason:
+            log.info("%s: seeking for %d frames: %s", plan.source.path, job.frames, reason)
+    _reset(damage)
+    return _skipped(plan, job.frames, last, damage)
+
+
+class _ElsewhereError(Exception):
+    """Seeking did not lead where it should."""
+
+
+def _sought(plan: Plan, last: Segment, damage: Damage, margin: int) -> Iterator[Picture]:
+    first = last.times[0]
+    start = first * plan.filters.time_base - margin
+    try:
+        pictures = decode_pictures(plan.source, damage, plan.filters, start=start)
+        again = dropwhile(lambda picture: picture.pts < first, pictures)
+        picture = next(again, None)
+        _reset(damage)  # what a keyframe leans on may be missing, but comes before
+        for pts in last.times:
+            if picture is None or picture.pts != pts:
+                raise _ElsewhereError(f"a frame at {picture and picture.pts}, not at {pts}")
+            checked, picture = picture, next(again, None) if pts != last.times[-1] else None
+    except (av.FFmpegError, OSError, ValueError, LKDNError) as error:
+        raise _ElsewhereError(str(error)) from error
+    if damage:
+        raise _ElsewhereError(str(damage))
+    if _checksum(checked) != last.mark.checksum:
+        raise _ElsewhereError(f"another picture at {last.times[-1]}")
+    return pictures
+
+
+def _skipped(plan: Plan, frames: int, last: Segment, damage: Damage) -> Iterator[Picture]:
+    pictures = decode_pictures(plan.source, damage, plan.filters)
+    latest = deque(islice(pictures, frames), maxlen=1)
+    if not latest or _checksum(latest[0]) != last.mark.checksum:
+        raise LKDNError(f"{plan.source.path}: decodes differently now; --restart starts over")
+    return pictures
+
+
+def _checksum(picture: Picture) -> int:
+    checksum = 0
+    for plane in picture.planes:
+        checksum = zlib.crc32(np.ascontiguousarray(plane), checksum)
+    return checksum
+
+
+def _reset(damage: Damage) -> None:
+    for field in fields(Damage):
+        setattr(damage, field.name, field.default)
