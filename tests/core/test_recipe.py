@@ -110,9 +110,12 @@ def test_wrong_recipes_are_named(tmp_path: Path, text: str, message: str) -> Non
         read_recipe("lkdn")
 
 
-def test_one_preset_step_by_hand(tmp_path: Path, packed: Path) -> None:
-    """The preset's first step: L1 of the modules' own forward pass, Adan written out, the EMA."""
-    recipe = read_recipe("lkdn", NETWORK).changed({"batch_size": 3, "patch": 10})
+@pytest.mark.parametrize(("preset", "rate"), [("lkdn", 5e-3), ("lkdn-s", 1e-3)])
+def test_one_preset_step_by_hand(tmp_path: Path, packed: Path, preset: str, rate: float) -> None:
+    """The first step: L1 of the modules' own forward pass, the optimiser written out, the EMA."""
+    recipe = read_recipe(preset, NETWORK)
+    stages = tuple(replace(stage, batch_size=3, patch=10) for stage in recipe.stages)
+    recipe = replace(recipe, stages=stages)
     training = Training(recipe, tmp_path / "run", [packed], device=CPU)
     training.tiles.random = np.random.default_rng(5)
     lr, hr = training.tiles.batch(3, 10)
@@ -122,9 +125,9 @@ def test_one_preset_step_by_hand(tmp_path: Path, packed: Path) -> None:
     loss.backward()
     expected, average = {}, {}
     for name, p in model.named_parameters():
-        # First step of Adan: both momenta and the square are bias-corrected to the gradient.
+        # Corrected for their bias, the first momenta and squares of Adan and Adam are the gradient.
         step = p.grad / (p.grad.abs() + 1e-8)
-        expected[name] = p.detach() - 5e-3 * step
+        expected[name] = p.detach() - rate * step
         average[name] = p.detach() + 0.9 * (expected[name] - p.detach())  # decay 1/10 at step 0
     training.tiles.random = np.random.default_rng(5)
     assert float(training.train_step()) == pytest.approx(float(loss.detach()), rel=1e-5)
