@@ -1,0 +1,172 @@
+"""The CPU backend: our own C++ kernels, rows streamed through the whole network in float32.
+
+Maps never exist as a whole, only the rows that are still needed, so memory grows with the width of
+the picture and not with its area. The library has an AVX-512, an AVX2 and a portable form of every
+kernel and takes the best one the processor has. Results are the same to the bit for any number of
+threads, which is ``torch.get_num_threads()``.
+"""
+
+import ctypes as c
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Final
+from weakref import finalize
+
+import torch
+from torch import Tensor
+
+from lkdn_core.arch import LKDNConfig
+from lkdn_core.fuse import EPS, Weights, block_names, fuse
+
+__all__ = ["COMPILES", "NativeNetwork", "instruction_sets", "load", "obstacle"]
+
+COMPILES = False
+#: Changes with what ``native/cpu/api.cpp`` says about it.
+_ABI: Final = 1
+_NAMES: Final = ("lkdn_native.so", "lkdn_native.dylib", "lkdn_native.dll")
+
+
+def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | None:
+    """See ``Backend.obstacle``."""
+    if device.type != "cpu":
+        return f"it runs on a CPU, not on {device.type}"
+    if precision != "fp32":
+        return f"it computes in fp32, not in {precision}"
+    if _library_file() is None:
+        return "it was not compiled, as no working C++ compiler was found during the install"
+    return None if _library() is not None else "its library is of another version or platform"
+
+
+def load(
+    weights: Weights, config: LKDNConfig, device: torch.device, precision: str
+) -> "NativeNetwork":
+    """See ``Backend.load``."""
+    return NativeNetwork(weights, config, instruction_sets()[0])
+
+
+def instruction_sets() -> list[str]:
+    """What this processor has of the library's instruction sets, the best first."""
+    library, names = _library(), list[str]()
+    while library is not None and (name := library.lkdn_instructions(len(names))):
+        names.append(name.decode())
+    return names
+
+
+class NativeNetwork:
+    """A ``Network`` of the library's; ``instructions`` is one of ``instruction_sets()``."""
+
+    dtype = torch.float32
+    memory_format = torch.contiguous_format
+
+    def __init__(self, weights: Weights, config: LKDNConfig, instructions: str) -> None:
+        library = _library()
+        assert library is not None
+        flat = _flatten(weights, config)
+        sizes = config.channels, config.blocks, config.scale
+        self._handle = library.lkdn_create(
+            instructions.encode(), *sizes, flat.data_ptr(), flat.numel()
+        )
+        if not self._handle:
+            raise RuntimeError("not enough memory for the weights")
+        self._library, self._scale = library, config.scale
+        finalize(self, library.lkdn_destroy, self._handle)
+
+    def __call__(self, x: Tensor, out: Tensor) -> None:
+        n, _, height, width = x.shape
+        expected = (n, 3, height * self._scale, width * self._scale)
+        assert out.shape == expected and out.stride(3) == 1 and x.is_contiguous()
+        assert x.dtype == out.dtype == torch.float32
+        threads = torch.get_num_threads()
+        for i in range(n):
+            failed = self._library.lkdn_run(
+                self._handle,
+                *(x[i].data_ptr(), x.stride(2), x.stride(1)),
+                *(out[i].data_ptr(), out.stride(2), out.stride(1)),
+                *(height, width, threads),
+            )
+            if failed:
+                raise RuntimeError("not enough memory for the rows between two layers")
+
+    def bytes_for(self, height: int, width: int) -> int:
+        # One picture after the other goes through the same memory.
+        threads = torch.get_num_threads()
+        return int(self._library.lkdn_bytes(self._handle, height, width, threads))
+
+
+def _flatten(weights: Weights, config: LKDNConfig) -> Tensor:
+    """All weights as one list in the library's order: inputs first, then outputs, then the bias.
+
+    Layers that share their input are one here: the refinement and the distillation of a step, and
+    c5 with the attention's 1x1 after it.
+    """
+    w = fuse(weights)
+    half, scale = config.channels // 2, config.scale
+    none, some = w["head.bias"].new_zeros(config.channels), list[Tensor]()
+
+    def dense(weight: Tensor, bias: Tensor) -> None:  # (outputs, inputs)
+        some.extend((weight.T.flatten(), bias))
+
+    def depthwise(key: str) -> None:
+        some.extend((w[f"{key}.weight"].flatten(1).T.flatten(), w[f"{key}.bias"]))
+
+    some.extend((w["head.weight"].permute(2, 3, 1, 0).flatten(), w["head.bias"]))
+    for i, b in enumerate(block_names(w)):
+        for k in (1, 2, 3):
+            parts = w[f"{b}.c{k}_r.pw.weight"], w[f"{b}.c{k}_d.weight"]
+            dense(torch.cat(parts)[:, :, 0, 0], torch.cat((none, w[f"{b}.c{k}_d.bias"])))
+        dense(w[f"{b}.c4.pw.weight"][:, :, 0, 0], none[:half])
+        for key in ("c1_r.dw", "c2_r.dw", "c3_r.dw", "c4.dw"):
+            depthwise(f"{b}.{key}")
+        c5, attention = w[f"{b}.c5.weight"][:, :, 0, 0], f"{b}.atten"
+        pointwise = w[f"{attention}.pointwise.weight"][:, :, 0, 0]
+        after = pointwise @ w[f"{b}.c5.bias"] + w[f"{attention}.pointwise.bias"]
+        dense(torch.cat((c5, pointwise @ c5)), torch.cat((w[f"{b}.c5.bias"], after)))
+        depthwise(f"{attention}.depthwise")
+        depthwise(f"{attention}.depthwise_dilated")
+        dense(w[f"{b}.c6.weight"][:, :, 0, 0], w[f"{b}.c6.bias"])
+        some.extend((w[f"{b}.pixel_norm.weight"], w[f"{b}.pixel_norm.bias"]))
+        some.append(none.new_full((1,), EPS))
+        columns = slice(i * config.channels, (i + 1) * config.channels)
+        dense(w["c1.weight"][:, columns, 0, 0], none if i else w["c1.bias"])
+    dense(w["c2.pw.weight"][:, :, 0, 0], none)
+    depthwise("c2.dw")
+    # The pixel shuffle's channels, (RGB, row, column), as (row, RGB, column).
+    shuffled = w["upsampler.0.weight"].unflatten(0, (3, scale, scale)).transpose(0, 1).flatten(0, 2)
+    some.append(shuffled.permute(2, 3, 1, 0).flatten())
+    some.append(w["upsampler.0.bias"].unflatten(0, (3, scale, scale)).transpose(0, 1).flatten())
+    return torch.cat(some).float()
+
+
+@cache
+def _library_file() -> Path | None:
+    """Beside this file, or where the install put it when this file was left in its checkout."""
+    folders = [Path(__file__).parent]
+    try:
+        installed = distribution("lkdn-suite").locate_file("lkdn_core/backends")
+        folders.append(Path(str(installed)))
+    except PackageNotFoundError:
+        pass
+    files = (folder / name for folder in folders for name in _NAMES)
+    return next((file for file in files if file.is_file()), None)
+
+
+@cache
+def _library() -> c.CDLL | None:
+    file = _library_file()
+    if file is None:
+        return None
+    try:
+        library = c.CDLL(str(file))
+        if library.lkdn_abi() != _ABI:
+            return None
+    except (OSError, AttributeError):
+        return None
+    sizes, plane = (c.c_int, c.c_int, c.c_int), (c.c_void_p, c.c_int64, c.c_int64)
+    library.lkdn_instructions.argtypes, library.lkdn_instructions.restype = (c.c_int,), c.c_char_p
+    library.lkdn_create.argtypes = (c.c_char_p, *sizes, c.c_void_p, c.c_int64)
+    library.lkdn_create.restype = c.c_void_p
+    library.lkdn_destroy.argtypes, library.lkdn_destroy.restype = (c.c_void_p,), None
+    library.lkdn_bytes.argtypes, library.lkdn_bytes.restype = (c.c_void_p, *sizes), c.c_int64
+    library.lkdn_run.argtypes = (c.c_void_p, *plane, *plane, *sizes)
+    return library

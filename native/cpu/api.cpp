@@ -1,0 +1,211 @@
+// What lkdn_core/backends/native.py calls, in plain C. Nothing throws.
+#include "network.h"
+#include "plan.h"
+#include "run.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace lkdn {
+namespace {
+
+const Kernels *const kAll[] = {
+#ifdef LKDN_X86
+    &kernels_avx512, &kernels_avx2,
+#endif
+    &kernels_portable};
+
+const Kernels *find(const char *name) {
+    for (const Kernels *k : kAll)
+        if (k->usable() && !std::strcmp(k->name, name)) return k;
+    return nullptr;
+}
+
+// Reads the flat list of weights that native.py writes, in its order.
+class Loader {
+public:
+    Loader(const Kernels &kernels, const float *from, int64_t count, std::vector<float> &into)
+        : kernels_(kernels), next_(from), left_(count), into_(into) {}
+
+    Dense dense(int inputs, int outputs, int segments = 1) {
+        Dense d;
+        const int rows = inputs * segments;
+        const float *from = take(size_t(rows) * outputs);
+        float *packed = reserve(kernels_.packed_size(rows, outputs));
+        if (from) kernels_.pack(from, rows, outputs, packed);
+        d.inputs = inputs;
+        d.vectors = (outputs + kernels_.lanes - 1) / kernels_.lanes;
+        d.weight = packed;
+        d.bias = vector(outputs);
+        return d;
+    }
+
+    Depthwise depthwise(int taps, int channels) {
+        const float *from = take(size_t(taps) * channels);
+        const int wide = padded(channels);
+        float *to = reserve(size_t(taps) * wide);
+        for (int t = 0; from && t < taps; t++)
+            std::copy_n(from + size_t(t) * channels, channels, to + size_t(t) * wide);
+        return {to, vector(channels)};
+    }
+
+    const float *vector(int n) {
+        const float *from = take(n);
+        float *to = reserve(padded(n));
+        if (from) std::copy_n(from, n, to);
+        return to;
+    }
+
+    float number() {
+        const float *from = take(1);
+        return from ? *from : 0;
+    }
+
+    bool complete() const { return left_ == 0; }
+
+private:
+    int padded(int n) const { return (n + kernels_.lanes - 1) / kernels_.lanes * kernels_.lanes; }
+
+    const float *take(size_t n) {
+        left_ -= static_cast<int64_t>(n);
+        const float *from = left_ < 0 ? nullptr : next_;
+        next_ += n;
+        return from;
+    }
+
+    float *reserve(size_t n) {  // at a cache line; `into_` has room enough never to move
+        const size_t off = reinterpret_cast<uintptr_t>(into_.data() + into_.size()) / 4 % 16;
+        into_.resize(into_.size() + (16 - off) % 16 + n);
+        return into_.data() + into_.size() - n;
+    }
+
+    const Kernels &kernels_;
+    const float *next_;
+    int64_t left_;
+    std::vector<float> &into_;
+};
+
+}  // namespace
+}  // namespace lkdn
+
+using namespace lkdn;
+
+// A network and the memory its runs have left.
+struct lkdn_network {
+    const Kernels &kernels;
+    Net net{};
+    std::vector<Block> blocks;
+    std::vector<float> weights;
+    std::mutex mutex;
+    std::vector<std::unique_ptr<Workspace>> idle;
+
+    explicit lkdn_network(const Kernels &k) : kernels(k) {}
+
+    bool load(int channels, int count, int scale, const float *from, int64_t floats) {
+        // Every tensor grows by less than 32 lanes a row; this is generous.
+        weights.reserve(size_t(floats) * (channels < 32 ? 40 : 2) + 65536);
+        Loader l(kernels, from, floats, weights);
+        const int half = channels / 2;
+        net.channels = channels;
+        net.blocks = count;
+        net.scale = scale;
+        net.lanes = kernels.lanes;
+        net.head = l.dense(9, channels, 3);
+        for (int i = 0; i < count; i++) {
+            Block b;
+            for (Dense &m : b.merged) m = l.dense(channels, channels + half);
+            b.c4 = l.dense(channels, half);
+            for (int k = 0; k < 4; k++) b.refine[k] = l.depthwise(9, k < 3 ? channels : half);
+            b.c5 = l.dense(4 * half, 2 * channels);
+            b.small = l.depthwise(25, channels);
+            b.large = l.depthwise(25, channels);
+            b.c6 = l.dense(channels, channels);
+            b.gain = l.vector(channels);
+            b.shift = l.vector(channels);
+            b.epsilon = l.number();
+            b.c1 = l.dense(channels, channels);
+            blocks.push_back(b);
+        }
+        net.c2 = l.dense(channels, channels);
+        net.c2_refine = l.depthwise(9, channels);
+        net.up = l.dense(channels, 3 * scale * scale, 9);
+        net.block = blocks.data();
+        return l.complete();
+    }
+
+    std::unique_ptr<Workspace> borrow(const Schedule &schedule, int height, int width,
+                                      int threads) {
+        {
+            const std::lock_guard<std::mutex> lock(mutex);
+            if (!idle.empty() && idle.back()->fits(height, width, threads)) {
+                auto found = std::move(idle.back());
+                idle.pop_back();
+                return found;
+            }
+            idle.clear();  // of another size: gone before the new one comes
+        }
+        return std::make_unique<Workspace>(net, schedule, height, width, threads);
+    }
+
+    void give_back(std::unique_ptr<Workspace> used) {
+        const std::lock_guard<std::mutex> lock(mutex);
+        idle.push_back(std::move(used));
+    }
+};
+
+// Changes whenever something in this file that native.py relies on does.
+EXPORT int lkdn_abi() { return 1; }
+
+// The instruction sets this processor has, the best first; null past the last.
+EXPORT const char *lkdn_instructions(int index) {
+    for (const Kernels *k : kAll)
+        if (k->usable() && index-- == 0) return k->name;
+    return nullptr;
+}
+
+// Null if the weights are not `floats` numbers, the instruction set is not here, or for memory.
+EXPORT lkdn_network *lkdn_create(const char *instructions, int channels, int blocks, int scale,
+                                 const float *weights, int64_t floats) {
+    const Kernels *kernels = find(instructions);
+    if (!kernels) return nullptr;
+    try {
+        auto made = std::make_unique<lkdn_network>(*kernels);
+        return made->load(channels, blocks, scale, weights, floats) ? made.release() : nullptr;
+    } catch (const std::bad_alloc &) {
+        return nullptr;
+    }
+}
+
+EXPORT void lkdn_destroy(lkdn_network *network) { delete network; }
+
+// Bytes a run takes; -1 for lack of memory to find out.
+EXPORT int64_t lkdn_bytes(const lkdn_network *n, int height, int width, int threads) {
+    try {
+        const Schedule schedule = make_schedule(n->net, width, threads);
+        return static_cast<int64_t>(Workspace::bytes(n->net, schedule, height, width, threads));
+    } catch (const std::bad_alloc &) {
+        return -1;
+    }
+}
+
+// One picture, planes of RGB to planes of RGB, rows and planes so many floats apart. Returns 0, or 1
+// for lack of memory.
+EXPORT int lkdn_run(lkdn_network *n, const float *x, int64_t x_row, int64_t x_plane, float *out,
+                    int64_t out_row, int64_t out_plane, int height, int width, int threads) {
+    try {
+        const Schedule schedule = make_schedule(n->net, width, threads);
+        auto workspace = n->borrow(schedule, height, width, threads);
+        const Picture picture{x, x_row, x_plane, out, out_row, out_plane, height, width};
+        run_picture(n->kernels, n->net, schedule, *workspace, picture, threads);
+        n->give_back(std::move(workspace));
+        return 0;
+    } catch (const std::bad_alloc &) {
+        return 1;
+    }
+}

@@ -1,0 +1,42 @@
+# The CPU backend's library: every kernel once for each instruction set the processor may have.
+if(NOT CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang" OR MSVC)
+  message(WARNING "The CPU kernels need GCC or Clang: installing without them.")
+  return()
+endif()
+
+find_package(Threads REQUIRED)
+set(kernels "${CMAKE_CURRENT_SOURCE_DIR}/native/cpu")
+add_library(lkdn_native MODULE
+  ${kernels}/api.cpp ${kernels}/plan.cpp ${kernels}/pool.cpp ${kernels}/run.cpp)
+target_link_libraries(lkdn_native PRIVATE Threads::Threads)
+
+# add_kernels(NAME LANES FLAGS...): the kernels in vectors of LANES floats, compiled with FLAGS.
+function(add_kernels name lanes)
+  add_library(lkdn_native_${name} OBJECT ${kernels}/kernels.cpp)
+  target_compile_definitions(lkdn_native_${name} PRIVATE
+    LKDN_LANES=${lanes} LKDN_KERNELS=kernels_${name} LKDN_NAME="${name}")
+  # Sums may be fused into multiply-adds; NaN and infinity keep their meaning.
+  target_compile_options(lkdn_native_${name} PRIVATE
+    -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math ${ARGN})
+  target_sources(lkdn_native PRIVATE $<TARGET_OBJECTS:lkdn_native_${name}>)
+endfunction()
+
+add_kernels(portable 4)
+set(targets lkdn_native lkdn_native_portable)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
+  add_kernels(avx2 8 -mavx2 -mfma)
+  add_kernels(avx512 16 -mavx512f -mavx512vl -mavx512dq -mavx512bw -mfma
+    -mprefer-vector-width=512)
+  list(APPEND targets lkdn_native_avx2 lkdn_native_avx512)
+  foreach(target IN LISTS targets)
+    target_compile_definitions(${target} PRIVATE LKDN_X86)
+  endforeach()
+endif()
+set_target_properties(${targets} PROPERTIES
+  POSITION_INDEPENDENT_CODE ON CXX_STANDARD 17 CXX_VISIBILITY_PRESET hidden)
+set_target_properties(lkdn_native PROPERTIES
+  PREFIX "" SUFFIX "${CMAKE_SHARED_LIBRARY_SUFFIX}")
+
+# Beside the module that loads it, lkdn_core/backends/native.py.
+install(TARGETS lkdn_native LIBRARY DESTINATION lkdn_core/backends
+  RUNTIME DESTINATION lkdn_core/backends)

@@ -1,0 +1,101 @@
+// The network as the kernels see it: weights in the lanes of one instruction set, line buffers, and
+// the chain of stages that rows go through. Every pixel is a row of channels (NHWC), float32.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace lkdn {
+
+// The kernels are compiled for several instruction sets, so that no function they share may be left
+// to the linker: it would keep one copy for all.
+#define LKDN_INLINE inline __attribute__((always_inline))
+
+// A dense layer. `weight` is cut into strips of a few vectors of outputs, each [inputs][strip].
+struct Dense {
+    int inputs = 0, vectors = 0;
+    const float *weight = nullptr, *bias = nullptr;
+};
+
+// A depth-wise layer: [taps][padded channels].
+struct Depthwise {
+    const float *weight = nullptr, *bias = nullptr;
+};
+
+// One LKDB. `merged` gives [c_r.pw | c_d], `c5` gives [c5 | pointwise(c5)]; `c1` is its part of the
+// layer over all blocks.
+struct Block {
+    Dense merged[3], c4, c5, c6, c1;
+    Depthwise refine[4], small, large;
+    const float *gain = nullptr, *shift = nullptr;
+    float epsilon = 0;
+};
+
+struct Net {
+    int channels, blocks, scale, lanes;
+    Dense head, c2, up;
+    Depthwise c2_refine;
+    const Block *block;
+
+    LKDN_INLINE int half() const { return channels / 2; }
+    LKDN_INLINE int padded(int n) const { return (n + lanes - 1) / lanes * lanes; }
+};
+
+// Rows of a map, the newest `count` of them. Beside each row lie `pad` pixels of zeros.
+struct Ring {
+    int count = 0, depth = 0, pad = 0;
+    size_t stride = 0;
+    float *memory = nullptr;
+    LKDN_INLINE float *row(int y) const { return memory + size_t(y % count) * stride + size_t(pad) * depth; }
+};
+
+// A stage makes rows of its maps from rows of those before it.
+enum class Kind { head, distill, join, small, attend, mix, up };
+
+struct Stage {
+    Kind kind;
+    int block, index;  // of `distill`: which of the three refinements, from 0
+    int delay;         // rows it is behind the input
+};
+
+// What one run works on. `rows` of `height` x `width` RGB come from planes and go to planes.
+struct Picture {
+    const float *x;
+    ptrdiff_t x_row, x_plane;
+    float *out;
+    ptrdiff_t out_row, out_plane;
+    int height, width;
+};
+
+struct BlockRings {
+    Ring t[4], parts, u, a, b, x;  // `x` is the block's result
+};
+
+struct Lines {
+    const BlockRings *block;
+    Ring first, sum, mixed, last;
+    const float *zeros;  // a row outside the picture, from its first pixel on
+};
+
+// Pixels of a row that are worked on at once, so that what lies between two layers stays in L1.
+constexpr int kSegment = 48;
+
+// One instruction set.
+struct Kernels {
+    const char *name;
+    int lanes;
+    bool (*usable)();
+    // Floats of a dense layer's strips, and the strips themselves from [inputs][outputs].
+    size_t (*packed_size)(int inputs, int outputs);
+    void (*pack)(const float *weight, int inputs, int outputs, float *packed);
+    // Rows [from, to) of a stage.
+    void (*run)(const Net &, const Lines &, const Picture &, const Stage &, int from, int to,
+                float *scratch);
+};
+
+extern const Kernels kernels_portable;
+#ifdef LKDN_X86
+extern const Kernels kernels_avx2;
+extern const Kernels kernels_avx512;
+#endif
+
+}  // namespace lkdn

@@ -1,0 +1,138 @@
+#include "plan.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
+#ifdef __unix__
+#include <sys/mman.h>
+#endif
+
+namespace lkdn {
+namespace {
+
+// A task of some hundred pixels is large beside the cost of handing it out, and its rows stay in L2.
+constexpr int kTaskPixels = 1280, kMostRows = 16;
+// Rows start at cache lines, and not all at the same place of a page.
+constexpr size_t kLine = 16, kPage = 1024;
+#ifdef __unix__
+constexpr size_t kLargePage = 1 << 21;  // bytes
+#endif
+constexpr int kStagesOfBlock = 6;
+
+int stage_of(int block, int index) { return kStagesOfBlock * block + index; }
+
+}  // namespace
+
+Schedule make_schedule(const Net &net, int width, int threads) {
+    Schedule s;
+    s.rows = std::clamp(kTaskPixels / width, 1, kMostRows);
+    s.lead = threads > 1 ? threads : 0;
+    int delay = 0;
+    const auto add = [&](Kind kind, int block, int index, int reach, int reader) {
+        delay += reach;
+        s.stages.push_back({kind, block, index, delay});
+        s.reader.push_back(reader);
+    };
+    const int mix = stage_of(net.blocks, 1);
+    add(Kind::head, 0, 0, 0, mix);
+    for (int b = 0; b < net.blocks; b++) {
+        for (int i = 0; i < 3; i++) add(Kind::distill, b, i, 1, stage_of(b, 4));
+        s.reader[stage_of(b, 3)] = stage_of(b, 4);
+        add(Kind::join, b, 0, 1, stage_of(b, 6));
+        add(Kind::small, b, 0, 2, stage_of(b, 6));
+        // The result is read until the next block ends; the first sum until the last one does.
+        add(Kind::attend, b, 0, 6,
+            b + 1 == net.blocks ? mix : b == 0 ? stage_of(net.blocks, 0) : stage_of(b + 1, 6));
+    }
+    add(Kind::mix, 0, 0, 1, mix + 1);
+    add(Kind::up, 0, 0, 1, mix + 1);
+    return s;
+}
+
+size_t Workspace::lay_out(const Net &net, const Schedule &s, float *memory) {
+    float *next = memory;
+    const auto take = [&](size_t floats) {
+        float *p = next;
+        next += (floats + kLine - 1) / kLine * kLine;
+        return p;
+    };
+    // Made by one stage, read by others, the last of which is `reader` and sees `reach` pixels.
+    const auto ring = [&](int maker, int reader, int depth, int reach) {
+        Ring r;
+        const int lead = reader == maker + 1 ? s.ahead_of_next() : s.lead;
+        const int behind = s.stages[reader].delay - s.stages[maker].delay;
+        r.count = std::min(height_, (lead + 1) * s.rows + behind + reach);
+        r.depth = depth;
+        r.pad = reach;
+        r.stride = (size_t(depth) * (width_ + 2 * reach) + kLine - 1) / kLine * kLine;
+        if (r.stride % kPage < 4 * kLine) r.stride += 4 * kLine;
+        r.memory = take(r.stride * r.count);
+        return r;
+    };
+    const int c = net.padded(net.channels), half = net.padded(net.half());
+    const int parts = net.padded(3 * net.half() + half);
+    const int blocks = net.blocks, mix = stage_of(blocks, 1);
+    block_.resize(blocks);
+    for (int b = 0; b < blocks; b++) {
+        const int base = stage_of(b, 0);
+        BlockRings &r = block_[b];
+        for (int i = 0; i < 4; i++) r.t[i] = ring(base + i, base + i + 1, i < 3 ? c : half, 1);
+        r.parts = ring(base, base + 4, parts, 0);
+        r.u = ring(base + 4, base + 6, c, 0);
+        r.a = ring(base + 4, base + 5, c, 2);
+        r.b = ring(base + 5, base + 6, c, 6);
+        r.x = ring(base + 6, b + 1 < blocks ? base + 12 : base + 6, c, 0);
+    }
+    lines_.block = block_.data();
+    lines_.first = ring(0, mix, c, 0);
+    lines_.sum = ring(stage_of(0, 6), stage_of(blocks, 0), c, 0);
+    lines_.mixed = ring(stage_of(blocks, 0), mix, c, 1);
+    lines_.last = ring(mix, mix + 1, c, 1);
+    lines_.zeros = take(size_t(c) * (width_ + 12)) + 6 * c;
+    const int widest = std::max({net.block[0].merged[0].vectors, net.block[0].c5.vectors,
+                                 net.up.vectors, c / net.lanes});
+    scratch_size_ = size_t(kSegment) * (c + widest * net.lanes) + 4 * size_t(net.lanes);
+    scratch_size_ = (scratch_size_ + kPage - 1) / kPage * kPage;
+    scratch_ = take(scratch_size_ * threads_);
+    return size_t(next - memory);
+}
+
+Workspace::Workspace(const Net &net, const Schedule &schedule, int height, int width, int threads)
+    : height_(height), width_(width), threads_(threads),
+      memory_(lay_out(net, schedule, nullptr)) {
+    lay_out(net, schedule, memory_.data());
+}
+
+size_t Workspace::bytes(const Net &net, const Schedule &schedule, int height, int width,
+                        int threads) {
+    return Workspace(height, width, threads).lay_out(net, schedule, nullptr) * sizeof(float);
+}
+
+#ifdef __unix__
+Pages::Pages(size_t floats) : bytes_(floats * sizeof(float) + kLargePage) {
+    start_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (start_ == MAP_FAILED) throw std::bad_alloc();
+    const auto address = reinterpret_cast<uintptr_t>(start_);
+    data_ = reinterpret_cast<float *>((address + kLargePage - 1) / kLargePage * kLargePage);
+#ifdef MADV_HUGEPAGE
+    if (bytes_ > 2 * kLargePage) madvise(data_, floats * sizeof(float), MADV_HUGEPAGE);
+#endif
+}
+
+Pages::~Pages() {
+    if (start_) munmap(start_, bytes_);
+}
+#else
+Pages::Pages(size_t floats) : bytes_((floats + kLine) * sizeof(float)) {
+    start_ = std::calloc(floats + kLine, sizeof(float));
+    if (!start_) throw std::bad_alloc();
+    const auto address = reinterpret_cast<uintptr_t>(start_);
+    constexpr size_t line = kLine * sizeof(float);
+    data_ = reinterpret_cast<float *>((address + line - 1) / line * line);
+}
+
+Pages::~Pages() { std::free(start_); }
+#endif
+
+}  // namespace lkdn

@@ -1,0 +1,11 @@
+// One picture through the network.
+#pragma once
+#include "network.h"
+#include "plan.h"
+
+namespace lkdn {
+
+void run_picture(const Kernels &kernels, const Net &net, const Schedule &schedule,
+                 const Workspace &workspace, const Picture &picture, int threads);
+
+}  // namespace lkdn
