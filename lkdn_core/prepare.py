@@ -9,20 +9,25 @@ from torch import Tensor
 from lkdn_core.calibrate import attention_amplitudes, calibration_pictures
 from lkdn_core.fuse import Weights, fold_range, fuse
 
-__all__ = ["DTYPES", "prepare"]
+__all__ = ["DTYPES", "fold", "prepare"]
 
 #: What ``precision`` may name.
 DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def fold(weights: Mapping[str, Tensor], *, precision: str) -> Weights:
+    """Weights of ``load_model`` fused, and folded where ``precision`` needs it; in float64."""
+    fused = fuse(weights)
+    if precision != "fp16":
+        return fused
+    single = {k: v.float() for k, v in fused.items()}
+    return fold_range(fused, attention_amplitudes(single, calibration_pictures()))
+
+
 def prepare(weights: Mapping[str, Tensor], *, device: torch.device, precision: str) -> Weights:
     """Weights of ``load_model`` made ready for ``run_network`` in ``precision`` on ``device``."""
-    fused = fuse(weights)
-    if precision == "fp16":
-        single = {k: v.float() for k, v in fused.items()}
-        fused = fold_range(fused, attention_amplitudes(single, calibration_pictures()))
     ready = {}
-    for key, value in fused.items():
+    for key, value in fold(weights, precision=precision).items():
         if key.endswith(".eps"):
             ready[key] = value  # a number for the host: on the device each use would wait for it
         elif value.ndim == 4:

@@ -20,7 +20,7 @@ __all__ = ["AUTO", "backend_names", "load_network", "measure_backends"]
 log = logging.getLogger(__name__)
 AUTO: Final = "auto"
 #: Modules of this package, by name.
-_NAMES: Final = ("native", "reference")
+_NAMES: Final = ("native", "triton", "torch", "compile", "reference")
 #: Side of the picture networks are measured on: large enough to tell them apart, done in a blink.
 _SIDE: Final = {"cpu": 64, "cuda": 512}
 _ROUNDS: Final = 3

@@ -50,7 +50,9 @@ def refine(
     w, v, shift = matrix(wide, c, c, C, C), matrix(narrow, c, e, C, D), vector(narrow_bias, e, D)
     for i in tl.static_range(4):
         start, ok = row_start(n, y + i, H, W), inside & row_inside(y + i, H)
-        split_row(gelu(rows[i], GELU), t, d, w, v, shift, start, ok, x, c, e, C, D, SLOT, GELU, PREC)
+        split_row(
+            gelu(rows[i], GELU), t, d, w, v, shift, start, ok, x, c, e, C, D, SLOT, GELU, PREC
+        )
 
 
 @kernel()

@@ -93,17 +93,17 @@ def upsample(
     """
     n, y, x, inside = tile(W, TX, 1)
     c, o = tl.arange(0, BC), tl.arange(0, BO)
-    O: tl.constexpr = 3 * S * S
+    OUT: tl.constexpr = 3 * S * S
     corner = (o // (S * S)).to(tl.int64) * SC + (o % (S * S)) // S * SY + o % S
     for i in range(4):
-        z = tl.zeros([TX, BO], tl.float32) + vector(bias, o, O)
+        z = tl.zeros([TX, BO], tl.float32) + vector(bias, o, OUT)
         for k in range(9):
             yy, xx = y + i + k // 3 - 1, x + k % 3 - 1
             ok = (xx >= 0) & (xx < W) & row_inside(yy, H)
             m = load_row(source, row_start(n, yy, H, W), ok, xx, c, C)
-            w = matrix(weight + k * C * O, c, o, C, O)
+            w = matrix(weight + k * C * OUT, c, o, C, OUT)
             z = tl.dot(m.to(w.dtype), w, z, input_precision=PREC)
-        mask = (inside & row_inside(y + i, H))[:, None] & (o < O)[None, :]
+        mask = (inside & row_inside(y + i, H))[:, None] & (o < OUT)[None, :]
         pixel = target + n.to(tl.int64) * SN + (y + i).to(tl.int64) * S * SY
         values = z.to(target.dtype.element_ty)
         tl.store(pixel + corner[None, :] + x[:, None] * S, values, mask=mask)

@@ -4,7 +4,8 @@ Six kernels a block, three after the last block, one before the first: 52 for LK
 A list, so that the same launches can be run, compiled ahead of time, or captured in a graph.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
@@ -16,7 +17,7 @@ from lkdn_core.kernels import block, ends
 from lkdn_core.kernels.pack import Packed
 from lkdn_core.kernels.tiles import Tile
 
-__all__ = ["Launch", "Maps", "launches", "map_bytes"]
+__all__ = ["Launch", "Maps", "Schedule", "compile_ahead", "map_bytes"]
 
 #: Rows of a program, and channels of one of "local".
 _ROWS: Final = 4
@@ -32,6 +33,14 @@ class Launch:
     arguments: dict[str, Tensor | int | float]
     constants: dict[str, int | str | bool]
     num_warps: int
+
+    def compile(self) -> None:
+        """Compile it, or load it from Triton's cache, without starting it."""
+        tensors = [v for v in self.arguments.values() if isinstance(v, Tensor)]
+        with torch.cuda.device(tensors[0].device):
+            self.kernel.warmup(
+                **self.arguments, **self.constants, num_warps=self.num_warps, grid=self.grid
+            )
 
     def run(self) -> None:
         """Start it on the current stream."""
@@ -68,43 +77,31 @@ def _shapes(net: Packed, pixels: int) -> list[tuple[int, ...]]:
     return [(count, p, net.wide), (3, p, net.wide), (p, net.narrow), (p, 3 * net.narrow)]
 
 
-def launches(
-    net: Packed, maps: Maps, x: Tensor, out: Tensor, *, tiles: Mapping[str, Tile], gelu: str
-) -> list[Launch]:
-    """Everything that has to run, in order, to fill ``out`` with ``x`` enlarged.
+class Schedule:
+    """The launches of ``net`` for pictures of one size.
 
-    ``x`` (N, 3, H, W) with any strides, ``out`` (N, 3, sH, sW) with a dense last dimension. ``gelu``
-    is a form of ``parts.gelu``. The last launch alone writes to ``out``, and it reads ``maps``
-    only; the first alone reads ``x``.
+    ``tiles``: a row of ``tiles.TILES``. ``gelu``: a form of ``parts.gelu``.
     """
-    return list(_Schedule(net, maps, x, out, tiles, gelu).all())
 
-
-class _Schedule:
     def __init__(
-        self,
-        net: Packed,
-        maps: Maps,
-        x: Tensor,
-        out: Tensor,
-        tiles: Mapping[str, Tile],
-        gelu: str,
+        self, net: Packed, maps: Maps, shape: torch.Size, *, tiles: Mapping[str, Tile], gelu: str
     ) -> None:
-        self.net, self.maps, self.x, self.out, self.tiles = net, maps, x, out, tiles
-        self.n, _, self.height, self.width = x.shape
+        self.net, self.maps, self.tiles = net, maps, tiles
+        self.n, _, self.height, self.width = shape
         self.size = {"H": self.height, "W": self.width}
         # fp32 stays fp32: TF32 has the ten bits of half precision.
         self.gelu, self.prec = {"GELU": gelu}, {"PREC": "ieee"}
         self.c = {"C": net.wide, "BC": _power_of_two(net.wide)}
         self.d = {"D": net.narrow, "BD": _power_of_two(net.narrow)}
 
-    def all(self) -> Iterator[Launch]:
+    def trunk(self, x: Tensor) -> Iterator[Launch]:
+        """From ``x`` (N, 3, H, W) with any strides to the map that ``pixels`` reads."""
         net, maps, ends_ = self.net, self.maps, self.net.ends
-        t, s, u = maps.wide
-        strides = dict(zip(("SN", "SC", "SY", "SX"), self.x.stride(), strict=True))
+        t, s, _ = maps.wide
+        strides = dict(zip(("SN", "SC", "SY", "SX"), x.stride(), strict=True))
         yield self._launch(
             ends.head,
-            {"rgb": self.x, "target": maps.trunk[0], "t": t, "d": maps.distilled}
+            {"rgb": x, "target": maps.trunk[0], "t": t, "d": maps.distilled}
             | {"weight": ends_["head"], "bias": ends_["head.bias"]}
             | _first(net.blocks[0])
             | strides,
@@ -123,12 +120,17 @@ class _Schedule:
             {"source": t, "first": maps.trunk[0], "target": s} | _taps(ends_, "c2"),
             self.c,
         )
-        pixels = {"S": net.scale, "BO": _power_of_two(3 * net.scale**2)}
-        yield self._launch(
+
+    def pixels(self, out: Tensor) -> Launch:
+        """The last launch: fills ``out`` (N, 3, sH, sW), whose last dimension is dense."""
+        net, ends_ = self.net, self.net.ends
+        strides = dict(zip(("SN", "SC", "SY"), out.stride(), strict=False))
+        return self._launch(
             ends.upsample,
-            {"source": s, "target": self.out, "weight": ends_["up"], "bias": ends_["up.bias"]}
-            | dict(zip(("SN", "SC", "SY"), self.out.stride(), strict=False)),
-            self.c | self.prec | pixels,
+            {"source": self.maps.wide[1], "target": out}
+            | {"weight": ends_["up"], "bias": ends_["up.bias"]}
+            | strides,
+            self.c | self.prec | {"S": net.scale, "BO": _power_of_two(3 * net.scale**2)},
         )
 
     def _block(self, i: int) -> Iterator[Launch]:
@@ -189,6 +191,13 @@ class _Schedule:
         grid = programs * -(-self.width // tile.columns), groups, self.n
         constants = {**constants, "TX": tile.columns}
         return Launch(kernel, grid, arguments | self.size, constants, tile.warps)
+
+
+def compile_ahead(launches: Iterable[Launch]) -> None:
+    """Compile what is not in Triton's cache, side by side: most of it runs outside the GIL."""
+    distinct = {(n.kernel.__name__, *sorted(n.constants.items())): n for n in launches}
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(Launch.compile, distinct.values()))
 
 
 def _first(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

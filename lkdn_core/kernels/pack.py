@@ -16,7 +16,7 @@ __all__ = ["Packed", "pack"]
 class Packed:
     """Weights of one network for the kernels, and its sizes.
 
-    ``channels`` are the real ones; ``wide`` and ``narrow`` are ``channels`` and half of them, padded.
+    ``channels`` are the real ones; ``wide`` and ``narrow`` are they and half of them, padded.
     Matrices (in, out) have the dtype of the maps, everything else is float32. ``blocks`` holds the
     tensors of each block, ``eps`` the epsilon of each block's norm, ``ends`` the rest.
     """
@@ -57,8 +57,10 @@ class _Packer:
     def block(self, name: str, half: int) -> dict[str, Tensor]:
         c, d = self.wide, self.narrow
         c5, u_bias = self._matrix(f"{name}.c5"), self.weights[f"{name}.c5.bias"]
-        point, a_bias = (self._matrix(f"{name}.atten.pointwise"),
-                         self.weights[f"{name}.atten.pointwise.bias"])
+        point, a_bias = (
+            self._matrix(f"{name}.atten.pointwise"),
+            self.weights[f"{name}.atten.pointwise.bias"],
+        )
         # The four parts of the concatenation are padded one by one.
         join = torch.stack([c5, c5 @ point]).unflatten(1, (4, half))
         u_weight, a_weight = F.pad(join, (0, c - join.shape[3], 0, d - half)).flatten(1, 2)

@@ -11,9 +11,7 @@ import triton
 import triton.language as tl
 
 #: Sizes and strides don't ask for a compilation of their own: alignment comes from ``C``.
-kernel = partial(
-    triton.jit, do_not_specialize=["H", "W", "PIXELS", "EPS", "SN", "SC", "SY", "SX"]
-)
+kernel = partial(triton.jit, do_not_specialize=["H", "W", "PIXELS", "EPS", "SN", "SC", "SY", "SX"])
 #: ``x/2 (1 + tanh(x (G0 + G1 s + G2 s^2)))``, s = min(x^2, 25), is GELU to 2.6e-5.
 G0 = tl.constexpr(0.7975078846)
 G1 = tl.constexpr(0.0370056458)
