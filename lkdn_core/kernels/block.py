@@ -135,9 +135,6 @@ def attend(
     c, e = tl.arange(0, BC), tl.arange(0, BD)
     rows = depthwise(b, taps, bias, n, y, x, c, H, W, C, 5, 3)
     w = matrix(weight, c, c, C, C)
-    if NEXT:
-        w1, w2 = matrix(wide, c, c, C, C), matrix(narrow, c, e, C, D)
-        s2 = vector(narrow_bias, e, D)
     for i in tl.static_range(4):
         start, ok = row_start(n, y + 3 * i, H, W), inside & row_inside(y + 3 * i, H)
         gated = rows[i] * load_row(u, start, ok, x, c, C).to(tl.float32)
@@ -147,4 +144,7 @@ def attend(
         z += load_row(residual, start, ok, x, c, C).to(tl.float32)
         store_row(target, z, start, ok, x, c, C)
         if NEXT:
+            # Loaded again for each row: held over all four they spill where there is no WGMMA.
+            w1, w2 = matrix(wide, c, c, C, C), matrix(narrow, c, e, C, D)
+            s2 = vector(narrow_bias, e, D)
             split_row(z, t, d, w1, w2, s2, start, ok, x, c, e, C, D, 0, GELU, PREC)

@@ -17,7 +17,7 @@ class Tile:
     warps: int
 
 
-_COMMON: Final = {
+_HOPPER: Final = {
     "head": Tile(64, 4),
     "refine": Tile(64, 4),
     "narrow": Tile(64, 4),
@@ -28,8 +28,10 @@ _COMMON: Final = {
     "residual": Tile(64, 4),
     "upsample": Tile(64, 4),
 }
+#: Weights of a product lie in registers there, and the largest kernels would spill.
+_AMPERE: Final = _HOPPER | {"join": Tile(32, 4), "attend": Tile(32, 4)}
 #: By compute capability (major, minor): Ampere, Ada, Hopper.
-TILES: Final = {(8, 0): _COMMON, (8, 9): _COMMON, (9, 0): _COMMON}
+TILES: Final = {(8, 0): _AMPERE, (8, 9): _AMPERE, (9, 0): _HOPPER}
 
 
 def tiles_for(capability: tuple[int, int]) -> dict[str, Tile]:

@@ -134,7 +134,10 @@ def test_asking_for_one(table: dict[str, Slow]) -> None:
         chosen("fast")
 
 
-@pytest.mark.parametrize("name", backend_names())
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow if n == "compile" else ()) for n in backend_names()],
+)
 def test_every_backend_serves_the_engine(weights_file: Path, name: str) -> None:
     """Or says in a line why not; and what it fills may be a part of something larger."""
     try:

@@ -1,0 +1,83 @@
+"""Backends on a CUDA device: values, graphs, threads. Nothing here runs without one."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import Tensor
+
+from lkdn_core.arch import LKDN, LKDN_CONFIGS, LKDNConfig
+from lkdn_core.backends import load_network
+from lkdn_core.backends.graphs import MAX_GRAPHS, Graphs
+from lkdn_core.fuse import fuse
+from lkdn_core.network import run_network
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+CUDA = torch.device("cuda")
+#: Least agreement with float64, in dB.
+LEAST = {"fp32": 60.0, "fp16": 55.0, "bf16": 35.0}  # torch's own fp32 convolutions may use TF32
+
+
+def picture(n: int, height: int, width: int) -> Tensor:
+    return torch.rand(n, 3, height, width, generator=torch.Generator().manual_seed(8))
+
+
+def trained(config: LKDNConfig) -> dict[str, Tensor]:
+    torch.manual_seed(4)
+    return LKDN(config).state_dict()
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    return float(-10 * (a.double().cpu() - b.double().cpu()).square().mean().log10())
+
+
+@pytest.mark.parametrize("precision", LEAST)
+@pytest.mark.parametrize("name", ["reference", "torch", "triton"])
+@torch.inference_mode()
+def test_a_backend_is_the_network(name: str, precision: str) -> None:
+    """Sizes come and go, so graphs are recorded, replayed, and grow their memory."""
+    config = LKDN_CONFIGS["lkdn-s-x4"]
+    weights = trained(config)
+    _, network = load_network(name, weights, config, CUDA, precision)
+    for shape in [(1, 33, 70), (1, 33, 70), (2, 48, 31), (1, 33, 70), (2, 48, 31), (1, 1, 1)]:
+        x = picture(*shape)
+        out = torch.full((shape[0], 3, 4 * shape[1], 4 * shape[2]), torch.nan, device=CUDA)
+        network(x.to(CUDA, network.dtype).contiguous(memory_format=network.memory_format), out)
+        assert psnr(out, run_network(fuse(weights), x.double())) > LEAST[precision]
+
+
+@pytest.mark.parametrize("name", ["torch", "triton"])
+@torch.inference_mode()
+def test_threads_and_streams_do_not_mix(name: str) -> None:
+    config = LKDNConfig(2, 8, 2)
+    _, network = load_network(name, trained(config), config, CUDA, "fp16")
+    pictures = [picture(1, 40 + i % 3, 50).to(CUDA) for i in range(24)]
+
+    def enlarge(x: Tensor) -> Tensor:
+        with torch.inference_mode(), torch.cuda.stream(torch.cuda.Stream()):
+            out = torch.full((1, 3, 2 * x.shape[2], 100), torch.nan, device=CUDA)
+            x = x.half().contiguous(memory_format=network.memory_format)
+            network(x, out)
+            torch.cuda.current_stream().synchronize()
+            return out
+
+    expected = [enlarge(x) for x in pictures]
+    torch.cuda.synchronize()
+    with ThreadPoolExecutor(4) as pool:
+        for got, want in zip(pool.map(enlarge, pictures), expected, strict=True):
+            torch.testing.assert_close(got, want, rtol=0, atol=2e-3)
+
+
+@torch.inference_mode()
+def test_graphs_are_bounded() -> None:
+    graphs = Graphs(lambda x, _: x * 2, device=CUDA, bytes_for=lambda *_: 0)
+    for turn in range(2 * MAX_GRAPHS):
+        x = torch.full((1, 3, 1 + turn, 4), float(turn), device=CUDA)
+        for _ in range(3):
+            out = torch.empty_like(x)
+            graphs.run(x, out.copy_)
+            assert (out == 2 * turn).all()
+        assert len(graphs._recorded) <= MAX_GRAPHS
