@@ -45,6 +45,7 @@ def encoder_choice(arguments: argparse.Namespace) -> "EncoderChoice":
         pix_fmt=arguments.pix_fmt,
         bitrate=arguments.bitrate,
         options=tuple(arguments.encoder_opt),
+        ffmpeg=arguments.ffmpeg,
     )
 
 

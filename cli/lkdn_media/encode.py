@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import av
 import numpy as np
@@ -21,7 +21,10 @@ from lkdn_media.plan import Plan
 from lkdn_media.planes import fill_planes
 from lkdn_media.remux import StreamCopier, shift_packet, stream_tags
 
-__all__ = ["VideoEncoder", "VideoWriter"]
+if TYPE_CHECKING:
+    from lkdn_media.ffmpeg_encoder import FfmpegEncoder
+
+__all__ = ["VideoEncoder", "VideoWriter", "label_stream", "make_encoder", "make_frame"]
 
 #: HEVC in MP4 plays on Apple systems only under this name.
 _HEVC_TAG: Final = "hvc1"
@@ -61,6 +64,14 @@ class VideoEncoder:
                 f"with {settings or 'its defaults'}"
             ) from error
 
+    @property
+    def extradata(self) -> bytes:
+        """What a decoder has to know before the first packet."""
+        return bytes(self.stream.codec_context.extradata or b"")
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
     def encode(self, picture: Picture) -> "list[av.Packet[Any]]":
         """The packets that are ready once ``picture``, an enlarged one, is in."""
         frame = make_frame(picture, self._plan)
@@ -94,6 +105,15 @@ class VideoEncoder:
         return packets
 
 
+def make_encoder(plan: Plan, out: OutputContainer) -> "VideoEncoder | FfmpegEncoder":
+    """What encodes ``plan``, as a stream of ``out``, whose head is not written yet."""
+    if plan.program is None:
+        return VideoEncoder(plan, out)
+    from lkdn_media.ffmpeg_encoder import FfmpegEncoder  # it makes its frames as we do
+
+    return FfmpegEncoder(plan, out)
+
+
 class VideoWriter:
     """Writes ``plan`` to ``path``, a new file. Not finished until `finish` returns.
 
@@ -105,6 +125,7 @@ class VideoWriter:
         span, base = plan.source.span, plan.source.time_base
         self._start = round(span.first * base / plan.filters.time_base) if span else 0
         self._copier = StreamCopier(plan.source)
+        self._opened = ExitStack()
         try:
             self._out = av.open(f"file:{path}", "w", format=plan.container)
         except BaseException:
@@ -131,7 +152,7 @@ class VideoWriter:
     @property
     def extradata(self) -> bytes:
         """What a decoder has to know before the first packet."""
-        return bytes(self._encoder.stream.codec_context.extradata or b"")
+        return self._encoder.extradata
 
     def write(self, picture: Picture) -> None:
         """Encode one enlarged picture."""
@@ -161,15 +182,17 @@ class VideoWriter:
     def abandon(self) -> None:
         """Close the file as it is; it is good for nothing."""
         self._copier.close()
+        self._opened.close()
         with suppress(av.FFmpegError, OSError):
             self._out.close()
 
-    def _add_streams(self) -> VideoEncoder:
+    def _add_streams(self) -> "VideoEncoder | FfmpegEncoder":
         """All streams in the order of the source, then chapters and tags."""
         plan, encoder = self._plan, None
         for info in plan.source.streams:
             if info.index == plan.source.video:
-                encoder = VideoEncoder(plan, self._out)
+                encoder = make_encoder(plan, self._out)
+                self._opened.callback(encoder.close)
                 encoder.stream.metadata.update(stream_tags(info.tags))
                 if _shape_to_correct(plan) is not None:
                     encoder.stream.metadata.update(STEREO)
@@ -214,7 +237,6 @@ def make_frame(picture: Picture, plan: Plan) -> av.VideoFrame:
 
 
 def _add_video(out: OutputContainer, plan: Plan) -> av.VideoStream:
-    source, tags = plan.source, plan.tags
     try:
         stream = out.add_stream(
             plan.codec,
@@ -230,6 +252,13 @@ def _add_video(out: OutputContainer, plan: Plan) -> av.VideoStream:
     context.pix_fmt = plan.pix_fmt
     context.time_base = stream.time_base = plan.filters.time_base
     context.flags |= Flags.frame_duration
+    label_stream(stream, plan)
+    return stream
+
+
+def label_stream(stream: av.VideoStream, plan: Plan) -> None:
+    """Tell ``stream``, whose head is not written yet, what its pictures mean."""
+    context, tags = stream.codec_context, plan.tags
     if plan.sample_aspect_ratio is not None:
         context.sample_aspect_ratio = plan.sample_aspect_ratio
     context.color_primaries, context.color_trc = tags.primaries, tags.transfer
@@ -237,5 +266,4 @@ def _add_video(out: OutputContainer, plan: Plan) -> av.VideoStream:
     context.chroma_sample_location = tags.chroma_location
     if context.codec.canonical_name == "hevc" and plan.container in ("mp4", "mov"):
         context.codec_tag = _HEVC_TAG
-    stream.set_display_matrix(source.display_matrix)
-    return stream
+    stream.set_display_matrix(plan.source.display_matrix)

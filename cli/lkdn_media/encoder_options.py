@@ -131,7 +131,7 @@ def encoder_options(
 
 def writes_captions(codec: str) -> bool:
     """Whether ``codec`` writes closed captions (ATSC A/53) into its pictures."""
-    return "a53cc" in _known(codec)
+    return codec in av.codecs_available and "a53cc" in _known(codec)
 
 
 def _known(codec: str) -> "dict[str, CodecOption]":

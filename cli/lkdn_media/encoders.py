@@ -1,6 +1,6 @@
 """Which encoder writes a picture format into a container."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fractions import Fraction
@@ -12,7 +12,9 @@ import av
 
 from lkdn_core.errors import ArgumentError
 from lkdn_media.encoder_options import encoder_options
-from lkdn_media.formats import PLANAR, Layout, exact_layout
+from lkdn_media.ffmpeg import find_ffmpeg
+from lkdn_media.ffmpeg_codecs import OwnCodec, find_codec
+from lkdn_media.formats import PLANAR, Layout, exact_layout, has_alpha
 
 __all__ = [
     "CONTAINERS",
@@ -22,6 +24,7 @@ __all__ = [
     "encoder_pix_fmt",
     "find_encoder",
     "holds",
+    "own_codec",
 ]
 
 #: Muxer for each file name ending.
@@ -39,8 +42,9 @@ _FAMILY_RANK: Final = {"yuv": 1, "rgb": 2, "gray": 3}
 class EncoderChoice:
     """What the user asked for; ``None`` and ``"auto"`` leave it to us.
 
-    ``bitrate``: bits a second. ``options``: (name, value) of the encoder's own. Raises
-    ``ArgumentError`` where two wishes exclude each other.
+    ``bitrate``: bits a second. ``options``: (name, value) of the encoder's own. ``ffmpeg``: the
+    program that is asked for encoders PyAV lacks, see `find_ffmpeg`. Raises ``ArgumentError``
+    where two wishes exclude each other.
     """
 
     codec: str | None = None
@@ -49,6 +53,7 @@ class EncoderChoice:
     pix_fmt: str = "auto"
     bitrate: int | None = None
     options: tuple[tuple[str, str], ...] = ()
+    ffmpeg: str | None = None
 
     def __post_init__(self) -> None:
         if self.crf is not None and self.bitrate is not None:
@@ -74,34 +79,58 @@ def default_codec(container: str, layout: Layout) -> str:
 
 def find_encoder(codec: str) -> av.Codec:
     """The video encoder of that name in this PyAV. Raises ``ArgumentError`` with near names."""
-    try:
-        encoder = av.Codec(codec, "w")
-    except ValueError:
-        encoder = None
-    if encoder is None or encoder.type != "video":
+    encoder = _encoder(codec)
+    if encoder is None:
         near = get_close_matches(codec, av.codecs_available, 3)
         hint = f" (near it: {', '.join(near)})" if near else ""
         raise ArgumentError(
-            f"codec: a video encoder of lkdn-video --list codecs is accepted, got {codec!r}{hint}"
+            "codec: a video encoder of lkdn-video --list codecs, or of an ffmpeg program of your "
+            f"own (--ffmpeg), is accepted, got {codec!r}{hint}"
         )
     return encoder
 
 
-def check_container(codec: str, container: str, others: Mapping[str, str]) -> None:
+def _encoder(codec: str) -> av.Codec | None:
+    try:
+        encoder = av.Codec(codec, "w")
+    except ValueError:
+        return None
+    return encoder if encoder.type == "video" else None
+
+
+def own_codec(choice: EncoderChoice) -> OwnCodec | None:
+    """The encoder of the user's own ffmpeg that is meant; ``None`` where PyAV's is, or none is."""
+    if choice.codec is None or _encoder(choice.codec) is not None:
+        return None
+    try:
+        program = find_ffmpeg(choice.ffmpeg, needed_by=f"--codec {choice.codec}")
+    except ArgumentError:
+        if choice.ffmpeg is not None:
+            raise
+        return None
+    return find_codec(program, choice.codec)
+
+
+def check_container(
+    codec: str, container: str, others: Mapping[str, str], *, writes: str | None = None
+) -> None:
     """Raise ``ArgumentError`` unless the muxer ``container`` holds what ``codec`` writes.
 
-    ``others``: muxers by file ending; the message names those that do.
+    ``others``: muxers by file ending; the message names those that do. ``writes``: what an encoder
+    writes that is not PyAV's.
     """
-    if not holds(container, codec):
-        able = ", ".join(ending for ending, other in others.items() if holds(other, codec))
+    written = writes or find_encoder(codec).canonical_name
+    if not holds(container, written):
+        able = ", ".join(ending for ending, other in others.items() if holds(other, written))
         instead = f"; {able} can" if able else ""
         raise ArgumentError(f"codec: {container} can't hold {codec}{instead}")
 
 
 @cache
 def holds(container: str, codec: str) -> bool:
-    """Whether the muxer ``container`` takes the output of the encoder ``codec``."""
-    name = find_encoder(codec).canonical_name
+    """Whether the muxer ``container`` takes ``codec``, a format or the encoder of one."""
+    encoder = _encoder(codec)
+    name = codec if encoder is None else encoder.canonical_name
     with av.open(BytesIO(), "w", format=container) as trial:
         if name not in trial.supported_codecs:
             return False
@@ -116,14 +145,20 @@ def holds(container: str, codec: str) -> bool:
         return True
 
 
-def encoder_pix_fmt(codec: str, layout: Layout, wanted: str) -> str:
+def encoder_pix_fmt(
+    codec: str, layout: Layout, wanted: str, *, among: Collection[str] | None = None
+) -> str:
     """The pixel format ``codec`` is given: ``wanted``, or for ``"auto"`` the nearest it has.
 
-    Raises ``ArgumentError`` for an unknown encoder or a format it doesn't take.
+    ``among``: those of an encoder that is not PyAV's. Raises ``ArgumentError`` for an unknown
+    encoder or a format it doesn't take.
     """
-    encoder = find_encoder(codec)
+    if among is None:
+        names = [f.name for f in find_encoder(codec).video_formats or ()]
+    else:
+        names = [name for name in among if name in av.video.format.names and not has_alpha(name)]
     # No list: it takes whatever it gets.
-    names = [f.name for f in encoder.video_formats] if encoder.video_formats else list(PLANAR)
+    names = names or list(PLANAR)
     usable = {
         name: offered
         for name in names

@@ -17,7 +17,9 @@ from lkdn_media.encoders import (
     default_codec,
     encoder_pix_fmt,
     find_encoder,
+    own_codec,
 )
+from lkdn_media.ffmpeg_codecs import own_options
 from lkdn_media.filters import Deinterlace, FilterChain, film_chain
 from lkdn_media.formats import PLANAR, ColourTags, frame_format, nearest_planar
 from lkdn_media.losses import field_notes, holds_alpha, padding_notes, picture_losses, shape_in
@@ -38,7 +40,8 @@ class Plan:
 
     ``width``, ``height``: of the encoded pictures: of ``size``, or else at most one more than
     ``scale`` times the source's, where subsampled chroma needs even sizes. ``copied``: indexes of
-    the streams copied as they are. ``warnings``: what can't be kept, a line each.
+    the streams copied as they are. ``program``: the user's ffmpeg, where ``codec`` is one of its
+    encoders, which then writes ``own_codec``. ``warnings``: what can't be kept, a line each.
     """
 
     source: Source
@@ -46,6 +49,8 @@ class Plan:
     scale: int
     filters: FilterChain
     codec: str
+    program: str | None
+    own_codec: str | None
     options: dict[str, str]
     pix_fmt: str
     input_format: FrameFormat
@@ -114,9 +119,12 @@ def make_plan(
     stored = source.width, source.height
     layout = source.layout
     input_format = frame_format(layout, source.tags).resolved(*stored)
-    codec = find_encoder(choice.codec or default_codec(container, PLANAR[layout])).name
-    check_container(codec, container, CONTAINERS)
-    pix_fmt = encoder_pix_fmt(codec, PLANAR[layout], choice.pix_fmt)
+    own = own_codec(choice)
+    codec = own.name if own else find_encoder(_codec_name(choice, container, layout)).name
+    check_container(codec, container, CONTAINERS, writes=own.codec if own else None)
+    pix_fmt = encoder_pix_fmt(
+        codec, PLANAR[layout], choice.pix_fmt, among=own.pix_fmts if own else None
+    )
     output_format = _output_format(input_format, codec, pix_fmt, stored)
     even = _multiples(output_format)
     final = final_size(source, size or SizeChoice(), scale=scale, multiples=even)
@@ -128,6 +136,8 @@ def make_plan(
     filters = film_chain(source, deinterlace=deinterlace, ivtc=ivtc)
     ratio = Fraction(1) if final and source.sample_aspect_ratio else source.sample_aspect_ratio
     losses = picture_losses(source, container=container, codec=codec, pix_fmt=pix_fmt, ratio=ratio)
+    if own and (source.mastering_display or source.content_light):
+        losses.append(f"HDR10 metadata is lost with {codec}; libx265 and libsvtav1 keep it")
     if final:
         losses += rounding_warnings(source, size or SizeChoice(), final)
     else:
@@ -143,7 +153,11 @@ def make_plan(
         scale=scale,
         filters=filters,
         codec=codec,
-        options=encoder_options(
+        program=own.program if own else None,
+        own_codec=own.codec if own else None,
+        options=own_options(own, choice)
+        if own
+        else encoder_options(
             codec,
             choice,
             pix_fmt=pix_fmt,
@@ -163,6 +177,10 @@ def make_plan(
         metadata=metadata,
         warnings=(*field_notes(source, filters), *losses, *warnings),
     )
+
+
+def _codec_name(choice: EncoderChoice, container: str, layout: str) -> str:
+    return choice.codec or default_codec(container, PLANAR[layout])
 
 
 def _output_format(

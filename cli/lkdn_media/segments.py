@@ -8,7 +8,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +19,7 @@ from av.packet import PacketSideData, packet_sidedata_type_from_literal
 
 from lkdn_core.errors import LKDNError
 from lkdn_media.decode import Damage, Picture
-from lkdn_media.encode import VideoEncoder
+from lkdn_media.encode import make_encoder
 from lkdn_media.plan import Plan
 
 __all__ = ["Mark", "Segment", "SegmentWriter", "read_segment", "write_json"]
@@ -91,8 +91,10 @@ class SegmentWriter:
         # Nothing is written to the container, but its kind decides what an encoder's head holds.
         self._container = av.open(BytesIO(), "w", format=plan.container)
         self._file = path.open("wb")
+        self._opened = ExitStack()
         try:
-            self._encoder = VideoEncoder(plan, self._container)
+            self._encoder = make_encoder(plan, self._container)
+            self._opened.callback(self._encoder.close)
             self._encoder.open()
         except BaseException:
             self.close()
@@ -118,11 +120,12 @@ class SegmentWriter:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        extradata = bytes(self._encoder.stream.codec_context.extradata or b"").hex()
+        extradata = self._encoder.extradata.hex()
         return Segment(**self._record, extradata=extradata, checksum=self._checksum, mark=mark)
 
     def close(self) -> None:
         """Let go of the encoder and the file, which is good for nothing before `finish`."""
+        self._opened.close()
         self._container.close()
         with suppress(OSError):  # a full disk, which was an error before
             self._file.close()

@@ -1,5 +1,6 @@
 """The user's own ffmpeg program: filters before the network."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -30,6 +31,82 @@ def program(monkeypatch: pytest.MonkeyPatch) -> str:
     path = str(imageio_ffmpeg.get_ffmpeg_exe())
     monkeypatch.setenv("LKDN_FFMPEG", path)
     return path
+
+
+@pytest.mark.usefixtures("program")
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "ending", "options"),
+    [
+        ("libxvid", "yuv420p", "mkv", ()),
+        ("libxvid", "yuv420p", "mp4", ("--segment", "3")),
+        pytest.param("libaom-av1", "yuv420p10le", "mp4", (), marks=pytest.mark.slow),
+        pytest.param(
+            "libaom-av1", "yuv420p10le", "mkv", ("--segment", "3"), marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_encoders_that_pyav_lacks(
+    *,
+    tmp_path: Path,
+    lkdn_video: Command,
+    codec: str,
+    pix_fmt: str,
+    options: tuple[str, ...],
+    ending: str,
+) -> None:
+    clip = replace(VFR, pix_fmt=pix_fmt, size=(64, 48), tags=Tags())
+    here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / f"b.{ending}"
+    speed = ("--encoder-opt", "cpu-used=8") if codec == "libaom-av1" else ()
+    assert lkdn_video(here, there, "--codec", codec, "--bitrate", "2M", *speed, *options) == 0
+    assert times(there) == times(here)
+    assert [c.tags for c in copies(there)] == [c.tags for c in copies(here)]
+    for old, new in zip(frames(here), frames(there), strict=True):
+        assert (new.width, new.height, new.format.name) == (128, 96, pix_fmt)
+        assert colour(new)[:4] == (1, 1, 1, 1)
+        luma = planes(old)[0].repeat(2, 0).repeat(2, 1).astype(int)
+        depth = 2 ** (10 if "10" in pix_fmt else 8)
+        assert np.abs(luma - planes(new)[0]).mean() < depth / 64
+    with av.open(str(there)) as result:
+        assert result.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("program")
+def test_frames_out_of_order_from_outside(tmp_path: Path, lkdn_video: Command) -> None:
+    """H.266 shows the picture it codes first as the last of many."""
+    clip = Clip(size=(64, 48), pts=range(20), pix_fmt="yuv420p10le", codec="ffv1", options={})
+    here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / "b.mkv"
+    assert lkdn_video(here, there, "--codec", "libvvenc", "--preset", "faster") == 0
+    assert times(there) == times(here)
+    with av.open(str(there)) as result:
+        shown = [packet.pts for packet in result.demux(video=0) if packet.size]
+        assert shown != sorted(shown)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--crf", "20"), "crf: libxvid has no such setting"),
+        (("--encoder-opt", "me_qualty=3"), "encoder_opt: libxvid has no option 'me_qualty'; near"),
+        (("--encoder-opt", "me_quality=99"), "codec: libxvid refuses: ffmpeg: "),
+        (("--pix-fmt", "yuv444p"), "pix_fmt: libxvid takes yuv420p, got 'yuv444p'"),
+    ],
+)
+def test_wrong_settings_of_outside_encoders(
+    *,
+    tmp_path: Path,
+    lkdn_video: Command,
+    program: str,
+    capfd: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    message: str,
+) -> None:
+    here, there = make_clip(tmp_path / "a.mkv", Clip(pts=(0, 1))), tmp_path / "b.mkv"
+    assert lkdn_video(here, there, "--ffmpeg", program, "--codec", "libxvid", *options) == 2
+    said = capfd.readouterr().err
+    assert said.startswith(f"lkdn-video: {message}")
+    assert said.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mkv"]
 
 
 @pytest.mark.usefixtures("program")

@@ -1,0 +1,85 @@
+"""Encoders that PyAV's build lacks and the user's own ffmpeg has."""
+
+import re
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import av
+
+from lkdn_core.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from lkdn_media.encoders import EncoderChoice
+
+__all__ = ["OwnCodec", "find_codec", "own_options"]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCodec:
+    """The encoder ``name`` of ``program``; ``codec`` is what it writes, in FFmpeg's words."""
+
+    program: str
+    name: str
+    codec: str
+    pix_fmts: tuple[str, ...]
+    options: frozenset[str]
+
+
+def find_codec(program: str, name: str) -> OwnCodec | None:
+    """The video encoder ``name`` of ``program``, an ffmpeg; ``None`` where it has no such."""
+    pattern = rf"^ V\S{{5}} {re.escape(name)} .*?(?:\(codec (\S+)\))?$"
+    listed = re.search(pattern, _ask(program, "-encoders"), re.MULTILINE)
+    if listed is None:
+        return None
+    told = _ask(program, "-h", f"encoder={name}")
+    formats = re.search(r"^ +Supported pixel formats: (.*)$", told, re.MULTILINE)
+    return OwnCodec(
+        program=program,
+        name=name,
+        codec=listed[1] or name,
+        pix_fmts=tuple(formats[1].split()) if formats else (),
+        options=frozenset(re.findall(r"^ +-(\S+) +<", told, re.MULTILINE)),
+    )
+
+
+def own_options(codec: OwnCodec, choice: "EncoderChoice") -> dict[str, str]:
+    """The user's choice as options of ``codec``. Raises ``ArgumentError`` for what it hasn't."""
+    options: dict[str, str] = {}
+    if choice.bitrate is not None:
+        options["b:v"] = str(choice.bitrate)
+    for name, value in (("crf", choice.crf), ("preset", choice.preset)):
+        if value is not None and name not in codec.options:
+            raise ArgumentError(f"{name}: {codec.name} has no such setting, got {value}")
+        if value is not None:
+            options[name] = f"{value:g}" if isinstance(value, float) else value
+    known = codec.options | set(_generic())
+    for name, text in choice.options:
+        if name not in known:
+            near = get_close_matches(name, known, 3, 0.5)
+            hint = f"; near it: {', '.join(near)}" if near else ""
+            raise ArgumentError(f"encoder_opt: {codec.name} has no option {name!r}{hint}")
+        options[name] = text
+    return options
+
+
+def _generic() -> Iterable[str]:
+    """Options that all encoders have."""
+    return (o.name for o in av.CodecContext.create("mpeg4", "w").supported_options.generic)
+
+
+def _ask(program: str, *question: str) -> str:
+    """What ``program`` says about itself."""
+    try:
+        answer = subprocess.run(
+            [program, "-hide_banner", *question],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ArgumentError(f"ffmpeg: {program} does not answer: {error}") from error
+    return answer.stdout.decode(errors="replace")
