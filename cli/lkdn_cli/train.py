@@ -134,11 +134,11 @@ def validation(folder: Path | None, scale: int) -> "Validate | None":
     pairs = list(read_pairs(folder, scale))
 
     def validate(network: "LKDN") -> dict[str, float]:
-        total = 0.0
+        total, device = 0.0, next(network.parameters()).device
         with torch.inference_mode():
             for _, small, large in pairs:
-                enlarged = quantize(network(small[None].float() / 255)[0] * 255, bits=8)
-                total += psnr(enlarged, large, crop_border=scale)
+                enlarged = network(small[None].to(device).float() / 255)[0].cpu()
+                total += psnr(quantize(enlarged * 255, bits=8), large, crop_border=scale)
         return {"psnr": total / len(pairs)}
 
     return validate

@@ -182,7 +182,7 @@ class Training:
             "skipped": self.skipped,
         }
         if validate is not None:
-            averaged = LKDN(self.recipe.network)
+            averaged = LKDN(self.recipe.network).to(self.device)
             averaged.load_state_dict(self.ema)
             row |= {k: f"{v:.4f}" for k, v in validate(averaged).items()}
         self.folder.log(row)
