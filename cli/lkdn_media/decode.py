@@ -26,6 +26,8 @@ from lkdn_media.timeline import Timeline
 __all__ = ["Damage", "Picture", "Planes", "decode_pictures"]
 
 log = logging.getLogger(__name__)
+#: Packets that are kept to be decoded again: more than most encoders put between keyframes.
+_LONGEST_GROUP = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
         stream = container.streams[source.video]
         assert isinstance(stream, av.VideoStream)
         decoder = open_decoder(stream)
+        group = _Group()
         read = 0
         if start is not None:
             with suppress(av.FFmpegError):
@@ -141,13 +144,67 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
             if read == 0 and start and source.packets and packet is not None and packet.dts:
                 read = stream.index_entries.search_timestamp(packet.dts, any_frame=True)
             read += packet is not None and packet.size > 0
+            ends = packet is None or not packet.size
+            group.read(packet)
+            frames: list[av.VideoFrame] = []
             try:
-                for frame in decoder.decode(packet):
-                    yield repacked(frame, source.pix_fmt) if hardware else frame
+                frames = decoder.decode(packet)
             except av.FFmpegError as error:
                 log.info("%s: packet %d: %s", source.path, read, error)
-                damage.bad_packets += 1
+                damage.bad_packets += not ends
+            if ends and not hardware and group.pending > len(frames):
+                frames = max(frames, _last_frames(group, decoder, source, damage), key=len)
+            for frame in frames:
+                group.shown(frame)
+                yield repacked(frame, source.pix_fmt) if hardware else frame
         damage.ends_early |= read < source.packets
+
+
+class _Group:
+    """The packets since the last keyframe but one, and how far the frames of all have come."""
+
+    def __init__(self) -> None:
+        self.before: list[av.Packet[av.VideoStream]] = []
+        self.packets: list[av.Packet[av.VideoStream]] = []
+        self.pending = 0  # packets of which no frame has come
+        self.latest: int | None = None
+
+    def read(self, packet: "av.Packet[av.VideoStream] | None") -> None:
+        if packet is not None and packet.size:
+            if packet.is_keyframe or len(self.packets) == _LONGEST_GROUP:
+                self.before, self.packets = self.packets, []
+            self.packets.append(packet)
+            self.pending += 1
+
+    def shown(self, frame: av.VideoFrame) -> None:
+        self.pending -= 1
+        if frame.pts is not None:
+            self.latest = frame.pts if self.latest is None else max(frame.pts, self.latest)
+
+
+def _last_frames(
+    group: _Group, decoder: av.VideoCodecContext, source: Source, damage: Damage
+) -> list[av.VideoFrame]:
+    """The frames not shown yet, where the end of the file is damaged.
+
+    A decoder of several threads may meet the bad packet when it is emptied, and PyAV can't get out
+    what lies behind that. So the last two groups are decoded once more, by one thread.
+    """
+    again = av.CodecContext.create(decoder.name, "r")
+    assert isinstance(again, av.VideoCodecContext)
+    again.extradata, again.thread_count = decoder.extradata, 1
+    found: list[av.VideoFrame] = []
+    for packet in [*group.before, *group.packets, None]:
+        try:
+            frames = again.decode(packet)
+        except av.FFmpegError:
+            damage.bad_packets += 1
+            continue
+        for frame in frames:
+            if frame.pts is not None and (group.latest is None or frame.pts > group.latest):
+                frame.time_base = source.time_base
+                found.append(frame)
+    return found
 
 
 def _packets(

@@ -209,6 +209,8 @@ def _shape_to_correct(plan: Plan) -> Fraction | None:
     """The shape of pixels where only Matroska itself can tell it."""
     if plan.container not in ("matroska", "webm") or not plan.shape_in_container:
         return None
+    if plan.source.stereo:  # the muxer's own fields are needed as they are
+        return None
     return plan.sample_aspect_ratio
 
 

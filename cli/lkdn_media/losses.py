@@ -60,8 +60,16 @@ def picture_losses(
         "mpeg2video keep them": source.captions and not writes_captions(codec),
         f"pixels shaped {ratio} are written as square ones with {codec} in {container}; mkv and "
         "mp4 keep them": square,
+        f"stereo 3D is not kept in {container}": source.stereo
+        and not _keeps_stereo(source, container),
     } | {f"{name} can't be kept": True for name in source.unkept}
     return [text for text, true in lost.items() if true]
+
+
+def _keeps_stereo(source: Source, container: str) -> bool:
+    """Matroska has it as a tag; what MP4 has can't be written."""
+    tags = next(info.tags for info in source.streams if info.index == source.video)
+    return "stereo_mode" in tags and container in ("matroska", "webm")
 
 
 def padding_notes(source: Source, pix_fmt: str, size: tuple[int, int], *, scale: int) -> list[str]:

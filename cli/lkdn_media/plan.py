@@ -73,8 +73,8 @@ class Plan:
     @property
     def shape_in_container(self) -> bool:
         """Whether pixels have a shape that the container has to tell."""
-        shape = None if self.sample_aspect_ratio in (None, 1) else self.sample_aspect_ratio
-        return shape is not None and shape_in(self.container, self.codec) == "container"
+        known = self.sample_aspect_ratio is not None
+        return known and shape_in(self.container, self.codec) == "container"
 
     def describe(self) -> list[str]:
         """The mapping of streams, a line each."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["FfmpegFilter", "Source", "Span", "StreamInfo", "probe"]
 
 _DYNAMIC: Final = {
+    SideData.SPHERICAL: "the spherical projection",
+    SideData.DYNAMIC_HDR_VIVID: "HDR Vivid metadata",
     SideData.DYNAMIC_HDR_PLUS: "HDR10+ metadata",
     SideData.DOVI_METADATA: "Dolby Vision metadata",
 }
@@ -89,6 +91,7 @@ class Source:
     ``display_matrix``: nine integers, or ``None``. ``mastering_display`` and ``content_light``:
     FFmpeg's HDR10 structures, or ``b""``. ``captions``: there are some inside the
     pictures. ``unkept``: side data of the pictures we can't write.
+    ``stereo``: the pictures hold two views.
     ``span``: the part of the video that counts; ``None`` is all of it. ``hwaccel``: the kind of
     device that decodes it, see `lkdn_media.hwaccel`. ``ffmpeg_filter``: what pictures went through
     before they are as described here.
@@ -116,6 +119,7 @@ class Source:
     content_light: bytes
     captions: bool
     unkept: tuple[str, ...]
+    stereo: bool
     chapters: "tuple[Chapter, ...]"
     metadata: Mapping[str, str]
     span: Span | None = None
@@ -146,7 +150,7 @@ def probe(path: Path) -> Source:
         if not matrix and SideData.DISPLAYMATRIX in frame.side_data:
             matrix = bytes(frame.side_data[SideData.DISPLAYMATRIX])
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        end = _declared_end(stream)
+        end = _declared_end(container, stream)
         return Source(
             path=path,
             container=container.format.name,
@@ -170,6 +174,7 @@ def probe(path: Path) -> Source:
             content_light=_side_data(frame, SideData.CONTENT_LIGHT_LEVEL),
             captions=any(SideData.A53_CC in f.side_data for f in first),
             unkept=tuple(name for kind, name in _DYNAMIC.items() if kind in frame.side_data),
+            stereo="stereo_3d" in context.coded_side_data or SideData.STEREO3D in frame.side_data,
             chapters=chapters,
             metadata=dict(container.metadata),
         )
@@ -229,8 +234,13 @@ def _info(stream: Stream) -> StreamInfo:
     )
 
 
-def _declared_end(stream: av.VideoStream) -> float | None:
-    """End of the video by the head of a Matroska file (the per-track tag all muxers write)."""
+def _declared_end(container: InputContainer, stream: av.VideoStream) -> float | None:
+    """End of the video by the head of a Matroska file (the per-track tag all muxers write) or AVI.
+
+    Other heads say it too, but MP4 is counted by packets.
+    """
+    if container.format.name == "avi" and stream.duration:
+        return float(stream.duration * stream.time_base)
     hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
     minutes, _, seconds = rest.partition(":")
     try:

@@ -1,0 +1,56 @@
+"""Files cut off somewhere: all that one careful thread can decode is in the output."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+
+from lkdn_media.decode import Damage, decode_pictures
+from lkdn_media.probe import probe
+from tests.cli.clips import Clip, make_clip
+
+CLIP = Clip(size=(64, 48), pts=range(40), options={"g": "10", "bf": "2", "preset": "veryfast"})
+FAST = replace(CLIP, container_options={"movflags": "faststart"})
+MPEG4 = replace(CLIP, codec="mpeg4", options={"g": "10"}, time_base=Fraction(1, 25))
+
+
+def decodable(path: Path) -> list[int | None]:
+    """Timestamps of all frames one thread gets out."""
+    found = []
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.thread_count = 1
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return found
+            except av.FFmpegError:
+                packet, packets = None, iter(())
+            try:
+                found += [frame.pts for frame in stream.decode(packet)]
+            except av.FFmpegError:
+                continue
+
+
+@pytest.mark.parametrize(
+    ("name", "clip"),
+    [("a.mp4", FAST), ("a.mkv", CLIP), ("a.avi", MPEG4)],
+    ids=["mp4", "mkv", "avi"],
+)
+def test_all_that_can_be_decoded_is_there(tmp_path: Path, name: str, clip: Clip) -> None:
+    path = make_clip(tmp_path / name, clip)
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    assert len(packets) == 40
+    for packet in packets[3:36:4]:
+        assert packet.pos is not None
+        cut = tmp_path / f"cut{path.suffix}"
+        cut.write_bytes(path.read_bytes()[: packet.pos + packet.size // 2])
+        damage = Damage()
+        pictures = list(decode_pictures(probe(cut), damage))
+        assert [picture.pts for picture in pictures] == decodable(cut)
+        assert damage
