@@ -24,6 +24,7 @@ __all__ = [
     "encoder_pix_fmt",
     "find_encoder",
     "holds",
+    "opens",
     "own_codec",
 ]
 
@@ -35,6 +36,8 @@ CONTAINERS: Final = {
     ".mov": "mov",
     ".webm": "webm",
 }
+#: A size that every encoder takes, H.263 and DNxHR among them.
+_TRIAL_SIZE: Final = (352, 288)
 _FAMILY_RANK: Final = {"yuv": 1, "rgb": 2, "gray": 3}
 
 
@@ -162,7 +165,7 @@ def encoder_pix_fmt(
     usable = {
         name: offered
         for name in names
-        if (offered := exact_layout(name)) and (not offered.alpha or _takes(codec, name))
+        if (offered := exact_layout(name)) and (not offered.alpha or opens(codec, name))
     }
     if not usable:
         raise ArgumentError(f"codec: {codec} takes none of the pictures that can be made here")
@@ -177,12 +180,17 @@ def encoder_pix_fmt(
 
 
 @cache
-def _takes(codec: str, pix_fmt: str) -> bool:
-    """Whether ``codec`` really opens for ``pix_fmt``: libx265 and libvpx list more than they do."""
+def opens(codec: str, pix_fmt: str) -> bool:
+    """Whether ``codec`` starts here with pictures of ``pix_fmt``.
+
+    Those of graphics cards need the card and its driver; libx265 and libvpx list formats that they
+    refuse.
+    """
     encoder = av.CodecContext.create(codec, "w")
     assert isinstance(encoder, av.VideoCodecContext)
-    encoder.width, encoder.height, encoder.pix_fmt = 64, 64, pix_fmt
-    encoder.time_base = Fraction(1, 25)
+    encoder.width, encoder.height = _TRIAL_SIZE
+    encoder.pix_fmt = pix_fmt
+    encoder.time_base, encoder.framerate = Fraction(1, 25), Fraction(25)
     encoder.options = encoder_options(
         codec,
         EncoderChoice(),

@@ -8,8 +8,14 @@ import av
 import numpy as np
 import pytest
 
+from lkdn_core import Upscaler
+from lkdn_media.cut import cut
+from lkdn_media.encoders import EncoderChoice
+from lkdn_media.plan import make_plan
+from lkdn_media.probe import probe
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import Command, copies, durations, frames, planes, times
+from tests.cli.test_segments import packets, run
 
 #: 40 frames of 25 a second with a keyframe every 8, B-frames between, and sound to 0.3 s.
 LONG = Clip(
@@ -21,17 +27,18 @@ LONG = Clip(
 FAST = ("--codec", "ffv1")
 
 
-@pytest.mark.parametrize("ending", ["mkv", "mp4", "ts", "mov"])
 @pytest.mark.parametrize(
-    ("options", "first", "last"),
+    ("ending", "options", "first", "last"),
     [
-        (("--start", "0.4"), 10, 40),
-        (("--start", "00:00:00.43"), 11, 40),
-        (("--end", "0.6"), 0, 15),
-        (("--start", "0:0.52", "--end", "0.96"), 13, 24),
-        (("--frames", "7"), 0, 7),
-        (("--start", "1.2", "--frames", "4"), 30, 34),
-        (("--start", "1.2", "--frames", "400"), 30, 40),
+        ("mkv", ("--start", "0.4"), 10, 40),
+        ("mkv", ("--end", "0.6"), 0, 15),
+        ("mkv", ("--start", "0:0.52", "--end", "0.96"), 13, 24),
+        ("mkv", ("--start", "1.2", "--frames", "400"), 30, 40),
+        ("mp4", ("--start", "00:00:00.43"), 11, 40),
+        ("mp4", ("--frames", "7"), 0, 7),
+        ("mov", ("--start", "1.2", "--frames", "4"), 30, 34),
+        ("ts", ("--start", "0.43", "--end", "1.03"), 11, 26),
+        ("ts", ("--start", "1.2", "--frames", "4"), 30, 34),
     ],
 )
 def test_exactly_these_frames(
@@ -137,3 +144,17 @@ def test_the_timecode_of_the_first_frame_goes(tmp_path: Path, lkdn_video: Comman
     assert lkdn_video(here, there, "--start", "0.08") == 0
     with av.open(str(there)) as result:
         assert [s.metadata.get("timecode") for s in result.streams] == [None]
+
+
+def test_a_part_goes_on_after_a_break(tmp_path: Path, untrained: Path) -> None:
+    here = make_clip(tmp_path / "a.mp4", LONG)
+    whole, broken = tmp_path / "whole.mp4", tmp_path / "broken.mp4"
+    source = cut(probe(here), start=Fraction("0.12"), end=Fraction("1.3"))
+    plan = make_plan(source, whole, scale=2, choice=EncoderChoice(preset="ultrafast"))
+    upscaler = Upscaler(scale=2, weights=untrained, device="cpu")
+    assert run(plan, whole, upscaler) == 30
+    assert run(plan, broken, upscaler, limit=17) < 30
+    assert run(plan, broken, upscaler) < 25
+    assert packets(broken) == packets(whole)
+    assert copies(broken) == copies(whole)
+    assert times(broken) == [Fraction(i, 25) for i in range(30)]
