@@ -1,4 +1,4 @@
-"""The CPU backend: our own C++ kernels, rows streamed through the whole network in float32.
+"""The CPU backend: our own C++ kernels, small tiles streamed through the whole network in float32.
 
 Maps never exist as a whole, only the rows that are still needed, so memory grows with the width of
 the picture and not with its area. The library has an AVX-512, an AVX2 and a portable form of every

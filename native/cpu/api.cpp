@@ -187,7 +187,7 @@ EXPORT void lkdn_destroy(lkdn_network *network) { delete network; }
 // Bytes a run takes; -1 for lack of memory to find out.
 EXPORT int64_t lkdn_bytes(const lkdn_network *n, int height, int width, int threads) {
     try {
-        const Schedule schedule = make_schedule(n->net, width, threads);
+        const Schedule schedule = make_schedule(n->net, threads);
         return static_cast<int64_t>(Workspace::bytes(n->net, schedule, height, width, threads));
     } catch (const std::bad_alloc &) {
         return -1;
@@ -199,7 +199,7 @@ EXPORT int64_t lkdn_bytes(const lkdn_network *n, int height, int width, int thre
 EXPORT int lkdn_run(lkdn_network *n, const float *x, int64_t x_row, int64_t x_plane, float *out,
                     int64_t out_row, int64_t out_plane, int height, int width, int threads) {
     try {
-        const Schedule schedule = make_schedule(n->net, width, threads);
+        const Schedule schedule = make_schedule(n->net, threads);
         auto workspace = n->borrow(schedule, height, width, threads);
         const Picture picture{x, x_row, x_plane, out, out_row, out_plane, height, width};
         run_picture(n->kernels, n->net, schedule, *workspace, picture, threads);

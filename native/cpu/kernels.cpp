@@ -173,12 +173,12 @@ struct Worker {
     }
 };
 
-void run(const Net &net, const Lines &lines, const Picture &picture, const Stage &stage, int y0,
-         int y1, float *scratch) {
+void run(const Net &net, const Lines &lines, const Picture &picture, const Stage &stage,
+         const Part &part, float *scratch) {
     const Worker w{net, lines, picture, scratch};
-    for (int from = 0; from < picture.width; from += kSegment) {
-        const int left = picture.width - from, pixels = left < kSegment ? left : kSegment;
-        for (int y = y0; y < y1; y++) switch (stage.kind) {
+    for (int from = part.x0; from < part.x1; from += kSegment) {
+        const int left = part.x1 - from, pixels = left < kSegment ? left : kSegment;
+        for (int y = part.y0; y < part.y1; y++) switch (stage.kind) {
                 case Kind::head: w.head(y, from, pixels); break;
                 case Kind::distill: w.distill(stage.block, stage.index, y, from, pixels); break;
                 case Kind::join: w.join(stage.block, y, from, pixels); break;

@@ -55,6 +55,7 @@ struct Stage {
     Kind kind;
     int block, index;  // of `distill`: which of the three refinements, from 0
     int delay;         // rows it is behind the input
+    int shift;         // columns it is behind the input
 };
 
 // What one run works on. `rows` of `height` x `width` RGB come from planes and go to planes.
@@ -64,6 +65,11 @@ struct Picture {
     float *out;
     ptrdiff_t out_row, out_plane;
     int height, width;
+};
+
+// Rows [y0, y1), columns [x0, x1).
+struct Part {
+    int y0, y1, x0, x1;
 };
 
 struct BlockRings {
@@ -87,8 +93,8 @@ struct Kernels {
     // Floats of a dense layer's strips, and the strips themselves from [inputs][outputs].
     size_t (*packed_size)(int inputs, int outputs);
     void (*pack)(const float *weight, int inputs, int outputs, float *packed);
-    // Rows [from, to) of a stage.
-    void (*run)(const Net &, const Lines &, const Picture &, const Stage &, int from, int to,
+    // The rows and columns of `part` of a stage.
+    void (*run)(const Net &, const Lines &, const Picture &, const Stage &, const Part &part,
                 float *scratch);
 };
 

@@ -11,8 +11,11 @@
 namespace lkdn {
 namespace {
 
-// A task of some hundred pixels is large beside the cost of handing it out, and its rows stay in L2.
-constexpr int kTaskPixels = 1280, kMostRows = 16;
+// Larger tiles read less of their surroundings again; smaller ones let more threads follow each
+// other, and each of them needs rows of its own.
+constexpr int kRows = 8, kColumns = 2 * kSegment, kFewThreads = 4;
+// Columns go through the kernels four at a time.
+constexpr int kTogether = 4;
 // Rows start at cache lines, and not all at the same place of a page.
 constexpr size_t kLine = 16, kPage = 1024;
 #ifdef __unix__
@@ -24,29 +27,24 @@ int stage_of(int block, int index) { return kStagesOfBlock * block + index; }
 
 }  // namespace
 
-Schedule make_schedule(const Net &net, int width, int threads) {
-    Schedule s;
-    s.rows = std::clamp(kTaskPixels / width, 1, kMostRows);
-    s.lead = threads > 1 ? threads : 0;
-    int delay = 0;
-    const auto add = [&](Kind kind, int block, int index, int reach, int reader) {
+Schedule make_schedule(const Net &net, int threads) {
+    const int divisor = threads > kFewThreads ? 2 : 1;
+    Schedule s{kRows / divisor, kColumns / divisor, {}};
+    int delay = 0, shift = 0;
+    const auto add = [&](Kind kind, int block, int index, int reach) {
         delay += reach;
-        s.stages.push_back({kind, block, index, delay});
-        s.reader.push_back(reader);
+        shift += (reach + kTogether - 1) / kTogether * kTogether;
+        s.stages.push_back({kind, block, index, delay, shift});
     };
-    const int mix = stage_of(net.blocks, 1);
-    add(Kind::head, 0, 0, 0, mix);
+    add(Kind::head, 0, 0, 0);
     for (int b = 0; b < net.blocks; b++) {
-        for (int i = 0; i < 3; i++) add(Kind::distill, b, i, 1, stage_of(b, 4));
-        s.reader[stage_of(b, 3)] = stage_of(b, 4);
-        add(Kind::join, b, 0, 1, stage_of(b, 6));
-        add(Kind::small, b, 0, 2, stage_of(b, 6));
-        // The result is read until the next block ends; the first sum until the last one does.
-        add(Kind::attend, b, 0, 6,
-            b + 1 == net.blocks ? mix : b == 0 ? stage_of(net.blocks, 0) : stage_of(b + 1, 6));
+        for (int i = 0; i < 3; i++) add(Kind::distill, b, i, 1);
+        add(Kind::join, b, 0, 1);
+        add(Kind::small, b, 0, 2);
+        add(Kind::attend, b, 0, 6);
     }
-    add(Kind::mix, 0, 0, 1, mix + 1);
-    add(Kind::up, 0, 0, 1, mix + 1);
+    add(Kind::mix, 0, 0, 1);
+    add(Kind::up, 0, 0, 1);
     return s;
 }
 
@@ -60,9 +58,9 @@ size_t Workspace::lay_out(const Net &net, const Schedule &s, float *memory) {
     // Made by one stage, read by others, the last of which is `reader` and sees `reach` pixels.
     const auto ring = [&](int maker, int reader, int depth, int reach) {
         Ring r;
-        const int lead = reader == maker + 1 ? s.ahead_of_next() : s.lead;
         const int behind = s.stages[reader].delay - s.stages[maker].delay;
-        r.count = std::min(height_, (lead + 1) * s.rows + behind + reach);
+        // Every thread may be in a row of tiles of its own.
+        r.count = std::min(height_, threads_ * s.rows + behind + reach);
         r.depth = depth;
         r.pad = reach;
         r.stride = (size_t(depth) * (width_ + 2 * reach) + kLine - 1) / kLine * kLine;

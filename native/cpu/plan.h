@@ -23,18 +23,19 @@ private:
     float *data_ = nullptr;
 };
 
-// Rows come in steps: in step t a stage makes the `rows` rows that end `delay` rows behind the
-// input's. A stage may be one step ahead of the next, and `lead` of readers further down.
+// The picture is worked on in tiles of `rows` x `columns`, and a tile goes through the whole network
+// while it is in the cache. A stage is `delay` rows and `shift` columns behind the input, so that
+// all it needs lies in its own tile or in those above and to the left, finished before.
 struct Schedule {
-    int rows, lead;
+    int rows, columns;
     std::vector<Stage> stages;
-    std::vector<int> reader;  // the last stage that reads what a stage makes
-    int steps(int height) const { return (height + stages.back().delay + rows - 1) / rows; }
-    // How many steps a stage may be ahead of the next one, which reads most of what it makes.
-    int ahead_of_next() const { return lead ? 1 : 0; }
+    int tiles_down(int height) const { return (height + stages.back().delay + rows - 1) / rows; }
+    int tiles_across(int width) const {
+        return (width + stages.back().shift + columns - 1) / columns;
+    }
 };
 
-Schedule make_schedule(const Net &net, int width, int threads);
+Schedule make_schedule(const Net &net, int threads);
 
 // Memory for a run, kept from one to the next. Throws std::bad_alloc.
 class Workspace {

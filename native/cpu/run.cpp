@@ -1,6 +1,6 @@
-// Threads take steps of stages as they become possible, the one furthest down first: rows go through
-// the whole network while they are in the cache, and nobody waits at a barrier. A row is computed by
-// the same instructions whoever takes it, so results do not depend on the number of threads.
+// Threads take rows of tiles in turn, each following the one above at a distance of a tile; there is
+// no barrier. A pixel is computed by the same instructions whoever takes it, so results do not depend
+// on the number of threads.
 #include "run.h"
 
 #include "pool.h"
@@ -18,59 +18,41 @@ public:
     Run(const Kernels &kernels, const Net &net, const Schedule &schedule,
         const Workspace &workspace, const Picture &picture)
         : kernels_(kernels), net_(net), schedule_(schedule), workspace_(workspace),
-          picture_(picture), steps_(schedule.steps(picture.height)),
-          progress_(schedule.stages.size()) {}
+          picture_(picture), across_(schedule.tiles_across(picture.width)),
+          done_(schedule.tiles_down(picture.height)) {}
 
-    // Works until nothing is left to take; thread 0 until everything is done.
+    // Works until nothing is left to take.
     void work(int thread) {
         std::unique_lock<std::mutex> lock(mutex_);
-        while (thread == 0 ? progress_.back().done < steps_ : progress_.back().taken < steps_) {
-            const int stage = next();
-            if (stage < 0) {
-                waiting_++;
-                changed_.wait(lock);
-                waiting_--;
-                continue;
+        while (taken_ < done_.size()) {
+            const size_t row = taken_++;
+            for (int column = 0; column < across_; column++) {
+                while (row > 0 && done_[row - 1] <= column) wait(lock);
+                lock.unlock();
+                make(static_cast<int>(row), column, workspace_.scratch(thread));
+                lock.lock();
+                done_[row]++;
+                if (waiting_) changed_.notify_all();
             }
-            const int step = progress_[stage].taken++;
-            lock.unlock();
-            make(stage, step, workspace_.scratch(thread));
-            lock.lock();
-            finish(progress_[stage], step);
-            if (waiting_) changed_.notify_all();
         }
     }
 
 private:
-    struct Progress {
-        int taken = 0, done = 0;  // steps handed out, and finished without a gap
-        uint64_t later = 0;       // finished ones beyond, a bit each
-    };
-
-    int next() const {
-        for (int s = static_cast<int>(progress_.size()) - 1; s >= 0; s--)
-            if (possible(s)) return s;
-        return -1;
+    void wait(std::unique_lock<std::mutex> &lock) {
+        waiting_++;
+        changed_.wait(lock);
+        waiting_--;
     }
 
-    bool possible(int s) const {
-        const int step = progress_[s].taken, last = static_cast<int>(progress_.size()) - 1;
-        if (step == steps_ || (s > 0 && progress_[s - 1].done <= step)) return false;
-        if (s < last && progress_[s + 1].done < step - schedule_.ahead_of_next()) return false;
-        return s == last || progress_[schedule_.reader[s]].done >= step - schedule_.lead;
-    }
-
-    void make(int stage, int step, float *scratch) const {
-        const Stage &s = schedule_.stages[stage];
-        const int end = (step + 1) * schedule_.rows - s.delay;
-        const int from = std::max(0, end - schedule_.rows), to = std::min(picture_.height, end);
-        if (from < to)
-            kernels_.run(net_, workspace_.lines(), picture_, s, from, to, scratch);
-    }
-
-    static void finish(Progress &p, int step) {
-        p.later |= uint64_t(1) << (step - p.done);
-        for (; p.later & 1; p.later >>= 1) p.done++;
+    void make(int row, int column, float *scratch) const {
+        const int height = schedule_.rows, width = schedule_.columns;
+        for (const Stage &s : schedule_.stages) {
+            const int y = row * height - s.delay, x = column * width - s.shift;
+            const Part part{std::max(0, y), std::min(picture_.height, y + height),
+                            std::max(0, x), std::min(picture_.width, x + width)};
+            if (part.y0 < part.y1 && part.x0 < part.x1)
+                kernels_.run(net_, workspace_.lines(), picture_, s, part, scratch);
+        }
     }
 
     const Kernels &kernels_;
@@ -78,10 +60,11 @@ private:
     const Schedule &schedule_;
     const Workspace &workspace_;
     const Picture &picture_;
-    const int steps_;
-    std::vector<Progress> progress_;
+    const int across_;
     std::mutex mutex_;
     std::condition_variable changed_;
+    size_t taken_ = 0;
+    std::vector<int> done_;  // tiles of each row
     int waiting_ = 0;
 };
 

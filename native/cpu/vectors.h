@@ -3,10 +3,12 @@
 #pragma once
 #include <cstddef>
 #include <cstring>
+#if LKDN_LANES > 4
+#include <immintrin.h>
+#endif
 
 typedef float V __attribute__((vector_size(LKDN_LANES * 4)));
 typedef float Unaligned __attribute__((vector_size(LKDN_LANES * 4), aligned(4), may_alias));
-typedef int Mask __attribute__((vector_size(LKDN_LANES * 4)));
 
 static constexpr int L = LKDN_LANES;
 
@@ -25,6 +27,18 @@ INLINE V splat(float s) {
 #endif
 }
 
+// The smaller, the larger of each lane; of `b` if there is a NaN.
+#if LKDN_LANES == 16
+INLINE V smaller(V a, V b) { return (V)_mm512_min_ps((__m512)a, (__m512)b); }
+INLINE V larger(V a, V b) { return (V)_mm512_max_ps((__m512)a, (__m512)b); }
+#elif LKDN_LANES == 8
+INLINE V smaller(V a, V b) { return (V)_mm256_min_ps((__m256)a, (__m256)b); }
+INLINE V larger(V a, V b) { return (V)_mm256_max_ps((__m256)a, (__m256)b); }
+#else
+INLINE V smaller(V a, V b) { return a < b ? a : b; }
+INLINE V larger(V a, V b) { return a > b ? a : b; }
+#endif
+
 INLINE float sum(V v) {
     float part[L];
     std::memcpy(part, &v, sizeof part);
@@ -36,9 +50,7 @@ INLINE float sum(V v) {
 // x * Phi(x). The error function is a quotient of polynomials, off by less than 1e-6; a NaN stays.
 INLINE V gelu(V x) {
     const V limit = splat(4.f), half = x * splat(.5f);
-    V t = x * splat(0.70710678118654752f);
-    t = t < -limit ? -limit : t;
-    t = t > limit ? limit : t;
+    const V t = larger(-limit, smaller(limit, x * splat(0.70710678118654752f)));
     const V s = t * t;
     V p = splat(-2.72614225801306e-10f);
     p = p * s + splat(2.77068142495902e-08f);
@@ -155,13 +167,15 @@ INLINE void taps(const float *const *rows, int ld, int z, int x, const float *w,
 template <int Size, int Dilation, class Emit>
 INLINE void depthwise(const float *const *rows, int ld, const float *weight, const float *bias,
                       int channels, int from, int pixels, Emit emit) {
-    constexpr int Q = 8;
     for (int z = 0; z < channels; z += L) {
         const V b = load(bias + z);
         int x = from;
-        for (; x + Q * Dilation <= from + pixels; x += Q * Dilation)
+        for (; x + 8 * Dilation <= from + pixels; x += 8 * Dilation)
             for (int phase = 0; phase < Dilation; phase++)
-                taps<Size, Dilation, Q>(rows, ld, z, x + phase, weight, channels, b, emit);
+                taps<Size, Dilation, 8>(rows, ld, z, x + phase, weight, channels, b, emit);
+        for (; x + 4 * Dilation <= from + pixels; x += 4 * Dilation)
+            for (int phase = 0; phase < Dilation; phase++)
+                taps<Size, Dilation, 4>(rows, ld, z, x + phase, weight, channels, b, emit);
         for (; x < from + pixels; x++)
             taps<Size, Dilation, 1>(rows, ld, z, x, weight, channels, b, emit);
     }

@@ -1,6 +1,7 @@
 """Every IMAGE a graph can hold, against the engine."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,9 +109,8 @@ def test_interrupt_ends_the_work_within_a_batch(upscaler: Upscaler) -> None:
     assert seen == [0, 3, 6]
 
 
-def test_out_of_memory_halves_the_batch(
-    upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_out_of_memory_halves_the_batch(tiny_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    upscaler = Upscaler(scale=2, weights=tiny_file, backend="reference", batch_size=3)
     images = pictures(6, 8, 8, 4)
     plenty = enlarge(images, upscaler)
     run, sizes = reference.run_network, list[int]()

@@ -151,7 +151,7 @@ def test_memory_grows_with_the_width_only() -> None:
     assert network.bytes_for(1, 320) < network.bytes_for(400, 320)
     wide = network.bytes_for(2160, 3840)
     assert 1.9 < wide / network.bytes_for(2160, 1920) < 2.1
-    assert wide < 2**29
+    assert wide < 2**30
 
 
 @compiled
