@@ -23,7 +23,9 @@ _LEAST_CAPABILITY: Final = (8, 0)
 
 
 def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | None:
-    """NVIDIA GPUs from Ampere on, where Triton is installed."""
+    """NVIDIA GPUs from Ampere on, where Triton is installed, in half precision."""
+    if precision == "fp32":
+        return "it computes in fp16 or bf16"  # full products without tensor cores would only spill
     if device.type != "cuda" or torch.version.hip:
         return "it needs an NVIDIA GPU"
     if find_spec("triton") is None:
@@ -56,7 +58,6 @@ class TritonNetwork:
         self._kernels = launches
         self._packed = pack(fold(weights, precision=precision), device=device, dtype=self.dtype)
         self._tiles = tiles.tiles_for(torch.cuda.get_device_capability(device))
-        self._gelu = "erf" if precision == "fp32" else "tanh"
         self._compiled = False
         self._graphs = Graphs(self._trunk, device=device, bytes_for=self._map_bytes)
 
@@ -70,7 +71,7 @@ class TritonNetwork:
     def _trunk(self, x: Tensor, memory: Tensor) -> "Schedule":
         maps = self._kernels.Maps.on(memory, self._packed, x.shape[0], *x.shape[2:])
         schedule = self._kernels.Schedule(
-            self._packed, maps, x.shape, tiles=self._tiles, gelu=self._gelu
+            self._packed, maps, x.shape, tiles=self._tiles, gelu="tanh"
         )
         launches = list(schedule.trunk(x))
         if not self._compiled:

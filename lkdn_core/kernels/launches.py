@@ -91,7 +91,7 @@ class Schedule:
         self.net, self.maps, self.tiles = net, maps, tiles
         self.n, _, self.height, self.width = shape
         self.size = {"H": self.height, "W": self.width}
-        # fp32 stays fp32: TF32 has the ten bits of half precision.
+        # For maps in fp32, which only tests have.
         self.gelu, self.prec = {"GELU": gelu}, {"PREC": "ieee"}
         self.c = {"C": net.wide, "BC": _power_of_two(net.wide)}
         self.d = {"D": net.narrow, "BD": _power_of_two(net.narrow)}

@@ -34,8 +34,10 @@ def psnr(a: Tensor, b: Tensor) -> float:
     return float(-10 * (a.double().cpu() - b.double().cpu()).square().mean().log10())
 
 
-@pytest.mark.parametrize("precision", LEAST)
-@pytest.mark.parametrize("name", ["reference", "torch", "triton"])
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [("reference", "fp16"), ("triton", "fp16"), ("triton", "bf16"), *(("torch", p) for p in LEAST)],
+)
 @torch.inference_mode()
 def test_a_backend_is_the_network(name: str, precision: str) -> None:
     """Sizes come and go, so graphs are recorded, replayed, and grow their memory."""
