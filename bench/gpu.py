@@ -6,9 +6,10 @@
 The first prints a table of medians (CUDA events, ways side by side in one process, inputs rotated)
 and writes it after every row, so that what was measured survives a time limit; torch.compile comes
 last, as far as ``--seconds`` allow. "official" is the network as torch modules with torch's
-defaults, TF32 in convolutions included; ``psnr`` is the agreement with float32 without it. LKDN takes ``--weights FOLDER`` with the authors'
-checkpoints, or else untrained weights, which cost the same time. The second times each Triton
-kernel with candidate tiles, for ``lkdn_core/kernels/tiles.py``.
+defaults, TF32 in convolutions included; ``psnr`` is the agreement with float32 without it. LKDN
+takes ``--weights FOLDER`` with the authors' checkpoints, or else untrained weights, which cost the
+same time. The second times each Triton kernel with candidate tiles, for
+``lkdn_core/kernels/tiles.py``.
 
 Needs torch, triton, numpy, safetensors, platformdirs, tqdm. ``--device cpu --tiny`` is a dry run.
 """

@@ -22,7 +22,7 @@ from lkdn_core.models import DEFAULT_MODEL, load_model
 from lkdn_core.prepare import DTYPES
 from lkdn_core.resize import FinalSize
 from lkdn_core.tiling import fit_grid, plan_tiles
-from lkdn_core.transfer import download, upload
+from lkdn_core.transfer import Copier
 
 __all__ = ["Upscaler", "resolve_device"]
 
@@ -83,6 +83,7 @@ class Upscaler:
             backend, trained, self.config, self.device, self.precision
         )
         self._budget = working_budget(self.device)
+        self._copier = Copier(self.device)
 
     @torch.inference_mode()
     def up(self, rgb: Tensor) -> Tensor:
@@ -123,18 +124,31 @@ class Upscaler:
         Returns planes of ``out_format`` (by default ``format``, its missing tags filled by the
         documented rule for the source's size) on the device the source planes are on. They are
         ``scale`` times larger, or of ``size``: then the enlarged RGB is resized on the device.
+
+        Planes that a decoder left on the GPU (``torch.from_dlpack`` takes those of PyAV's hardware
+        frames) are never copied to the host.
         """
+        return self._start(planes, format, out_format, size)()
+
+    def _start(
+        self,
+        planes: Sequence[Tensor],
+        format: FrameFormat,
+        out_format: FrameFormat | None,
+        size: FinalSize | None,
+    ) -> Callable[[], list[Tensor]]:
+        """``up_planes``, on a GPU without waiting for it; the function returned waits."""
         check_planes(planes, format)
         height, width = planes[0].shape[1:]
         source = format.resolved(width, height)
         home = planes[0].device
         with torch.inference_mode():
-            rgb = self.up(to_rgb(upload(planes, self.device), source))
+            rgb = self.up(to_rgb(self._copier.upload(planes), source))
             if size is not None:
                 rgb = size.apply(rgb.clamp_(0, 1))
             final_height, final_width = rgb.shape[2:]
             target = out_format.resolved(final_width, final_height) if out_format else source
-            return download(from_rgb(rgb, target), home)
+            return self._copier.download(from_rgb(rgb, target), home)
 
     def stream(
         self,
@@ -148,18 +162,21 @@ class Upscaler:
 
         Each frame is its planes (h, w); all have the first one's size. Yields planes of
         ``out_format`` and ``size`` as ``up_planes`` does. The work runs in ``num_streams`` threads,
-        so reading ``frames`` overlaps with it.
+        so reading ``frames`` overlaps with it; on a GPU the copies of one batch overlap with the
+        work on another.
         """
         work = self._work(format, out_format, size)
-        pending: deque[Future[list[list[np.ndarray]]]] = deque()
+        pending: deque[Future[Callable[[], list[list[np.ndarray]]]]] = deque()
+        # A GPU's threads only enqueue: while one batch comes back, the next is worked on.
+        ahead = self.num_streams + (self.device.type == "cuda")
         with ThreadPoolExecutor(self.num_streams, "lkdn", self._enter_thread) as pool:
             try:
                 for batch in self._batches(frames):
                     pending.append(pool.submit(work, batch))
-                    if len(pending) > self.num_streams:
-                        yield from pending.popleft().result()
+                    if len(pending) > ahead:
+                        yield from pending.popleft().result()()
                 while pending:
-                    yield from pending.popleft().result()
+                    yield from pending.popleft().result()()
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
@@ -253,12 +270,16 @@ class Upscaler:
 
     def _work(
         self, format: FrameFormat, out_format: FrameFormat | None, size: FinalSize | None
-    ) -> Callable[[tuple[Sequence[np.ndarray], ...]], list[list[np.ndarray]]]:
-        def work(batch: tuple[Sequence[np.ndarray], ...]) -> list[list[np.ndarray]]:
+    ) -> Callable[[tuple[Sequence[np.ndarray], ...]], Callable[[], list[list[np.ndarray]]]]:
+        def work(batch: tuple[Sequence[np.ndarray], ...]) -> Callable[[], list[list[np.ndarray]]]:
             planes = [torch.from_numpy(np.stack(plane)) for plane in zip(*batch, strict=True)]
-            done = self.up_planes(planes, format, out_format=out_format, size=size)
-            arrays = [plane.numpy() for plane in done]
-            return [[plane[i] for plane in arrays] for i in range(len(batch))]
+            wait = self._start(planes, format, out_format, size)
+
+            def finish() -> list[list[np.ndarray]]:
+                arrays = [plane.numpy() for plane in wait()]
+                return [[plane[i] for plane in arrays] for i in range(len(batch))]
+
+            return finish
 
         return work
 

@@ -1,14 +1,18 @@
 """Backends on a CUDA device: values, graphs, threads. Nothing here runs without one."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from lkdn_core import Upscaler
 from lkdn_core.arch import LKDN, LKDN_CONFIGS, LKDNConfig
 from lkdn_core.backends import load_network
 from lkdn_core.backends.graphs import MAX_GRAPHS, Graphs
+from lkdn_core.formats import FrameFormat
 from lkdn_core.fuse import fuse
 from lkdn_core.network import run_network
 
@@ -17,6 +21,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
 CUDA = torch.device("cuda")
+YUV = FrameFormat(family="yuv", subsampling=(1, 1))
 #: Least agreement with float64, in dB.
 LEAST = {"fp32": 60.0, "fp16": 55.0, "bf16": 35.0}  # torch's own fp32 convolutions may use TF32
 
@@ -83,3 +88,31 @@ def test_graphs_are_bounded() -> None:
             graphs.run(x, out.copy_)
             assert (out == 2 * turn).all()
         assert len(graphs._recorded) <= MAX_GRAPHS
+
+
+def frames(count: int) -> list[list[np.ndarray]]:
+    random = np.random.default_rng(9)
+    shapes = YUV.plane_shapes(64, 48)
+    return [[random.integers(16, 235, s).astype(np.uint8) for s in shapes] for _ in range(count)]
+
+
+@pytest.mark.parametrize("num_streams", [1, 3])
+def test_copies_beside_the_work_mix_no_frames(weights_file: Path, num_streams: int) -> None:
+    """Every frame in its place while several are under way, and whole after later ones."""
+    source = frames(23)
+    options = {"scale": 2, "weights": weights_file, "precision": "fp32", "backend": "torch"}
+    upscaler = Upscaler(device="cuda", batch_size=2, num_streams=num_streams, **options)
+    got = list(upscaler.stream(iter(source), YUV))
+    plain = Upscaler(scale=2, weights=weights_file, device="cpu").stream(iter(source), YUV)
+    for a, b in zip(got, plain, strict=True):
+        for p, q in zip(a, b, strict=True):
+            np.testing.assert_allclose(p.astype(int), q.astype(int), atol=1)
+
+
+def test_planes_on_the_device_stay_there(weights_file: Path) -> None:
+    upscaler = Upscaler(scale=2, weights=weights_file, device="cuda")
+    planes = [torch.from_numpy(np.stack(p)) for p in zip(*frames(2), strict=True)]
+    there = upscaler.up_planes([torch.from_dlpack(p.cuda()) for p in planes], YUV)
+    assert all(p.is_cuda for p in there)
+    for p, q in zip(there, upscaler.up_planes(planes, YUV), strict=True):
+        assert torch.equal(p.cpu(), q)
