@@ -42,6 +42,9 @@ class Tiles:
     def __init__(
         self, packs: Sequence[Path], *, scale: int, seed: int, device: torch.device
     ) -> None:
+        for path in packs:
+            if not path.with_suffix(".json").is_file():
+                raise ArgumentError(f"data: no such pack: {path}")
         home = _home(packs, device)
         self._packs = [_Pack.open(p, scale, home) for p in packs]
         self._scale, self._device = scale, device

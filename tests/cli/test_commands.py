@@ -86,6 +86,7 @@ def test_training_starts_goes_on_and_refuses_another_recipe(
         (["--preset", "lkdn-s"], 2, "this recipe has 2 stages, got 2"),
         (["--validate", "nowhere"], 2, "a folder of pictures is accepted, got nowhere"),
         (["--data", "nowhere"], 2, "got nowhere"),
+        (["--data", "nothing.json"], 2, "data: no such pack: nothing.json"),
         (["--start", "nothing.safetensors"], 1, "no such file: nothing.safetensors"),
     ],
 )

@@ -239,7 +239,7 @@ def command(arguments: list[str], *, code: str = RUN, torchrun: int = 0) -> None
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert result.returncode == 0, result.stderr
