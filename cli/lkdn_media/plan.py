@@ -24,7 +24,7 @@ from lkdn_media.filters import Deinterlace, FilterChain, film_chain
 from lkdn_media.formats import PLANAR, ColourTags, frame_format, nearest_planar
 from lkdn_media.losses import field_notes, holds_alpha, padding_notes, picture_losses, shape_in
 from lkdn_media.probe import Source
-from lkdn_media.remux import can_hold, copied_tags, lost_tags
+from lkdn_media.remux import can_hold, copied_tags, lost_tags, text_codec
 from lkdn_media.sizes import SizeChoice, final_size, rounding_warnings
 
 __all__ = ["CONTAINERS", "Plan", "make_plan"]
@@ -89,7 +89,8 @@ class Plan:
                     f"{self.codec} {self.width}x{self.height} {self.pix_fmt} ({settings})"
                 )
             elif stream.index in self.copied:
-                lines.append(f"{stream} -> copied")
+                text = text_codec(self.container, stream.codec)
+                lines.append(f"{stream} -> " + (f"{text}, its plain text" if text else "copied"))
             else:
                 lines.append(f"{stream} -> " + ("rebuilt" if stream.rebuilt else "dropped"))
         return lines
@@ -222,7 +223,7 @@ def _streams(source: Source, container: str) -> tuple[tuple[int, ...], list[str]
             if info.index == source.video or info.rebuilt:
                 continue
             stream = media.streams[info.index]
-            if can_hold(container, stream):
+            if can_hold(container, stream) or text_codec(container, info.codec):
                 copied.append(info.index)
             else:
                 dropped.append(str(info))

@@ -17,7 +17,15 @@ from lkdn_media.demux import JOINED, open_media, read_packets
 from lkdn_media.probe import Source
 from lkdn_media.timeline import Timeline
 
-__all__ = ["StreamCopier", "can_hold", "copied_tags", "lost_tags", "shift_packet", "stream_tags"]
+__all__ = [
+    "StreamCopier",
+    "can_hold",
+    "copied_tags",
+    "lost_tags",
+    "shift_packet",
+    "stream_tags",
+    "text_codec",
+]
 
 #: Tags that describe the file they were in; the new file's muxer writes its own.
 _STALE = {
@@ -67,6 +75,11 @@ def can_hold(container: str, stream: Stream) -> bool:
     except (av.FFmpegError, ValueError):
         return False
     return True
+
+
+def text_codec(container: str, codec: str) -> str | None:
+    """What subtitles in ``codec``, which ``container`` can't hold, become as plain text."""
+    return "subrip" if (container, codec) == ("matroska", "mov_text") else None
 
 
 def lost_tags(container: str, tags: Mapping[str, str]) -> list[str]:
@@ -119,6 +132,9 @@ class StreamCopier:
             _attach(out, stream, stream.data)
         elif _is_cover(stream) and out.format.name == "matroska":
             _attach(out, stream, _first_packet(self._path, index))
+        elif new := text_codec(out.format.name, stream.name or ""):
+            self._outputs[index] = out.add_mux_stream(new)
+            _label(self._outputs[index], stream)
         else:
             self._outputs[index] = _add_packets_of(stream, out)
 
@@ -154,8 +170,11 @@ class StreamCopier:
     def _write(self, out: OutputContainer, packet: "av.Packet[Any]") -> None:
         index = packet.stream_index
         stream = self._outputs[index]
-        if stream.name == "mov_text" and bytes(packet) == _NO_TEXT:
-            return
+        if packet.stream.name == "mov_text":
+            if bytes(packet) == _NO_TEXT:
+                return
+            if text_codec(out.format.name, "mov_text"):
+                packet = _as_text(packet)
         packet.rescale_ts(stream.time_base)
         if self._window is not None and not _is_cover(stream):
             shift_packet(packet, -self._window.ticks(stream.time_base))
@@ -220,9 +239,22 @@ class _Window:
 
 def _add_packets_of(stream: Stream, out: OutputContainer) -> Stream:
     copy = out.add_stream_from_template(stream, opaque=True)
+    _label(copy, stream)
+    return copy
+
+
+def _label(copy: Stream, stream: Stream) -> None:
     copy.metadata.update(stream_tags(stream.metadata))
     copy.disposition = stream.disposition
-    return copy
+
+
+def _as_text(packet: "av.Packet[Any]") -> "av.Packet[Any]":
+    """A packet of mov_text without the styles behind its text, and the text's length before it."""
+    data = bytes(packet)
+    text: av.Packet[Any] = av.Packet(data[2 : 2 + int.from_bytes(data[:2])])
+    text.time_base, text.pts, text.dts = packet.time_base, packet.pts, packet.dts
+    text.duration = packet.duration
+    return text
 
 
 def _attach(out: OutputContainer, stream: Stream, data: bytes) -> None:

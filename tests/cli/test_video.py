@@ -119,6 +119,23 @@ def test_mp4_keeps_everything(tmp_path: Path, lkdn_video: Command) -> None:
         assert result.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
 
 
+def test_subtitles_of_mp4_become_text_in_matroska(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, there = tmp_path / "a.mp4", tmp_path / "b.mkv"
+    make_clip(here, Clip(subtitles="mov_text", pts=range(10)))
+    assert lkdn_video(here, there, "--dry-run") == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.splitlines()[1] == "#1 subtitle mov_text ger -> subrip, its plain text"
+    assert lkdn_video(here, there) == 0
+    (text,) = copies(there)
+    times_ = [(Fraction(40 + 100 * i, 1000), Fraction(90, 1000)) for i in range(2)]
+    assert text.packets == [(f"Zeile {i}".encode(), *times_[i]) for i in range(2)]
+    assert text.tags == {"language": "ger"}
+    assert text.disposition == copies(here)[0].disposition
+
+
 def test_a_timecode_is_kept(tmp_path: Path, lkdn_video: Command) -> None:
     clip = Clip(metadata={"timecode": "01:02:03:04"})
     here, there = make_clip(tmp_path / "a.mov", clip), tmp_path / "b.mov"
