@@ -107,8 +107,8 @@ class Enlarger:
         names = _names(plan.source.path, target)
         size = {"frames": frames or None, "width": plan.width, "height": plan.height}
         started = time.monotonic()
-        # A clip of one segment has nothing to go on from, and is written in one pass.
-        if length == 0 or 0 < frames <= length:
+        # A clip of one segment has nothing to go on from, and parts of a GIF can't be joined.
+        if length == 0 or 0 < frames <= length or plan.container == "gif":
             done = 0
             self._reporter.tell("start", {**names, **size, "resumed": 0})
             with self._reporter.frames(total=frames, done=0) as progress:

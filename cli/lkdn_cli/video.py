@@ -21,9 +21,9 @@ def main(argv: list[str] | None = None) -> int:
         prog="lkdn-video",
         usage="%(prog)s [options] IN OUT\n       %(prog)s [options] IN... -o FOLDER",
         description="Enlarge a video with a network. Sound, subtitles, chapters, tags and timing "
-        "are kept. The ending of OUT (.mkv, .mp4, .mov, .webm) names the container. With -o, any "
-        "number of files and folders. A long job that was broken off goes on when the same "
-        "command is run again.",
+        "are kept. The ending of OUT (.mkv, .mp4, .mov, .webm, .apng, .gif) names the container. "
+        "With -o, any number of files and folders. A long job that was broken off goes on when the "
+        "same command is run again.",
         epilog="Exit code: 0 done, 1 failed, 2 wrong arguments, 3 the source was damaged but what "
         "could be read is in OUT, 130 interrupted.",
     )

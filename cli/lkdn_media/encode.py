@@ -17,6 +17,7 @@ from lkdn_core.errors import ArgumentError
 from lkdn_media.decode import Picture
 from lkdn_media.formats import PLANAR, nearest_planar, repacked
 from lkdn_media.matroska import STEREO, write_pixel_shape
+from lkdn_media.palette import PALETTE, paletted
 from lkdn_media.plan import Plan
 from lkdn_media.planes import fill_planes
 from lkdn_media.remux import StreamCopier, shift_packet, stream_tags
@@ -33,6 +34,8 @@ _COUNTING: Final = {
     *("mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2"),
     *("h263", "h263p", "flv1", "rv10", "rv20"),
 }
+#: Animations go round and round.
+_LOOPS: Final = {"apng": {"plays": "0"}, "gif": {"loop": "0"}}
 #: Shorter streams have no frames out of order, and x265 makes up their decoding times.
 _REORDERED: Final = 3
 
@@ -127,7 +130,8 @@ class VideoWriter:
         self._copier = StreamCopier(plan.source)
         self._opened = ExitStack()
         try:
-            self._out = av.open(f"file:{path}", "w", format=plan.container)
+            options = _LOOPS.get(plan.container)
+            self._out = av.open(f"file:{path}", "w", format=plan.container, options=options)
         except BaseException:
             self._copier.close()
             raise
@@ -235,7 +239,7 @@ def make_frame(picture: Picture, plan: Plan) -> av.VideoFrame:
     frame.colorspace, frame.color_range = tags.matrix, tags.color_range
     frame.chroma_location = tags.chroma_location
     # The encoder may want another order of the same samples.
-    return repacked(frame, plan.pix_fmt)
+    return paletted(frame) if plan.pix_fmt == PALETTE else repacked(frame, plan.pix_fmt)
 
 
 def _add_video(out: OutputContainer, plan: Plan) -> av.VideoStream:

@@ -14,7 +14,8 @@ from lkdn_core.errors import ArgumentError
 from lkdn_media.encoder_options import encoder_options
 from lkdn_media.ffmpeg import find_ffmpeg
 from lkdn_media.ffmpeg_codecs import OwnCodec, find_codec
-from lkdn_media.formats import PLANAR, Layout, exact_layout, has_alpha
+from lkdn_media.formats import PLANAR, Layout, exact_layout, has_alpha, nearest_planar
+from lkdn_media.palette import PALETTE
 
 __all__ = [
     "CONTAINERS",
@@ -35,6 +36,8 @@ CONTAINERS: Final = {
     ".m4v": "mp4",
     ".mov": "mov",
     ".webm": "webm",
+    ".apng": "apng",
+    ".gif": "gif",
 }
 #: A size that every encoder takes, H.263 and DNxHR among them.
 _TRIAL_SIZE: Final = (352, 288)
@@ -69,6 +72,8 @@ def default_codec(container: str, layout: Layout) -> str:
     RGB goes to H.264 4:4:4, which more players show than HEVC in RGB. Alpha goes to what keeps it:
     ProRes in MOV, VP9 in WebM, and in Matroska too as long as that loses nothing, else FFV1.
     """
+    if container in ("apng", "gif"):
+        return container
     if layout.alpha and container == "mov":
         return "prores_ks"
     if layout.alpha and container == "matroska" and layout != PLANAR["yuva420p"]:
@@ -167,6 +172,8 @@ def encoder_pix_fmt(
         for name in names
         if (offered := exact_layout(name)) and (not offered.alpha or opens(codec, name))
     }
+    if codec == "gif":  # its other formats are palettes made for all pictures
+        usable = {PALETTE: PLANAR[nearest_planar(PALETTE)]}
     if not usable:
         raise ArgumentError(f"codec: {codec} takes none of the pictures that can be made here")
     if wanted == "auto":

@@ -23,6 +23,7 @@ from lkdn_media.ffmpeg_codecs import own_options
 from lkdn_media.filters import Deinterlace, FilterChain, film_chain
 from lkdn_media.formats import PLANAR, ColourTags, frame_format, nearest_planar
 from lkdn_media.losses import field_notes, holds_alpha, padding_notes, picture_losses, shape_in
+from lkdn_media.palette import PALETTE
 from lkdn_media.probe import Source
 from lkdn_media.remux import can_hold, copied_tags, lost_tags, text_codec
 from lkdn_media.sizes import SizeChoice, final_size, rounding_warnings
@@ -137,6 +138,8 @@ def make_plan(
     filters = film_chain(source, deinterlace=deinterlace, ivtc=ivtc)
     ratio = Fraction(1) if final and source.sample_aspect_ratio else source.sample_aspect_ratio
     losses = picture_losses(source, container=container, codec=codec, pix_fmt=pix_fmt, ratio=ratio)
+    if pix_fmt == PALETTE:
+        losses.append("gif has 256 colours a picture, and times of 1/100 s; apng keeps all")
     if own and (source.mastering_display or source.content_light):
         losses.append(f"HDR10 metadata is lost with {codec}; libx265 and libsvtav1 keep it")
     if final:

@@ -11,7 +11,6 @@ import torch
 from av.video.frame import PictureType
 
 from lkdn_cli.video import main
-from lkdn_core.errors import ArgumentError
 from lkdn_media.encoder_options import encoder_options
 from lkdn_media.encoders import EncoderChoice, encoder_pix_fmt, find_encoder, holds
 from lkdn_media.formats import PLANAR, repacked
@@ -168,9 +167,21 @@ def test_semi_planar_pictures_are_what_hardware_takes() -> None:
     assert encoder_pix_fmt("hevc_qsv", YUV10, "auto") == "p010le"
 
 
-def test_colour_is_not_written_as_gray() -> None:
-    with pytest.raises(ArgumentError, match="gif takes no colours"):
-        encoder_pix_fmt("gif", YUV8, "auto")
+@pytest.mark.parametrize("segment", ["0", "2"])
+@pytest.mark.parametrize("ending", ["apng", "gif"])
+def test_animations(tmp_path: Path, lkdn_video: Command, ending: str, segment: str) -> None:
+    """In hundredths of a second, which is all GIF can tell."""
+    shown = (0, 40, 100, 120, 200)
+    clip = Clip(time_base=Fraction(1, 1000), pts=shown, durations=(40, 60, 20, 80, 100))
+    here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / f"b.{ending}"
+    assert lkdn_video(here, there, "--segment", segment) == 0
+    assert times(there) == [Fraction(t, 1000) for t in shown]
+    loops = {"apng": b"acTL\0\0\0\5\0\0\0\0", "gif": b"NETSCAPE2.0\3\1\0\0"}
+    assert loops[ending] in there.read_bytes()
+    for old, new in zip(frames(here), frames(there), strict=True):
+        expected = old.to_ndarray(format="rgb24").repeat(2, 0).repeat(2, 1).astype(int)
+        distance = np.abs(expected - new.to_ndarray(format="rgb24")).mean()
+        assert distance < (9 if ending == "gif" else 2.5)
 
 
 def test_containers_say_what_they_hold() -> None:
