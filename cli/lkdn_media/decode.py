@@ -26,6 +26,8 @@ from lkdn_media.timeline import Timeline
 __all__ = ["Damage", "Picture", "Planes", "decode_pictures"]
 
 log = logging.getLogger(__name__)
+#: Frames without a time at the start; a raw stream has none at all.
+_MOST_UNDATED = 16
 #: Packets that are kept to be decoded again: more than most encoders put between keyframes.
 _LONGEST_GROUP = 600
 
@@ -86,7 +88,7 @@ def decode_pictures(
     filters = filters or FilterChain((), source.time_base, source.frame_rate)
     timeline = Timeline(step=1)
     usual = round(1 / (filters.frame_rate * filters.time_base))
-    frames = _checked(_spanned(source, damage, start), source, damage)
+    frames = _dated(_checked(_spanned(source, damage, start), source, damage), source)
     for frame in filters.apply(frames, source.frame_rate):
         pts = timeline.place(frame.pts, frame.duration or usual)
         damage.moved_frames = timeline.moved
@@ -205,6 +207,26 @@ def _last_frames(
                 frame.time_base = source.time_base
                 found.append(frame)
     return found
+
+
+def _dated(frames: Iterator[av.VideoFrame], source: Source) -> Iterator[av.VideoFrame]:
+    """``frames`` whose first ones have times even where the container had no way to write them.
+
+    Matroska's reader gives none for what lies before zero; that comes in quick succession then.
+    """
+    waiting: list[av.VideoFrame] = []
+    for frame in frames:
+        waiting.append(frame)
+        if frame.pts is not None or len(waiting) > _MOST_UNDATED:
+            break
+    if waiting and waiting[-1].pts is not None:
+        usual = round(1 / (source.frame_rate * source.time_base))
+        first, count = waiting[-1].pts, len(waiting) - 1
+        step = min(usual, first // count) if count else 0
+        for place, frame in enumerate(waiting[:-1]):
+            frame.pts = first - step * (count - place)
+    yield from waiting
+    yield from frames
 
 
 def _packets(

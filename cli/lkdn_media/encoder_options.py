@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from lkdn_media.encoders import EncoderChoice
 
-__all__ = ["encoder_options", "writes_captions"]
+__all__ = ["encoder_options", "writes_captions", "writes_hdr10"]
 
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 talks on stderr otherwise
 
@@ -127,6 +127,11 @@ def encoder_options(
         key = _PARAMS[codec][0]
         options[key] = ":".join(filter(None, (*ours, options.get(key))))
     return options
+
+
+def writes_hdr10(codec: str) -> bool:
+    """Whether ``codec`` can be told HDR10's mastering display and content light."""
+    return codec in _PARAMS
 
 
 def writes_captions(codec: str) -> bool:

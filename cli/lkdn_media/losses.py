@@ -3,7 +3,7 @@
 from fractions import Fraction
 from typing import Final
 
-from lkdn_media.encoder_options import writes_captions
+from lkdn_media.encoder_options import writes_captions, writes_hdr10
 from lkdn_media.filters import FilterChain
 from lkdn_media.formats import PLANAR, has_alpha, nearest_planar
 from lkdn_media.probe import Source
@@ -58,6 +58,10 @@ def picture_losses(
         ),
         f"closed captions inside the pictures are lost with {codec}; libx264, libx265 and "
         "mpeg2video keep them": source.captions and not writes_captions(codec),
+        f"mastering display and content light of HDR10 are lost with {codec}; libx265, libx264 "
+        "and libsvtav1 keep them": (
+            bool(source.mastering_display or source.content_light) and not writes_hdr10(codec)
+        ),
         f"pixels shaped {ratio} are written as square ones with {codec} in {container}; mkv and "
         "mp4 keep them": square,
         f"stereo 3D is not kept in {container}": source.stereo

@@ -75,6 +75,17 @@ def test_hdr10_metadata_is_kept(tmp_path: Path, lkdn_video: Command) -> None:
         assert result.streams.video[0].codec_context.codec_tag == "hvc1"
 
 
+@pytest.mark.parametrize("codec", ["ffv1", "libvpx-vp9", "prores_ks"])
+def test_hdr10_metadata_without_a_place_are_named(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str], codec: str
+) -> None:
+    params = "log-level=none:cutree=0:hdr10=1:max-cll=1000,400"
+    clip = Clip(codec="libx265", pix_fmt="yuv420p10le", options={"x265-params": params}, pts=(0, 1))
+    here = make_clip(tmp_path / "a.mkv", clip)
+    assert lkdn_video(here, tmp_path / "b.mkv", "--dry-run", "--codec", codec) == 0
+    assert f"of HDR10 are lost with {codec}; libx265" in capsys.readouterr().err
+
+
 DEPTHS = ["yuv420p", "yuv422p", "yuv444p", "gray", "yuv420p10le", "yuv422p10le", "yuv444p12le"]
 
 

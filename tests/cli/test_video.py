@@ -87,6 +87,22 @@ def test_frames_without_timestamps_follow_each_other(tmp_path: Path, lkdn_video:
     assert times(there) == [Fraction(i, 25) for i in range(7)]
 
 
+def test_frames_before_zero_stay(tmp_path: Path, lkdn_video: Command) -> None:
+    """Matroska can hold them, but its reader has no times for them."""
+    clip = Clip(pts=range(-3, 7), time_base=Fraction(1, 25), options={"qp": "0", "bf": "0"})
+    clip = replace(clip, container_options={"avoid_negative_ts": "disabled"})
+    here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / "b.mkv"
+    assert [f.pts for f in frames(here)][:4] == [None, None, None, 0]
+    assert lkdn_video(here, there) == 3
+    assert len(times(there)) == 10
+    late = replace(clip, pts=[40 * i + 20 for i in range(-3, 7)], time_base=Fraction(1, 1000))
+    here = make_clip(here, late)
+    assert lkdn_video(here, there, "-y") == 0
+    assert [f.pts for f in frames(here)][:4] == [None, None, None, 20]
+    assert times(there)[:4] == [Fraction(t, 1000) for t in (2, 8, 14, 20)]
+    assert times(there)[3:] == [Fraction(20 + 40 * i, 1000) for i in range(7)]
+
+
 def test_matroska_keeps_everything(tmp_path: Path, lkdn_video: Command) -> None:
     clip = replace(FULL, subtitles="ass", attachment=b"glyphs" * 9, cover=True)
     here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / "b.mkv"
