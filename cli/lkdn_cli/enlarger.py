@@ -11,6 +11,7 @@ from pathlib import Path
 from lkdn_cli.compare import check_page, write_page
 from lkdn_cli.console import OK, SALVAGED
 from lkdn_cli.interrupts import Interrupts
+from lkdn_cli.pipe_options import check_ends
 from lkdn_cli.progress import Reporter
 from lkdn_cli.video_options import encoder_choice, scale_of, size_choice, source_of
 from lkdn_core import Upscaler
@@ -18,6 +19,7 @@ from lkdn_media.job import Job, identity, was_finished
 from lkdn_media.pipeline import Result, check_paths, upscale_video
 from lkdn_media.plan import Plan, make_plan
 from lkdn_media.segmented import segment_length, upscale_segments
+from lkdn_media.targets import PLAIN
 
 __all__ = ["Enlarger"]
 
@@ -83,6 +85,7 @@ class Enlarger:
     def _plan(self, path: Path, target: Path) -> Plan:
         options = self._arguments
         check_paths(path, target, overwrite=options.overwrite)
+        check_ends(path, target, options)
         if options.compare:
             check_page(options.compare, (path, target), overwrite=options.overwrite)
         size, source = size_choice(options), source_of(path, options)
@@ -94,6 +97,7 @@ class Enlarger:
             size=size,
             deinterlace=options.deinterlace,
             ivtc=options.ivtc,
+            format=options.format,
         )
         for warning in plan.warnings:
             log.warning("warning: %s", warning)
@@ -108,7 +112,8 @@ class Enlarger:
         size = {"frames": frames or None, "width": plan.width, "height": plan.height}
         started = time.monotonic()
         # A clip of one segment has nothing to go on from, and parts of a GIF can't be joined.
-        if length == 0 or 0 < frames <= length or plan.container == "gif":
+        once = plan.source.opener is not None or plan.container in (*PLAIN, "gif")
+        if once or length == 0 or 0 < frames <= length:
             done = 0
             self._reporter.tell("start", {**names, **size, "resumed": 0})
             with self._reporter.frames(total=frames, done=0) as progress:

@@ -1,6 +1,7 @@
 """``lkdn-video``: enlarge video files; everything else in them stays as it is."""
 
 import argparse
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -14,6 +15,9 @@ from lkdn_core.errors import ArgumentError
 
 __all__ = ["main"]
 
+#: How pictures are named in a folder whose name is all that was given.
+FRAMES = "%05d.png"
+
 
 def main(argv: list[str] | None = None) -> int:
     """Enlarge videos; returns the exit code: 0, 1 failed, 2 usage, 3 salvaged, 130 Ctrl-C."""
@@ -21,13 +25,14 @@ def main(argv: list[str] | None = None) -> int:
         prog="lkdn-video",
         usage="%(prog)s [options] IN OUT\n       %(prog)s [options] IN... -o FOLDER",
         description="Enlarge a video with a network. Sound, subtitles, chapters, tags and timing "
-        "are kept. The ending of OUT (.mkv, .mp4, .mov, .webm, .apng, .gif) names the container. "
-        "With -o, any number of files and folders. A long job that was broken off goes on when the "
-        "same command is run again.",
+        "are kept. The ending of OUT (.mkv, .mp4, .mov, .webm, .apng, .gif) names the container; "
+        "- is a pipe of y4m, FOLDER/ or FOLDER/%%05d.png are pictures, as IN too. With -o, any "
+        "number of files and folders. A long job that was broken off goes on when the same "
+        "command is run again.",
         epilog="Exit code: 0 done, 1 failed, 2 wrong arguments, 3 the source was damaged but what "
         "could be read is in OUT, 130 interrupted.",
     )
-    parser.add_argument("paths", type=Path, nargs="+", metavar="IN", help="then OUT, without -o")
+    parser.add_argument("paths", nargs="+", metavar="IN", help="then OUT, without -o")
     parser.add_argument("-o", "--output-dir", type=Path, metavar="FOLDER", help="for all results")
     add_options(parser)
     add_compare_option(parser)
@@ -39,6 +44,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _upscale(arguments: argparse.Namespace) -> int:
+    names = arguments.paths
+    arguments.paths = [Path(name) for name in names]
+    if arguments.output_dir is None and names[-1].endswith(("/", os.sep)):
+        arguments.paths[-1] /= FRAMES  # a folder of pictures
     reporter = Reporter(as_json=arguments.json, quiet=arguments.quiet)
     interrupts = Interrupts()
     log = _ffmpeg_log() if arguments.verbose else nullcontext()

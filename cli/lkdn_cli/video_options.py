@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lkdn_cli.console import Parser
+from lkdn_cli.pipe_options import add_pipe_options, opener_of
 from lkdn_cli.tables import TABLES, print_table
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def add_options(parser: Parser) -> None:
     _add_part(parser.add_argument_group("a part only, whose first frame becomes time 0"))
     _add_size(parser.add_argument_group("final size, in square pixels as shown"))
     _add_encoding(parser.add_argument_group("encoding"))
+    add_pipe_options(parser.add_argument_group("pipes (-) and pictures (a folder, or %%05d.png)"))
     parser.add_argument(
         "--list", choices=TABLES, action=_List, help="print a table of what there is, and stop"
     )
@@ -65,7 +67,7 @@ def source_of(path: Path, arguments: argparse.Namespace) -> "Source":
     from lkdn_media.probe import FfmpegFilter, probe
 
     hwaccel = check_name(arguments.hwaccel)
-    source = probe(path)
+    source = probe(path, opener=opener_of(path, arguments))
     if arguments.ffmpeg_vf is not None:
         program = find_ffmpeg(arguments.ffmpeg, needed_by="--ffmpeg-vf")
         source = through_filter(source, FfmpegFilter(program, arguments.ffmpeg_vf))

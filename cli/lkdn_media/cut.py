@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from lkdn_core.errors import ArgumentError
 from lkdn_media.decode import Damage, decode_pictures
-from lkdn_media.demux import open_media
 from lkdn_media.probe import Source, Span
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def _untimed(tags: Mapping[str, str]) -> dict[str, str]:
 
 def _origin(source: Source) -> Fraction:
     """What players call 0, in seconds of the file's own clock."""
-    with open_media(source.path) as container:
+    with source.open() as container:
         return Fraction(container.start_time or 0, 10**6)
 
 

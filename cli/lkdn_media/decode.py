@@ -14,7 +14,7 @@ from av.sidedata.sidedata import Type as SideData
 from numpy.typing import NDArray
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.demux import JOINED, open_decoder, open_media, read_packets
+from lkdn_media.demux import JOINED, open_decoder, read_packets
 from lkdn_media.ffmpeg_filter import filtered_frames
 from lkdn_media.filters import FilterChain
 from lkdn_media.formats import PLANAR, repacked
@@ -133,7 +133,7 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
         yield from filtered_frames(source, source.ffmpeg_filter)
         return
     hardware = accelerator(source.hwaccel, source.decoder)
-    with open_media(source.path, hwaccel=hardware) as container:
+    with source.open(hwaccel=hardware) as container:
         stream = container.streams[source.video]
         assert isinstance(stream, av.VideoStream)
         decoder = open_decoder(stream)

@@ -21,6 +21,7 @@ from lkdn_media.palette import PALETTE, paletted
 from lkdn_media.plan import Plan
 from lkdn_media.planes import fill_planes
 from lkdn_media.remux import StreamCopier, shift_packet, stream_tags
+from lkdn_media.targets import PIPE_FORMATS
 
 if TYPE_CHECKING:
     from lkdn_media.ffmpeg_encoder import FfmpegEncoder
@@ -34,8 +35,12 @@ _COUNTING: Final = {
     *("mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2"),
     *("h263", "h263p", "flv1", "rv10", "rv20"),
 }
-#: Animations go round and round.
-_LOOPS: Final = {"apng": {"plays": "0"}, "gif": {"loop": "0"}}
+#: Animations go round and round; y4m of more than 8 bits is not in its old description.
+_MUXER_OPTIONS: Final = {
+    "apng": {"plays": "0"},
+    "gif": {"loop": "0"},
+    "yuv4mpegpipe": {"strict": "-1"},
+}
 #: Shorter streams have no frames out of order, and x265 makes up their decoding times.
 _REORDERED: Final = 3
 
@@ -50,10 +55,13 @@ class VideoEncoder:
         self._plan = plan
         self.stream = _add_video(out, plan)
         self.frames = 0
-        self._counts = self.stream.codec_context.codec.canonical_name in _COUNTING
+        piped = plan.container in PIPE_FORMATS.values()
+        self._counts = piped or self.stream.codec_context.codec.canonical_name in _COUNTING
         self._times: list[tuple[int, int]] = []  # (pts, duration) of counted pictures
         if self._counts:
             self.stream.codec_context.time_base = 1 / plan.filters.frame_rate
+        if piped:  # the head of y4m has it as its frame rate
+            self.stream.time_base = 1 / plan.filters.frame_rate
 
     def open(self) -> None:
         """Start the encoder; its extradata is there from now on."""
@@ -118,20 +126,23 @@ def make_encoder(plan: Plan, out: OutputContainer) -> "VideoEncoder | FfmpegEnco
 
 
 class VideoWriter:
-    """Writes ``plan`` to ``path``, a new file. Not finished until `finish` returns.
+    """Writes ``plan`` to ``path``, a new file, or to an open ``pipe`` instead.
+
+    Not finished until `finish` returns.
 
     Raises ``ArgumentError`` where the encoder refuses its settings.
     """
 
-    def __init__(self, plan: Plan, path: Path) -> None:
+    def __init__(self, plan: Plan, path: Path, *, pipe: object = None) -> None:
         self._plan, self._path = plan, path
         span, base = plan.source.span, plan.source.time_base
         self._start = round(span.first * base / plan.filters.time_base) if span else 0
         self._copier = StreamCopier(plan.source)
         self._opened = ExitStack()
         try:
-            options = _LOOPS.get(plan.container)
-            self._out = av.open(f"file:{path}", "w", format=plan.container, options=options)
+            file = pipe or f"file:{path}"
+            options = _MUXER_OPTIONS.get(plan.container)
+            self._out = av.open(file, "w", format=plan.container, options=options)
         except BaseException:
             self._copier.close()
             raise

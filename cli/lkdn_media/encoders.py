@@ -25,6 +25,7 @@ __all__ = [
     "encoder_pix_fmt",
     "find_encoder",
     "holds",
+    "nearest_pix_fmt",
     "opens",
     "own_codec",
 ]
@@ -174,6 +175,14 @@ def encoder_pix_fmt(
     }
     if codec == "gif":  # its other formats are palettes made for all pictures
         usable = {PALETTE: PLANAR[nearest_planar(PALETTE)]}
+    return nearest_pix_fmt(codec, usable, layout, wanted)
+
+
+def nearest_pix_fmt(codec: str, usable: Mapping[str, Layout], layout: Layout, wanted: str) -> str:
+    """``wanted``, or for ``"auto"`` the nearest to ``layout``, of those ``usable`` with ``codec``.
+
+    Raises ``ArgumentError`` where there is none.
+    """
     if not usable:
         raise ArgumentError(f"codec: {codec} takes none of the pictures that can be made here")
     if wanted == "auto":

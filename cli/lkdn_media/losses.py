@@ -11,6 +11,7 @@ from lkdn_media.probe import Source
 __all__ = ["field_notes", "holds_alpha", "padding_notes", "picture_losses", "shape_in"]
 
 #: Encoders whose pictures carry the shape of their pixels.
+_WITH_SHAPE: Final = ("mp4", "mov", "matroska", "webm", "yuv4mpegpipe")
 _WRITES_PIXEL_SHAPE: Final = ("264", "265", "hevc", "mpeg4", "mpeg2video")
 
 
@@ -18,7 +19,7 @@ def shape_in(container: str, codec: str) -> str | None:
     """Where the shape of pixels is written: ``"picture"``, ``"container"``, or nowhere."""
     if any(name in codec for name in _WRITES_PIXEL_SHAPE):
         return "picture"
-    return "container" if container in ("mp4", "mov", "matroska", "webm") else None
+    return "container" if container in _WITH_SHAPE else None
 
 
 def holds_alpha(container: str, codec: str, pix_fmt: str) -> bool:

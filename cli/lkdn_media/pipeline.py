@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import av
 
@@ -14,7 +15,10 @@ from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.alpha import enlarge_alpha
 from lkdn_media.decode import Damage, Picture, Planes, decode_pictures
 from lkdn_media.encode import VideoWriter
+from lkdn_media.pipes import stdout_video
 from lkdn_media.plan import Plan
+from lkdn_media.sequences import SequenceWriter, check_sequence
+from lkdn_media.targets import PICTURES, PIPE, PIPE_FORMATS, is_pattern
 from lkdn_media.threads import read_ahead, write_behind
 from lkdn_media.verify import verify
 
@@ -44,11 +48,16 @@ class Result:
 
 def check_paths(source: Path, target: Path, *, overwrite: bool) -> None:
     """Refuse an output that is the input, a folder, or there already. Raises ``ArgumentError``."""
+    if target == PIPE:
+        return
     for path in (target, _part(target)):
         if path.exists() and source.exists() and path.samefile(source):
             raise ArgumentError(f"output: {target} would overwrite the input {source}")
+    if is_pattern(target):
+        check_sequence(target, overwrite=overwrite)
+        return
     if target.is_dir():
-        raise ArgumentError(f"output: {target} is a folder")
+        raise ArgumentError(f"output: {target} is a folder; pictures go to {target}/%05d.png")
     if target.exists() and not overwrite:
         raise ArgumentError(f"output: {target} is there already; -y overwrites it")
 
@@ -61,31 +70,73 @@ def upscale_video(
     ``progress`` is called, in the calling thread, after each frame handed to the encoder. Raises
     ``LKDNError``; then, as after any other exception, ``target`` is what it was before.
     """
+    with _writer(plan, target) as writer:
+        return _upscale(plan, writer, upscaler, progress)
+
+
+class Writer(Protocol):
+    """Takes enlarged pictures one by one. After an error `abandon` takes the place of `finish`."""
+
+    @property
+    def frames(self) -> int:
+        """How many pictures it got."""
+
+    @property
+    def damaged(self) -> bool:
+        """Whether something beside the pictures could not be read to its end."""
+
+    def write(self, picture: Picture) -> None:
+        """Take one picture."""
+
+    def finish(self) -> None:
+        """Write what is left."""
+
+    def abandon(self) -> None:
+        """Leave it as it is."""
+
+
+@contextmanager
+def _writer(plan: Plan, target: Path) -> Iterator[Writer]:
+    """What writes ``plan`` to ``target``, by the kind of it."""
+    if plan.container == PICTURES:
+        with writing_to(target):
+            yield SequenceWriter(plan, target)
+    elif target == PIPE:
+        shape = plan.sample_aspect_ratio if plan.container == PIPE_FORMATS["y4m"] else None
+        with stdout_video(shape) as pipe:
+            yield VideoWriter(plan, target, pipe=pipe)
+    else:
+        with part_file(target) as part:
+            writer = VideoWriter(plan, part)
+            yield writer
+            verify(part, writer.frames)
+
+
+def _upscale(
+    plan: Plan, writer: Writer, upscaler: Upscaler, progress: Callable[[], object]
+) -> Result:
     damage = Damage()
-    with part_file(target) as part:
-        writer = VideoWriter(plan, part)
 
-        def write(pictures: Iterable[Picture]) -> None:
-            try:
-                for picture in pictures:
-                    writer.write(picture)
-                writer.finish()
-            except BaseException:
-                writer.abandon()
-                raise
+    def write(pictures: Iterable[Picture]) -> None:
+        try:
+            for picture in pictures:
+                writer.write(picture)
+            writer.finish()
+        except BaseException:
+            writer.abandon()
+            raise
 
-        with (
-            closing(
-                read_ahead(decode_pictures(plan.source, damage, plan.filters), READ_AHEAD)
-            ) as pictures,
-            write_behind(write, WRITE_BEHIND) as put,
-            closing(enlarge(pictures, plan, upscaler)) as enlarged,
-        ):
-            for picture in enlarged:
-                put(picture)
-                progress()
-        damage.ends_early |= writer.damaged
-        verify(part, writer.frames)
+    with (
+        closing(
+            read_ahead(decode_pictures(plan.source, damage, plan.filters), READ_AHEAD)
+        ) as pictures,
+        write_behind(write, WRITE_BEHIND) as put,
+        closing(enlarge(pictures, plan, upscaler)) as enlarged,
+    ):
+        for picture in enlarged:
+            put(picture)
+            progress()
+    damage.ends_early |= writer.damaged
     return Result(writer.frames, damage)
 
 

@@ -1,14 +1,12 @@
 """What will be written: decided, and told to the user, before any work starts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from lkdn_core.errors import ArgumentError
 from lkdn_core.formats import FrameFormat
 from lkdn_core.resize import FinalSize
-from lkdn_media.demux import open_media
 from lkdn_media.encoder_options import encoder_options
 from lkdn_media.encoders import (
     CONTAINERS,
@@ -19,7 +17,7 @@ from lkdn_media.encoders import (
     find_encoder,
     own_codec,
 )
-from lkdn_media.ffmpeg_codecs import own_options
+from lkdn_media.ffmpeg_codecs import OwnCodec, own_options
 from lkdn_media.filters import Deinterlace, FilterChain, film_chain
 from lkdn_media.formats import PLANAR, ColourTags, frame_format, nearest_planar
 from lkdn_media.losses import field_notes, holds_alpha, padding_notes, picture_losses, shape_in
@@ -27,6 +25,7 @@ from lkdn_media.palette import PALETTE
 from lkdn_media.probe import Source
 from lkdn_media.remux import can_hold, copied_tags, lost_tags, text_codec
 from lkdn_media.sizes import SizeChoice, final_size, rounding_warnings
+from lkdn_media.targets import PICTURES, PLAIN, container_of, plain_codec
 
 __all__ = ["CONTAINERS", "Plan", "make_plan"]
 
@@ -106,28 +105,30 @@ def make_plan(
     deinterlace: Deinterlace = "auto",
     ivtc: bool = False,
     size: SizeChoice | None = None,
+    format: str | None = None,
 ) -> Plan:
     """Decide how ``source`` is written to ``target``, whose ending names the container.
+
+    ``format``: of a pipe, see `container_of`.
 
     ``deinterlace`` and ``ivtc``: see `film_chain`.
 
     Raises ``ArgumentError`` for an unknown ending, encoder or setting, and ``FormatError`` for
     pictures the core can't work on.
     """
-    container = CONTAINERS.get(target.suffix.lower())
-    if container is None:
-        endings = ", ".join(CONTAINERS)
-        raise ArgumentError(f"output: a name ending in {endings} is accepted, got {target.name!r}")
+    container = container_of(target, format)
+    plain = container in PLAIN
     stored = source.width, source.height
     layout = source.layout
     input_format = frame_format(layout, source.tags).resolved(*stored)
-    own = own_codec(choice)
-    codec = own.name if own else find_encoder(_codec_name(choice, container, layout)).name
-    check_container(codec, container, CONTAINERS, writes=own.codec if own else None)
-    pix_fmt = encoder_pix_fmt(
-        codec, PLANAR[layout], choice.pix_fmt, among=own.pix_fmts if own else None
-    )
+    own = None if plain else own_codec(choice)
+    if plain:
+        codec, pix_fmt = plain_codec(container, target, PLANAR[layout], choice)
+    else:
+        codec, pix_fmt = _codec(container, layout, choice, own)
     output_format = _output_format(input_format, codec, pix_fmt, stored)
+    if container == PICTURES:
+        output_format = replace(output_format, color_range="full")
     even = _multiples(output_format)
     final = final_size(source, size or SizeChoice(), scale=scale, multiples=even)
     width, height = (
@@ -149,6 +150,8 @@ def make_plan(
     copied, warnings = _streams(source, container)
     metadata = copied_tags(source.metadata)
     lost = lost_tags(container, metadata)
+    if plain:
+        lost = [*metadata, *(["of chapters"] if source.chapters else [])]
     if lost:
         warnings.append(f"{container} can't hold the tags {', '.join(lost)}; mkv can")
     return Plan(
@@ -159,16 +162,7 @@ def make_plan(
         codec=codec,
         program=own.program if own else None,
         own_codec=own.codec if own else None,
-        options=own_options(own, choice)
-        if own
-        else encoder_options(
-            codec,
-            choice,
-            pix_fmt=pix_fmt,
-            width=width,
-            mastering_display=source.mastering_display,
-            content_light=source.content_light,
-        ),
+        options={} if plain else _options(source, choice, own, codec, pix_fmt, width),
         pix_fmt=pix_fmt,
         input_format=input_format,
         output_format=output_format,
@@ -183,8 +177,35 @@ def make_plan(
     )
 
 
-def _codec_name(choice: EncoderChoice, container: str, layout: str) -> str:
-    return choice.codec or default_codec(container, PLANAR[layout])
+def _codec(
+    container: str, layout: str, choice: EncoderChoice, own: OwnCodec | None
+) -> tuple[str, str]:
+    """(encoder, its pixel format)."""
+    codec = own.name if own else choice.codec or default_codec(container, PLANAR[layout])
+    codec = codec if own else find_encoder(codec).name
+    check_container(codec, container, CONTAINERS, writes=own.codec if own else None)
+    among = own.pix_fmts if own else None
+    return codec, encoder_pix_fmt(codec, PLANAR[layout], choice.pix_fmt, among=among)
+
+
+def _options(  # noqa: PLR0917
+    source: Source,
+    choice: EncoderChoice,
+    own: OwnCodec | None,
+    codec: str,
+    pix_fmt: str,
+    width: int,
+) -> dict[str, str]:
+    if own:
+        return own_options(own, choice)
+    return encoder_options(
+        codec,
+        choice,
+        pix_fmt=pix_fmt,
+        width=width,
+        mastering_display=source.mastering_display,
+        content_light=source.content_light,
+    )
 
 
 def _output_format(
@@ -221,12 +242,16 @@ def _streams(source: Source, container: str) -> tuple[tuple[int, ...], list[str]
     copied: list[int] = []
     dropped: list[str] = []
     able = list(_ALTERNATIVES)
-    with open_media(source.path) as media:
+    if all(info.index == source.video or info.rebuilt for info in source.streams):
+        return (), []
+    with source.open() as media:
         for info in source.streams:
             if info.index == source.video or info.rebuilt:
                 continue
             stream = media.streams[info.index]
-            if can_hold(container, stream) or text_codec(container, info.codec):
+            if container not in PLAIN and (
+                can_hold(container, stream) or text_codec(container, info.codec)
+            ):
                 copied.append(info.index)
             else:
                 dropped.append(str(info))

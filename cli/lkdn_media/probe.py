@@ -1,14 +1,16 @@
 """What a video file holds, found out by opening it and decoding its first frame."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.sidedata.sidedata import Type as SideData
 from av.stream import Discard, Disposition, Stream
@@ -94,7 +96,8 @@ class Source:
     ``stereo``: the pictures hold two views.
     ``span``: the part of the video that counts; ``None`` is all of it. ``hwaccel``: the kind of
     device that decodes it, see `lkdn_media.hwaccel`. ``ffmpeg_filter``: what pictures went through
-    before they are as described here.
+    before they are as described here. ``opener``: opens what is no file of its own (a pipe,
+    numbered pictures); ``path`` is only a name then.
     """
 
     path: Path
@@ -125,6 +128,11 @@ class Source:
     span: Span | None = None
     hwaccel: str = "none"
     ffmpeg_filter: FfmpegFilter | None = None
+    opener: Callable[[], InputContainer] | None = None
+
+    def open(self, *, hwaccel: HWAccel | None = None) -> InputContainer:
+        """Open the source anew. Raises ``LKDNError``."""
+        return self.opener() if self.opener else open_media(self.path, hwaccel=hwaccel)
 
     @property
     def decoder(self) -> str:
@@ -138,9 +146,13 @@ class Source:
         return layout if self.alpha or not has_alpha(layout) else without_alpha(layout)
 
 
-def probe(path: Path) -> Source:
-    """Describe the video file at ``path``. Raises ``LKDNError`` where there is no picture in it."""
-    with open_media(path) as container:
+def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> Source:
+    """Describe the video file at ``path``, or what ``opener`` opens and ``path`` names.
+
+    Raises ``LKDNError`` where there is no picture in it.
+    """
+    opened = opener or partial(open_media, path)
+    with opened() as container:
         stream = main_video(container, path)
         first = _first_frames(container, stream, path)
         frame, fields = first[0], [f.interlaced_frame for f in first]
@@ -159,7 +171,7 @@ def probe(path: Path) -> Source:
             width=frame.width,
             height=frame.height,
             pix_fmt=frame.format.name,
-            alpha=has_alpha(frame.format.name) and _is_transparent(path, stream, frame),
+            alpha=has_alpha(frame.format.name) and _is_transparent(opened, stream, frame),
             tags=ColourTags.of(frame),
             time_base=Fraction(stream.time_base.num, stream.time_base.den),
             frame_rate=Fraction(rate.numerator, rate.denominator),
@@ -177,6 +189,7 @@ def probe(path: Path) -> Source:
             stereo="stereo_3d" in context.coded_side_data or SideData.STEREO3D in frame.side_data,
             chapters=chapters,
             metadata=dict(container.metadata),
+            opener=opener,
         )
 
 
@@ -198,13 +211,16 @@ def _first_frames(
     return found
 
 
-def _is_transparent(path: Path, stream: av.VideoStream, first: av.VideoFrame) -> bool:
+def _is_transparent(
+    opened: Callable[[], InputContainer], stream: av.VideoStream, first: av.VideoFrame
+) -> bool:
     """Whether a format with alpha makes use of it, as most animated GIFs don't."""
     if stream.codec_context.name not in _OFTEN_OPAQUE:
         return True
     layout = nearest_planar(first.format.name)
-    with open_media(path) as container, suppress(av.FFmpegError):
-        return any(is_transparent(f, layout) for f in container.decode(main_video(container, path)))
+    with opened() as container, suppress(av.FFmpegError):
+        frames = container.decode(container.streams[stream.index])
+        return any(is_transparent(f, layout) for f in frames if isinstance(f, av.VideoFrame))
     return True
 
 

@@ -115,8 +115,8 @@ class StreamCopier:
     """
 
     def __init__(self, source: Source) -> None:
-        self._path = source.path
-        self._container = open_media(source.path)
+        self._source = source
+        self._opened: InputContainer | None = None
         self._window = _Window.of(source)
         self._outputs: dict[int, Stream] = {}
         self._timelines: dict[int, Timeline] = {}
@@ -127,11 +127,11 @@ class StreamCopier:
 
     def add_to(self, out: OutputContainer, index: int) -> None:
         """Add a stream to ``out`` that will take the packets of stream ``index``."""
-        stream = self._container.streams[index]
+        stream = self._container().streams[index]
         if isinstance(stream, AttachmentStream):
             _attach(out, stream, stream.data)
         elif _is_cover(stream) and out.format.name == "matroska":
-            _attach(out, stream, _first_packet(self._path, index))
+            _attach(out, stream, _first_packet(self._source.path, index))
         elif new := text_codec(out.format.name, stream.name or ""):
             self._outputs[index] = out.add_mux_stream(new)
             _label(self._outputs[index], stream)
@@ -150,13 +150,21 @@ class StreamCopier:
 
     def close(self) -> None:
         """Close the second view of the source."""
-        self._container.close()
+        if self._opened is not None:
+            self._opened.close()
+
+    def _container(self) -> InputContainer:
+        if self._opened is None:
+            self._opened = self._source.open()
+        return self._opened
 
     def _read(self) -> "av.Packet[Any] | None":
+        if not self._outputs:
+            return None
         if self._packets is None:
             if self._window is not None:
-                self._window.seek(self._container)
-            self._packets = read_packets(self._container, self._outputs)
+                self._window.seek(self._container())
+            self._packets = read_packets(self._container(), self._outputs)
         try:
             for packet in self._packets:
                 if self._window is not None and self._window.is_over(packet):

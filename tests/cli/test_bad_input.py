@@ -75,7 +75,7 @@ def add_sound(out: av.container.OutputContainer) -> None:
         ("empty.mkv out.mp4", 1, "empty.mkv: is not a media file"),
         ("noise.mkv out.mp4", 1, "noise.mkv: is not a media file"),
         ("cut.mp4 out.mp4", 1, "cut.mp4: is not a media file"),
-        ("folder.mp4 out.mp4", 1, "folder.mp4: is not a file"),
+        ("folder.mp4 out.mp4", 1, "folder.mp4: pictures of one ending make a video, found none"),
         ("sound.mkv out.mkv", 1, "sound.mkv: has no video stream"),
         ("no_frames.mp4 out.mp4", 1, "no_frames.mp4: has no video stream"),
         ("sound_first.mkv out.mkv", 1, "sound_first.mkv: no frame of its video"),

@@ -1,0 +1,78 @@
+"""Options of ``lkdn-video`` for pipes and numbered pictures, and what is made of them."""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lkdn_core.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+__all__ = ["add_pipe_options", "check_ends", "opener_of"]
+
+
+def add_pipe_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options to ``group``."""
+    group.add_argument("-f", "--format", choices=("y4m", "rawvideo"), help="of OUT - (y4m)")
+    group.add_argument("--raw", type=_size, metavar="WxH", help="IN - is bare samples, not y4m")
+    group.add_argument("--raw-pix-fmt", default="yuv420p", help="their pixel format (yuv420p)")
+    group.add_argument("--fps", type=_rate, help="of --raw and of pictures, as 24000/1001 (25)")
+
+
+def check_ends(source: Path, target: Path, arguments: argparse.Namespace) -> None:
+    """Refuse what a pipe, or pictures, can't do. Raises ``ArgumentError``."""
+    from lkdn_media.targets import PIPE, is_pattern
+
+    if target == PIPE and arguments.json:
+        raise ArgumentError("json: goes to stdout, where the video goes already")
+    if arguments.compare and (PIPE in (source, target) or is_pattern(target)):
+        raise ArgumentError("compare: both IN and OUT must be files")
+    if source == PIPE and (arguments.start or arguments.end or arguments.frames):
+        raise ArgumentError("start, end, frames: a file is needed, a pipe can't be sought in")
+    if source != PIPE and arguments.raw:
+        raise ArgumentError(f"raw: is for input from a pipe, named -, got {source}")
+    pictures = source.is_dir() or is_pattern(source)
+    if arguments.ffmpeg_vf and (pictures or source == PIPE):
+        raise ArgumentError("ffmpeg_vf: IN must be a file, which the ffmpeg program reads itself")
+    if arguments.fps and not pictures and not (source == PIPE and arguments.raw):
+        raise ArgumentError("fps: is for --raw and for pictures, a video has its own")
+
+
+def opener_of(source: Path, arguments: argparse.Namespace) -> "Callable[[], InputContainer] | None":
+    """What opens ``source`` where that is no file of its own. Raises ``LKDNError``."""
+    from lkdn_media.pipes import RawVideo, stdin_opener
+    from lkdn_media.sequences import sequence_opener
+    from lkdn_media.targets import PIPE, is_pattern
+
+    rate = arguments.fps or Fraction(25)
+    if source == PIPE:
+        raw = None
+        if arguments.raw:
+            width, height = arguments.raw
+            raw = RawVideo(width, height, arguments.raw_pix_fmt, rate)
+        return stdin_opener(sys.stdin.buffer, raw)
+    if source.is_dir() or (is_pattern(source) and not source.exists()):
+        return sequence_opener(source, rate)
+    return None
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"a size such as 640x360 is accepted, got {text!r}")
+    return int(found[1]), int(found[2])
+
+
+def _rate(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if rate <= 0:
+        raise argparse.ArgumentTypeError(f"a number such as 24 or 24000/1001, got {text!r}")
+    return rate

@@ -1,0 +1,133 @@
+"""Pictures without a file: y4m or bare samples on standard input and output."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import BinaryIO
+
+import av
+from av.container import InputContainer
+
+from lkdn_core.errors import ArgumentError, LKDNError
+from lkdn_media.targets import PIPE_FORMATS
+
+__all__ = ["RawVideo", "stdin_opener", "stdout_video"]
+
+
+@dataclass(frozen=True, slots=True)
+class RawVideo:
+    """What bare samples don't say of themselves: size, FFmpeg's pixel format, frames a second."""
+
+    width: int
+    height: int
+    pix_fmt: str
+    frame_rate: Fraction
+
+
+def stdin_opener(stream: BinaryIO, raw: RawVideo | None) -> Callable[[], InputContainer]:
+    """A function that opens what comes in ``stream``: y4m, or samples as ``raw`` says.
+
+    It can be called twice: once to look at the first frames, then to read all. Raises
+    ``LKDNError``, and ``ArgumentError`` for a terminal.
+    """
+    if stream.isatty():
+        raise ArgumentError("input: - reads y4m from a pipe, and this is a terminal")
+    tape = _Tape(stream)
+
+    def opened() -> InputContainer:
+        options = {}
+        if raw is not None:
+            options = {
+                "video_size": f"{raw.width}x{raw.height}",
+                "pixel_format": raw.pix_fmt,
+                "framerate": str(raw.frame_rate),
+            }
+        name = PIPE_FORMATS["y4m" if raw is None else "rawvideo"]
+        tape.rewind()
+        try:
+            return av.open(tape, "r", format=name, container_options=options)
+        except (av.FFmpegError, ValueError) as error:
+            wanted = "y4m; bare samples need --raw" if raw is None else f"video of {raw}"
+            raise LKDNError(f"standard input: is not {wanted}") from error
+
+    return opened
+
+
+class _Tape:
+    """A stream that can be read from its start once more; until then it is recorded."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._recorded = bytearray()
+        self._opened = 0
+        self._place = 0
+
+    def rewind(self) -> None:
+        """Begin again."""
+        self._opened += 1
+        assert self._opened <= 2, "a pipe is looked at once and read once"
+        self._place = 0
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most ``size``; none at the end."""
+        data = bytes(self._recorded[self._place : self._place + size])
+        if data:
+            self._place += len(data)
+            if self._opened == 2 and self._place >= len(self._recorded):
+                self._recorded.clear()
+                self._place = 0
+            return data
+        data = self._stream.read(size)
+        if self._opened == 1:
+            self._recorded += data
+            self._place += len(data)
+        return data
+
+
+class _Output:
+    """A pipe that is given all of what is written, though it may take less at a time.
+
+    ``shape``: of the pixels, put into the head of a y4m stream, where PyAV can't; ``None`` is none.
+    """
+
+    def __init__(self, file: BinaryIO, shape: Fraction | None) -> None:
+        self._file = file
+        self._shape = shape
+
+    def write(self, data: bytes) -> int:
+        """Write ``data``."""
+        left = memoryview(data)
+        if self._shape is not None:
+            # The first piece has the whole head in it.
+            ratio = b" A%d:%d " % (self._shape.numerator, self._shape.denominator)
+            left, self._shape = memoryview(bytes(data).replace(b" A0:0 ", ratio, 1)), None
+        while left:
+            left = left[self._file.write(left) :]
+        return len(data)
+
+
+@contextmanager
+def stdout_video(shape: Fraction | None) -> Iterator["_Output"]:
+    """Standard output for pictures alone: what else is printed meanwhile goes to stderr.
+
+    ``shape``: of the pixels, where a y4m stream is written. Raises ``ArgumentError`` for a
+    terminal, and ``LKDNError`` when the reader goes away.
+    """
+    if sys.stdout.isatty():
+        raise ArgumentError("output: - writes video to a pipe, and this is a terminal")
+    sys.stdout.flush()
+    own = os.dup(1)
+    os.dup2(2, 1)
+    file = os.fdopen(own, "wb", buffering=0)
+    try:
+        yield _Output(file, shape)
+    except BrokenPipeError as error:
+        raise LKDNError("standard output: its reader has closed it") from error
+    finally:
+        sys.stdout.flush()
+        os.dup2(own, 1)
+        with suppress(OSError):
+            file.close()

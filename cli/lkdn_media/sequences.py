@@ -1,0 +1,165 @@
+"""Videos as picture files: ``frames/%05d.png``, or all pictures of a folder."""
+
+import logging
+import os
+import re
+import shutil
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+import numpy as np
+from av.container import InputContainer
+
+from lkdn_core.errors import ArgumentError, LKDNError
+from lkdn_media.decode import Picture
+from lkdn_media.image_writers import WRITERS, Quality
+from lkdn_media.images import READABLE, Still
+from lkdn_media.picture_jobs import write_whole
+from lkdn_media.plan import Plan
+from lkdn_media.targets import NUMBER
+
+__all__ = ["SequenceWriter", "check_sequence", "sequence_opener"]
+
+log = logging.getLogger(__name__)
+WRITING_THREADS: Final = 4
+
+
+def sequence_opener(path: Path, rate: Fraction) -> Callable[[], InputContainer]:
+    """A function that opens a folder or a pattern as a video of ``rate`` frames a second.
+
+    The pictures of a folder come in the order of their names. Raises ``LKDNError`` where some are
+    missing, or the order is not clear.
+    """
+    if path.is_dir():
+        name, options = _folder(path)
+    else:
+        name, options = _numbered(path)
+
+    def opened() -> InputContainer:
+        wanted = options | {"framerate": str(rate), "protocol_whitelist": "file"}
+        try:
+            return av.open(name, format="image2", container_options=wanted)
+        except (av.FFmpegError, ValueError) as error:
+            raise LKDNError(f"{path}: its pictures can't be read") from error
+
+    return opened
+
+
+def _folder(folder: Path) -> tuple[str, dict[str, str]]:
+    files = [p for p in folder.iterdir() if p.suffix.lower() in READABLE and p.is_file()]
+    endings = sorted({p.suffix for p in files})
+    if len(endings) != 1:
+        kinds = ", ".join(endings) or "none"
+        raise LKDNError(f"{folder}: pictures of one ending make a video, found {kinds}")
+    names = sorted(p.name for p in files)
+    if names != sorted(names, key=_natural):
+        raise LKDNError(
+            f"{folder}: {names[0]}, {names[1]}, ... are not in the order of their numbers; name "
+            f"them as {folder}/%d{endings[0]} does, or pad the numbers with zeros"
+        )
+    return f"{_escaped(folder.resolve())}/*{endings[0]}", {"pattern_type": "glob"}
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _escaped(path: Path) -> str:
+    return re.sub(r"([*?\[\]{}\\])", r"\\\1", str(path))
+
+
+def _numbered(pattern: Path) -> tuple[str, dict[str, str]]:
+    numbers = sorted(_matching(pattern))
+    if not numbers:
+        raise LKDNError(f"{pattern}: no such pictures")
+    missing = set(range(numbers[0], numbers[-1])) - set(numbers)
+    if missing:
+        raise LKDNError(f"{pattern}: number {min(missing)} of {numbers[-1]} is missing")
+    # FFmpeg takes every other per cent sign for one of its own, unless it is doubled.
+    before, after = (part.replace("%", "%%") for part in NUMBER.split(pattern.name)[::2])
+    number = NUMBER.search(pattern.name)
+    assert number is not None
+    folder = str(pattern.parent.resolve()).replace("%", "%%")
+    name = f"{folder}/{before}{number[0]}{after}"
+    return name, {"start_number": str(numbers[0]), "pattern_type": "sequence"}
+
+
+def _matching(pattern: Path) -> dict[int, Path]:
+    """The files that ``pattern`` stands for, by number."""
+    before, width, after = NUMBER.split(pattern.name)
+    digits = rf"\d{{{width},}}" if width else r"\d+"
+    form = re.compile(f"{re.escape(before)}({digits}){re.escape(after)}")
+    if not pattern.parent.is_dir():
+        return {}
+    found = ((form.fullmatch(path.name), path) for path in pattern.parent.iterdir())
+    return {int(match[1]): path for match, path in found if match and path.is_file()}
+
+
+def check_sequence(pattern: Path, *, overwrite: bool) -> None:
+    """Refuse to write pictures where some are. Raises ``ArgumentError``."""
+    there = _matching(pattern)
+    if there and not overwrite:
+        raise ArgumentError(f"output: {min(there.values())} is there already; -y overwrites it")
+
+
+class SequenceWriter:
+    """Writes the pictures of ``plan`` as files, numbered from 1.
+
+    They lie in a folder of their own until `finish`, which puts them in their place.
+    """
+
+    def __init__(self, plan: Plan, pattern: Path) -> None:
+        self._plan, self._pattern = plan, pattern
+        self._writer = WRITERS[pattern.suffix.lower()]
+        self._part = pattern.with_name(pattern.name + ".part")
+        self._pool = ThreadPoolExecutor(WRITING_THREADS)
+        self._pending: deque[Future[None]] = deque()
+        self.frames = 0
+        self.damaged = False
+        try:
+            shutil.rmtree(self._part, ignore_errors=True)
+            self._part.mkdir(parents=True)
+        except OSError as error:
+            raise LKDNError(f"{pattern}: can't be written: {error.strerror}") from error
+
+    def write(self, picture: Picture) -> None:
+        """Write one enlarged picture."""
+        self.frames += 1
+        planes = [*picture.planes]
+        if self._plan.alpha and picture.alpha is not None:
+            planes.append(picture.alpha)
+        still = Still(np.stack(planes, 2))
+        while len(self._pending) > WRITING_THREADS:
+            self._pending.popleft().result()
+        self._pending.append(self._pool.submit(self._save, still, self.frames))
+
+    def finish(self) -> None:
+        """Wait for all pictures and move them to their names."""
+        while self._pending:
+            self._pending.popleft().result()
+        self._pool.shutdown()
+        for number in range(1, self.frames + 1):
+            name = self._name(number)
+            os.replace(self._part / name, self._pattern.parent / name)
+        self._part.rmdir()
+        older = len(_matching(self._pattern)) - self.frames
+        if older:
+            log.warning(
+                "warning: %s: %d older pictures lie beside the new ones", self._pattern, older
+            )
+
+    def abandon(self) -> None:
+        """Take away what was written."""
+        self._pool.shutdown(cancel_futures=True)
+        shutil.rmtree(self._part, ignore_errors=True)
+
+    def _save(self, still: Still, number: int) -> None:
+        write_whole(self._part / self._name(number), self._writer.encode(still, Quality()))
+
+    def _name(self, number: int) -> str:
+        return NUMBER.sub(lambda found: found[0] % number, self._pattern.name)
