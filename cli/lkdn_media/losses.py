@@ -1,15 +1,32 @@
 """What a plan can't keep, or changes: a line each, before the work."""
 
+from collections.abc import Collection
 from fractions import Fraction
 from typing import Final
+
+from av.stream import Disposition
 
 from lkdn_media.encoder_options import writes_captions, writes_hdr10
 from lkdn_media.filters import FilterChain
 from lkdn_media.formats import PLANAR, has_alpha, nearest_planar
 from lkdn_media.probe import Source
+from lkdn_media.remux import copied_tags
 
-__all__ = ["field_notes", "holds_alpha", "padding_notes", "picture_losses", "shape_in"]
+__all__ = [
+    "field_notes",
+    "holds_alpha",
+    "label_losses",
+    "padding_notes",
+    "picture_losses",
+    "shape_in",
+]
 
+#: Tags of a stream that MP4 keeps, or that belong to the file they were in.
+_MP4_STREAM_TAGS: Final = {
+    *("language", "title", "name", "handler_name", "vendor_id", "creation_time", "timecode"),
+    *("filename", "mimetype", "alpha_mode"),
+}
+_MOV_USES: Final = Disposition.default | Disposition.attached_pic
 #: Encoders whose pictures carry the shape of their pixels.
 _WITH_SHAPE: Final = ("mp4", "mov", "matroska", "webm", "yuv4mpegpipe")
 _WRITES_PIXEL_SHAPE: Final = ("264", "265", "hevc", "mpeg4", "mpeg2video")
@@ -69,6 +86,25 @@ def picture_losses(
         and not _keeps_stereo(source, container),
     } | {f"{name} can't be kept": True for name in source.unkept}
     return [text for text, true in lost.items() if true]
+
+
+def label_losses(source: Source, *, container: str, copied: Collection[int]) -> list[str]:
+    """Tags and dispositions of streams that MP4 and MOV have no place for."""
+    if container not in ("mp4", "mov"):
+        return []
+    tags = [
+        f"{name} of #{info.index}"
+        for info in source.streams
+        for name in copied_tags(info.tags)
+        if info.index in copied and name.lower() not in _MP4_STREAM_TAGS
+    ]
+    uses = [
+        f"#{info.index}"
+        for info in source.streams
+        if container == "mov" and info.index in copied and info.disposition & ~_MOV_USES
+    ]
+    lost = {f"tags {', '.join(tags)}": tags, f"dispositions of {', '.join(uses)}": uses}
+    return [f"{container} can't hold the {what}; mkv can" for what, some in lost.items() if some]
 
 
 def _keeps_stereo(source: Source, container: str) -> bool:

@@ -20,7 +20,14 @@ from lkdn_media.encoders import (
 from lkdn_media.ffmpeg_codecs import OwnCodec, own_options
 from lkdn_media.filters import Deinterlace, FilterChain, film_chain
 from lkdn_media.formats import PLANAR, ColourTags, frame_format, nearest_planar
-from lkdn_media.losses import field_notes, holds_alpha, padding_notes, picture_losses, shape_in
+from lkdn_media.losses import (
+    field_notes,
+    holds_alpha,
+    label_losses,
+    padding_notes,
+    picture_losses,
+    shape_in,
+)
 from lkdn_media.palette import PALETTE
 from lkdn_media.probe import Source
 from lkdn_media.remux import can_hold, copied_tags, lost_tags, text_codec
@@ -148,6 +155,7 @@ def make_plan(
     else:
         losses += padding_notes(source, pix_fmt, (width, height), scale=scale)
     copied, warnings = _streams(source, container)
+    warnings += label_losses(source, container=container, copied=copied)
     metadata = copied_tags(source.metadata)
     lost = lost_tags(container, metadata)
     if plain:

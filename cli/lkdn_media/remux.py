@@ -68,6 +68,8 @@ def can_hold(container: str, stream: Stream) -> bool:
     """Whether the muxer ``container`` takes a copy of ``stream``: it is asked to write a header."""
     if isinstance(stream, AttachmentStream):
         return container == "matroska"
+    if _is_cover(stream) and container == "mov":
+        return False  # it takes one, and writes nothing
     try:
         with av.open(BytesIO(), "w", format=container) as trial:
             _add_packets_of(stream, trial)

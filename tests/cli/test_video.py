@@ -187,6 +187,24 @@ def test_what_does_not_fit_is_named_before_the_work(
     assert [c.kind for c in copies(there)] == ["audio", "audio", "data"]  # data: the chapters
 
 
+def test_labels_without_a_place_are_named(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracks = ({"language": "deu", "mood": "x"}, {"title": "Ton"})
+    here = make_clip(tmp_path / "a.mkv", Clip(audio=tracks, cover=True))
+    assert lkdn_video(here, tmp_path / "b.mp4", "--dry-run") == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "lkdn-video: warning: mp4 can't hold the tags MOOD of #1; mkv can"
+    ]
+    assert lkdn_video(here, tmp_path / "b.mov") == 0
+    assert capsys.readouterr().err.splitlines()[:3] == [
+        "lkdn-video: warning: dropped, since mov can't hold them: #3 cover mjpeg; mkv or mp4 can",
+        "lkdn-video: warning: mov can't hold the tags MOOD of #1; mkv can",
+        "lkdn-video: warning: mov can't hold the dispositions of #2; mkv can",
+    ]
+    assert [c.kind for c in copies(tmp_path / "b.mov")] == ["audio", "audio"]
+
+
 def test_a_damaged_file_is_salvaged(
     tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
