@@ -33,12 +33,14 @@ def _models() -> Iterable[Row]:
 
 
 def _codecs() -> Iterable[Row]:
-    from lkdn_media.encoder_list import list_encoders
+    from lkdn_media.encoder_list import list_encoders, list_own_encoders
 
     yield "codec", "here", "containers", "description"
     for encoder in list_encoders():
         here = "yes" if encoder.opens else "no"
         yield encoder.name, here, " ".join(encoder.endings), encoder.description
+    for encoder in list_own_encoders():
+        yield encoder.name, "ffmpeg", " ".join(encoder.endings), encoder.description
 
 
 def _devices() -> Iterable[Row]:

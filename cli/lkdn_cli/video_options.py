@@ -132,7 +132,7 @@ def _add_decoding(group: argparse._ArgumentGroup) -> None:
         help="filters of your own ffmpeg program, before the network (none)",
     )
     group.add_argument(
-        "--ffmpeg", metavar="PATH", help="that program (LKDN_FFMPEG, or on the PATH)"
+        "--ffmpeg", metavar="PATH", help="that program (default: by LKDN_FFMPEG, or the PATH)"
     )
 
 

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import av
 
@@ -14,7 +14,12 @@ from lkdn_core.errors import ArgumentError
 if TYPE_CHECKING:
     from lkdn_media.encoders import EncoderChoice
 
-__all__ = ["OwnCodec", "find_codec", "own_options"]
+__all__ = ["OwnCodec", "device_of", "find_codec", "list_codecs", "own_options"]
+
+#: What goes to encoders on a device.
+_UPLOADED: Final = ("nv12", "p010le")
+#: A line of ``ffmpeg -encoders``: name, description and, where it differs, what it writes.
+_LISTED: Final = re.compile(r"^ V\S{5} (\S+) +(.*?)(?: \(codec (\S+)\))?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +33,32 @@ class OwnCodec:
     options: frozenset[str]
 
 
+def list_codecs(program: str) -> list[tuple[str, str, str]]:
+    """(name, what it writes, description) of each video encoder of ``program``, an ffmpeg."""
+    found = _LISTED.findall(_ask(program, "-encoders"))
+    return [(name, codec or name, words) for name, words, codec in found if name != "="]
+
+
 def find_codec(program: str, name: str) -> OwnCodec | None:
     """The video encoder ``name`` of ``program``, an ffmpeg; ``None`` where it has no such."""
-    pattern = rf"^ V\S{{5}} {re.escape(name)} .*?(?:\(codec (\S+)\))?$"
-    listed = re.search(pattern, _ask(program, "-encoders"), re.MULTILINE)
-    if listed is None:
+    writes = {encoder: codec for encoder, codec, _ in list_codecs(program)}
+    if name not in writes:
         return None
     told = _ask(program, "-h", f"encoder={name}")
     formats = re.search(r"^ +Supported pixel formats: (.*)$", told, re.MULTILINE)
     return OwnCodec(
         program=program,
         name=name,
-        codec=listed[1] or name,
-        pix_fmts=tuple(formats[1].split()) if formats else (),
+        codec=writes[name],
+        pix_fmts=_UPLOADED if device_of(name) else tuple(formats[1].split()) if formats else (),
         options=frozenset(re.findall(r"^ +-(\S+) +<", told, re.MULTILINE)),
     )
+
+
+def device_of(name: str) -> str | None:
+    """The kind of device that the encoder ``name`` wants its pictures on."""
+    kind = name.rpartition("_")[2]
+    return kind if kind in ("vaapi", "vulkan") else None
 
 
 def own_options(codec: OwnCodec, choice: "EncoderChoice") -> dict[str, str]:

@@ -13,6 +13,7 @@ from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.decode import Picture
 from lkdn_media.encode import label_stream, make_frame
 from lkdn_media.ffmpeg import FfmpegProcess
+from lkdn_media.ffmpeg_codecs import device_of
 from lkdn_media.plan import Plan
 
 __all__ = ["FfmpegEncoder"]
@@ -20,6 +21,7 @@ __all__ = ["FfmpegEncoder"]
 #: Pictures are numbered by their times; Matroska, in which they come back, counts milliseconds.
 _FASTEST: Final = 400
 _USUAL: Final = Fraction(25)
+_QUIET: Final = ("-hide_banner", "-v", "error")
 
 
 class FfmpegEncoder:
@@ -172,16 +174,20 @@ def _arguments(plan: Plan, format: str) -> list[str]:
     filters = "setparams=" + ":".join(f"{name}={value}" for name, value in said.items())
     if plan.sample_aspect_ratio is not None:
         filters += f",setsar={plan.sample_aspect_ratio}"
+    device, start = device_of(plan.codec), list(_QUIET)
+    layout = {"pix_fmt": plan.pix_fmt}
+    if device:
+        start += ("-init_hw_device", f"{device}=card", "-filter_hw_device", "card")
+        filters, layout = f"{filters},format={plan.pix_fmt},hwupload", {}
     output = {
         "c:v": plan.codec,
-        "pix_fmt": plan.pix_fmt,
         "vf": filters,
         "chroma_sample_location": str(tags.chroma_location),
         "fps_mode": "passthrough",
         "f": format,
+        **layout,
         **plan.options,
     }
     command = ffmpeg.output(ffmpeg.input("pipe:0", f="nut"), "pipe:1", **output)
-    quiet = command.global_args("-hide_banner", "-v", "error")
-    arguments: list[str] = quiet.compile(cmd=plan.program)
+    arguments: list[str] = command.global_args(*start).compile(cmd=plan.program)
     return arguments

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lkdn_core.errors import LKDNError
+from lkdn_media.encoder_list import list_own_encoders
 from lkdn_media.ffmpeg import FfmpegProcess
 from tests.cli.clips import Clip, Tags, make_clip
 from tests.cli.media import Command, colour, copies, durations, frames, planes, times
@@ -70,6 +71,13 @@ def test_encoders_that_pyav_lacks(
         assert result.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
 
 
+def test_the_list_has_them(program: str) -> None:
+    assert program
+    names = {encoder.name: encoder.endings for encoder in list_own_encoders()}
+    assert set(names["libxvid"]) == {".mkv", ".mp4", ".m4v", ".mov"}
+    assert "libx264" not in names
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("program")
 def test_frames_out_of_order_from_outside(tmp_path: Path, lkdn_video: Command) -> None:
@@ -107,6 +115,19 @@ def test_wrong_settings_of_outside_encoders(
     assert said.startswith(f"lkdn-video: {message}")
     assert said.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mkv"]
+
+
+@pytest.mark.usefixtures("program")
+def test_an_encoder_without_its_card(
+    tmp_path: Path, lkdn_video: Command, capfd: pytest.CaptureFixture[str]
+) -> None:
+    here, there = make_clip(tmp_path / "a.mkv", Clip(pts=(0, 1))), tmp_path / "b.mkv"
+    code = lkdn_video(here, there, "--codec", "h264_vaapi")
+    if code == 0:
+        pytest.skip("the card is here")
+    said = capfd.readouterr().err
+    assert (code, said.count("\n")) == (2, 1)
+    assert said.startswith("lkdn-video: codec: h264_vaapi refuses: ffmpeg: ")
 
 
 @pytest.mark.usefixtures("program")
