@@ -13,6 +13,8 @@ __all__ = ["MAX_GRAPHS", "Graphs"]
 
 #: Shapes kept at once; the least recently used goes. Tiles of one picture have up to nine.
 MAX_GRAPHS: Final = 12
+#: Recording waits for the whole device, which no other recording would survive.
+_recording: Final = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,10 @@ class Graphs[T]:
     def _record(self, x: Tensor) -> _Recorded[T]:
         graph, static = torch.cuda.CUDAGraph(), torch.empty_like(x)
         # Other threads may go on allocating meanwhile.
-        with torch.cuda.graph(
+        record = torch.cuda.graph(
             graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
-        ):
+        )
+        with _recording, record:
             result = self._body(static, self._memory)
         return _Recorded(graph, static, result)
 

@@ -1,6 +1,7 @@
 """The table of backends and the choice among them; each backend has its own tests."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,9 +25,12 @@ class Slow:
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.runs = seconds, 0
+        self.fail: Callable[[torch.Tensor, torch.Tensor], None] | None = None
 
     def __call__(self, x: torch.Tensor, out: torch.Tensor) -> None:
         assert x.shape[2] * CONFIG.scale == out.shape[2]
+        if self.fail:
+            self.fail(x, out)
         Slow.now += self.seconds
         self.runs += 1
 
@@ -83,6 +87,17 @@ def test_what_compiles_is_chosen_once_measured(
     assert seconds["slow"] == pytest.approx(0.02)
     forget(monkeypatch)
     assert chosen() == "stalls"
+
+
+def test_one_that_fails_is_passed_over(
+    table: dict[str, Slow], caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(x: torch.Tensor, out: torch.Tensor) -> None:
+        raise RuntimeError("no kernel image is available")
+
+    table["quick"].fail = fail
+    assert chosen() == "slow"
+    assert "backend quick fails here and is not used: no kernel image" in caplog.text
 
 
 def test_another_case_is_another_choice(table: dict[str, Slow]) -> None:

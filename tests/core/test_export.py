@@ -7,15 +7,18 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from official import official_file
 from safetensors.torch import load_file, save_file
 
 from lkdn_cli.export import main
 from lkdn_core import Upscaler
+from lkdn_core.calibrate import calibration_pictures
 from lkdn_core.errors import ArgumentError
 from lkdn_core.export import OPSET, export_onnx, export_program
 
 PRECISIONS = {"fp32": 100.0, "fp16": 55.0}  # least PSNR in dB
 ROUNDING = {"fp32": 1e-5, "fp16": 1e-3}  # another memory layout, another order of sums
+LARGE = ["LKDN_x2.pth", "LKDN_x3.pth", "LKDN_x4.pth"]
 SHAPES = [(1, 3, 23, 17), (3, 3, 9, 31), (1, 3, 1, 1)]
 
 
@@ -119,6 +122,21 @@ def test_a_bundled_network(tmp_path: Path, precision: str) -> None:
     export_onnx(file, scale=2, precision=precision)
     expected = Upscaler(scale=2, device="cpu").up(patterns())
     assert psnr(run_onnx(file, patterns()), expected) > PRECISIONS[precision]
+
+
+@pytest.mark.parametrize(
+    "name", ["lkdn-s-x4", *(pytest.param(n, marks=pytest.mark.slow) for n in LARGE)]
+)
+def test_half_precision_on_photographs(tmp_path: Path, name: str) -> None:
+    """What float32 gives, to 60 dB, and finite on the patterns above."""
+    file, bundled = tmp_path / "net.onnx", name == "lkdn-s-x4"
+    scale = int(name.removesuffix(".pth")[-1])
+    weights = None if bundled else official_file(name)
+    export_onnx(file, scale=scale, weights=weights, precision="fp16")
+    pictures = calibration_pictures()[[0, 6], :, :40, :44]
+    expected = Upscaler(scale=scale, weights=weights, device="cpu", precision="fp32").up(pictures)
+    assert psnr(run_onnx(file, pictures), expected) > 60
+    assert run_onnx(file, patterns()).isfinite().all()
 
 
 def test_precision_is_checked(weights_file: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from lkdn_core.quantize import quantize
 
 CPU = torch.device("cpu")
 SHIPPED = ["lkdn-s-x2", "lkdn-s-x3", "lkdn-s-x4"]
+SLOW = pytest.mark.slow
 EVERY = [*SHIPPED, *OFFICIAL]
 #: ``F.gelu`` or what stands in for it.
 Gelu = Callable[[Tensor], Tensor]
@@ -80,7 +81,7 @@ def test_rounding_every_result_is_half_precision() -> None:
     assert agreement(half(weights, x), got) > 70
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [SHIPPED[0], *(pytest.param(n, marks=SLOW) for n in SHIPPED[1:])])
 @torch.inference_mode()
 def test_shipped_weights_hold_stress(name: str) -> None:
     """Noise, a checkerboard, stripes, white, black: whatever is sharpest, and flat."""
