@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lkdn_core.arch import LKDN, LKDNConfig
 
-__all__ = ["count_multiply_adds", "count_parameters"]
+__all__ = ["count_multiply_adds", "count_operations", "count_parameters"]
 
 #: The paper's counter takes a LayerNorm with affine for four operations an element.
 NORM_OPERATIONS = 4
@@ -24,19 +24,32 @@ def count_multiply_adds(config: LKDNConfig, *, width: int = 1280, height: int = 
     The input is that size divided by the scale and rounded down, 426x240 for x3. Convolutions
     count one for each weight and output sample, pixel norms ``NORM_OPERATIONS`` an element.
     """
+    size = width // config.scale, height // config.scale
+    return count_operations(_deployed(config), *size, norm=NORM_OPERATIONS)
+
+
+def count_operations(
+    network: nn.Module, width: int, height: int, *, norm: int = 0, bias: bool = False
+) -> int:
+    """Multiply-adds of any network of convolutions on the meta device, for one RGB input.
+
+    Counters differ in what else they count: ``norm`` operations an element of a LayerNorm, and
+    whether adding a ``bias`` is one.
+    """
     total = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
         if isinstance(module, nn.Conv2d):
-            total += module.weight[0].numel() * output.numel()
+            added = bias and module.bias is not None
+            total += (module.weight[0].numel() + added) * output.numel()
         elif isinstance(module, nn.LayerNorm):
-            total += NORM_OPERATIONS * output.numel()
+            total += norm * output.numel()
 
-    network = _deployed(config)
-    for module in network.modules():
-        module.register_forward_hook(count)
-    network(torch.empty(1, 3, height // config.scale, width // config.scale, device="meta"))
+    hooks = [module.register_forward_hook(count) for module in network.modules()]
+    network(torch.empty(1, 3, height, width, device="meta"))
+    for hook in hooks:
+        hook.remove()
     return total
 
 

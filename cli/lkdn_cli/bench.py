@@ -1,0 +1,165 @@
+"""``lkdn-bench``: how fast the network runs here, in which way, and with how much memory."""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from lkdn_cli.console import Parser, run
+
+if TYPE_CHECKING:
+    import torch
+
+    from lkdn_cli.benchmark.ways import Way
+
+__all__ = ["main"]
+
+#: Input heights of ``--sweep``, 240p to 2160p, 16:9.
+HEIGHTS: Final = (240, 360, 480, 720, 1080, 2160)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure; returns the exit code."""
+    parser = Parser(
+        prog="lkdn-bench",
+        description="Time the network in every backend and precision that runs here, side by side "
+        "in one run: medians, and ratios to the first row. Prints Markdown. Ratios are of CPU time "
+        "on a CPU, which bears other work on the machine, and of wall time on a GPU.",
+    )
+    parser.add_argument("--model", default="lkdn-s", help="a name from lkdn-models")
+    parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=2, help="default 2")
+    parser.add_argument("--size", type=_size, metavar="WxH", help="of the input (320x180)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--precision", nargs="+", help="default: fp32 and bf16, on a GPU all three")
+    parser.add_argument("--backend", nargs="+", default=[], help="default: all that run here")
+    parser.add_argument("--threads", type=int, help="of the CPU, for everybody (default: torch's)")
+    parser.add_argument("--rounds", type=int, default=5, help="default 5")
+    parser.add_argument("--peers", action="store_true", help="other runtimes too, if installed")
+    sweep = "time and peak memory against the height, a fresh process each (default 240 to 2160)"
+    parser.add_argument("--sweep", type=int, nargs="*", metavar="HEIGHT", help=sweep)
+    parser.add_argument("--table4", action="store_true", help="the paper's Table 4 on this device")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    plot = "draw what was measured (needs the extra 'plot')"
+    parser.add_argument("--plot", type=Path, metavar="PNG", help=plot)
+    return run(parser, _bench, argv)
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    import torch
+
+    from lkdn_cli.benchmark.report import about
+    from lkdn_cli.plot import plot_bench, require
+    from lkdn_core.devices import resolve_device
+
+    if arguments.plot:
+        require()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    device = resolve_device(arguments.device)
+    document = about(device, torch.get_num_threads())
+    if arguments.table4:
+        document["table4"] = _table4(device, arguments.rounds)
+    if arguments.sweep is not None:
+        document["sweep"] = _sweep(arguments, device)
+    if not arguments.table4 and arguments.sweep is None:
+        document["ways"] = _ways(arguments, device)
+    sys.stdout.write(json.dumps(document, indent=1) + "\n" if arguments.json else _text(document))
+    if arguments.plot:
+        plot_bench(document, arguments.plot)
+    return 0
+
+
+def _ways(arguments: argparse.Namespace, device: "torch.device") -> dict[str, Any]:
+    """All ways on one size."""
+    import tempfile
+
+    import torch
+
+    from lkdn_cli.benchmark.peers import peer_ways
+    from lkdn_cli.benchmark.ways import our_ways, plain_way
+
+    model, scale = arguments.model, arguments.scale
+    width, height = arguments.size or (320, 180)
+    x = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)).to(device)
+    precisions = _precisions(arguments, device)
+    ways = {"plain modules, fp32": plain_way(x, model=model, scale=scale)}
+    ways |= our_ways(
+        x, model=model, scale=scale, backends=arguments.backend, precisions=precisions
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.peers:
+            ways |= peer_ways(
+                x,
+                Path(folder),
+                model=model,
+                scale=scale,
+                threads=torch.get_num_threads(),
+                bf16="bf16" in precisions,
+            )
+        made = _timed(ways, device, arguments.rounds)
+    return {"title": f"{model} x{scale}, {width}x{height}", "rows": made}
+
+
+def _timed(ways: "dict[str, Way]", device: "torch.device", rounds: int) -> list[dict[str, Any]]:
+    from lkdn_cli.benchmark.report import rows
+    from lkdn_cli.benchmark.timing import measure
+
+    pictures = {name: way() for name, way in ways.items()}
+    return rows(measure(ways, rounds=rounds), pictures, on_cpu=device.type == "cpu")
+
+
+def _sweep(arguments: argparse.Namespace, device: "torch.device") -> list[dict[str, Any]]:
+    import torch
+    from tqdm import tqdm
+
+    from lkdn_cli.benchmark.probe import Probe, probe
+
+    jobs = [
+        Probe(
+            model=arguments.model,
+            scale=arguments.scale,
+            backend=backend,
+            precision=precision,
+            device=str(device),
+            threads=torch.get_num_threads(),
+            width=2 * round(height * 8 / 9),
+            height=height,
+        )
+        for precision in _precisions(arguments, device)
+        for backend in arguments.backend or ["auto"]
+        for height in arguments.sweep or HEIGHTS
+    ]
+    return [probe(job) for job in tqdm(jobs, unit="size", disable=None)]
+
+
+def _table4(device: "torch.device", rounds: int) -> list[dict[str, Any]]:
+    from lkdn_cli.benchmark.table4 import table4_ways
+
+    return _timed(table4_ways(device), device, rounds)
+
+
+def _precisions(arguments: argparse.Namespace, device: "torch.device") -> list[str]:
+    usual = ["fp32", "bf16"] if device.type == "cpu" else ["fp32", "bf16", "fp16"]
+    return arguments.precision or usual
+
+
+def _text(document: dict[str, Any]) -> str:
+    from lkdn_cli.benchmark.report import describe, sweep_text, table
+
+    text = describe(document)
+    if "ways" in document:
+        text += table(document["ways"]["title"], document["ways"]["rows"])
+    if "sweep" in document:
+        text += sweep_text(document["sweep"])
+    if "table4" in document:
+        text += table("x4, 1280x720 output", document["table4"])
+    return text
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not found or "0" in found.groups():
+        raise argparse.ArgumentTypeError(f"WIDTHxHEIGHT is accepted, got {text!r}")
+    return int(found[1]), int(found[2])

@@ -1,0 +1,1 @@
+"""What ``lkdn-bench`` measures, and how."""
