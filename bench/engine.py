@@ -6,8 +6,8 @@ python bench/engine.py --scale 4 --width 320 --height 180
 import argparse
 
 import torch
-from timing import compare
 
+from lkdn_cli.benchmark.timing import compare
 from lkdn_core import Upscaler, load_model
 from lkdn_core.arch import LKDN
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import vapoursynth as vs
-from timing import compare
 
+from lkdn_cli.benchmark.timing import compare
 from lkdn_core import Upscaler
 from lkdn_core.export import export_onnx
 

@@ -6,8 +6,8 @@ python bench/resize.py --width 1280 --height 720 --to 854x480
 import argparse
 
 import torch
-from timing import compare
 
+from lkdn_cli.benchmark.timing import compare
 from lkdn_core.resize import FinalSize, resize
 
 

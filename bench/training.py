@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from timing import compare
 from torch import Tensor
 
+from lkdn_cli.benchmark.timing import compare
 from lkdn_core.arch import LKDN, LKDN_CONFIGS
 from lkdn_core.fuse import dense_head, reparameterize
 from lkdn_core.network import run_network

@@ -1,10 +1,13 @@
-"""Which device a name means."""
+"""Which device a name means, and what it calls itself."""
+
+import platform
+from pathlib import Path
 
 import torch
 
 from lkdn_core.errors import ArgumentError
 
-__all__ = ["resolve_device"]
+__all__ = ["device_name", "resolve_device"]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -21,3 +24,15 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= count:
         raise ArgumentError(f"device: {name} is not here, torch sees {count} CUDA devices")
     return device
+
+
+def device_name(device: torch.device) -> str:
+    """The make of the GPU, or of this machine's processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

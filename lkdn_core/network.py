@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lkdn_core.fuse import EPS, block_names
 
-__all__ = ["DepthwiseConv", "attend", "depthwise5x5", "distill", "head", "run_network"]
+__all__ = ["DepthwiseConv", "attend", "depthwise5x5", "distill", "head", "run_network", "run_unshuffled"]
 
 #: ``(x, weight, bias, dilation) -> y``: a depth-wise 5x5 with "same" zero padding.
 DepthwiseConv = Callable[[Tensor, Tensor, Tensor, int], Tensor]
@@ -22,14 +22,21 @@ def run_network(
     ``x`` (N, 3, H, W), same dtype and device as ``weights``; returns (N, 3, sH, sW), not clamped.
     ``depthwise`` replaces the attention's 5x5 convolutions (training has one with a fast gradient).
     """
+    y = run_unshuffled(weights, x, depthwise=depthwise)
+    return F.pixel_shuffle(y, round((y.shape[1] / 3) ** 0.5))
+
+
+def run_unshuffled(
+    weights: Mapping[str, Tensor], x: Tensor, *, depthwise: DepthwiseConv | None = None
+) -> Tensor:
+    """`run_network` before its pixel shuffle: (N, 3ss, H, W)."""
     first = head(weights, x)
     y, outs = first, []
     for block in block_names(weights):
         y = y + attend(weights, block, distill(weights, block, y), depthwise or depthwise5x5)
         outs.append(y)
     y = F.gelu(_conv(weights, "c1", torch.cat(outs, 1)))
-    y = _conv(weights, "upsampler.0", _bsconv(weights, "c2", y) + first, padding=1)
-    return F.pixel_shuffle(y, round((y.shape[1] / 3) ** 0.5))
+    return _conv(weights, "upsampler.0", _bsconv(weights, "c2", y) + first, padding=1)
 
 
 def head(w: Mapping[str, Tensor], x: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=2, help="default 2")
     parser.add_argument("--size", type=_size, metavar="WxH", help="of the input (320x180)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--precision", nargs="+", help="default: fp32 and bf16, on a GPU all three")
+    parser.add_argument("--precision", nargs="+", help="default: fp32, on a GPU all three")
     parser.add_argument("--backend", nargs="+", default=[], help="default: all that run here")
     parser.add_argument("--threads", type=int, help="of the CPU, for everybody (default: torch's)")
     parser.add_argument("--rounds", type=int, default=5, help="default 5")
@@ -85,9 +85,7 @@ def _ways(arguments: argparse.Namespace, device: "torch.device") -> dict[str, An
     x = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)).to(device)
     precisions = _precisions(arguments, device)
     ways = {"plain modules, fp32": plain_way(x, model=model, scale=scale)}
-    ways |= our_ways(
-        x, model=model, scale=scale, backends=arguments.backend, precisions=precisions
-    )
+    ways |= our_ways(x, model=model, scale=scale, backends=arguments.backend, precisions=precisions)
     with tempfile.TemporaryDirectory() as folder:
         if arguments.peers:
             ways |= peer_ways(
@@ -141,7 +139,7 @@ def _table4(device: "torch.device", rounds: int) -> list[dict[str, Any]]:
 
 
 def _precisions(arguments: argparse.Namespace, device: "torch.device") -> list[str]:
-    usual = ["fp32", "bf16"] if device.type == "cpu" else ["fp32", "bf16", "fp16"]
+    usual = ["fp32"] if device.type == "cpu" else ["fp32", "bf16", "fp16"]
     return arguments.precision or usual
 
 

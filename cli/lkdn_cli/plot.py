@@ -3,14 +3,15 @@
 import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lkdn_core.errors import LKDNError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_curves", "plot_scatter", "require"]
+__all__ = ["plot_bench", "plot_curves", "plot_scatter", "require"]
 
 
 _MARKERS: Final = "osD^vph"
@@ -62,6 +63,40 @@ def plot_scatter(points: Iterable[tuple[str, float, float]], baseline: float, ta
     axes.grid(alpha=0.3)
     axes.legend(loc="center right", labelspacing=1.2)
     _save(figure, target)
+
+
+def plot_bench(document: Mapping[str, Any], target: Path) -> None:
+    """Draw what ``lkdn-bench --json`` prints: bars of time, curves of time and memory."""
+    figure = _figure()
+    bars = [document["ways"]["rows"]] if "ways" in document else []
+    bars += [document["table4"]] if "table4" in document else []
+    curves = ("cpu_seconds", "peak_bytes") if "sweep" in document else ()
+    panels = figure.subplots(len(bars) + len(curves), 1, squeeze=False)[:, 0]
+    for axes, rows in zip(panels, bars, strict=False):
+        names = [row["name"] for row in reversed(rows)]
+        axes.barh(names, [row["seconds_per_megapixel"] for row in reversed(rows)])
+        axes.set_xlabel("seconds per megapixel of output")
+    for axes, field in zip(panels[len(bars) :], curves, strict=True):
+        _sweep_curves(axes, document["sweep"], field)
+    for axes in panels:
+        axes.grid(alpha=0.3)
+    figure.suptitle(document["device"], fontsize="small")
+    _save(figure, target)
+
+
+def _sweep_curves(axes: "Axes", rows: list[dict[str, Any]], field: str) -> None:
+    """``field`` of each row against its pixels, a line for each way."""
+    unit = 1e-9 if field == "peak_bytes" else 1
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        line = lines.setdefault(f"{row['backend']}, {row['precision']}", [])
+        line.append((row["width"] * row["height"] / 1e6, row[field] * unit))
+    for name, points in lines.items():
+        axes.plot(*zip(*points, strict=True), "o-", label=name)
+    axes.set_xlabel("megapixels of input")
+    axes.set_ylabel("peak memory in GB" if field == "peak_bytes" else "CPU seconds a frame")
+    axes.set_ylim(bottom=0)
+    axes.legend()
 
 
 def _figure() -> "Figure":

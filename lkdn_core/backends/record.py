@@ -7,7 +7,6 @@ measured again. Two programs writing at once lose one of the entries.
 import json
 import logging
 import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -15,6 +14,7 @@ from tempfile import NamedTemporaryFile
 import torch
 
 from lkdn_core import __version__
+from lkdn_core.devices import device_name
 from lkdn_core.download import cache_folder
 
 __all__ = ["key", "recall", "remember"]
@@ -27,7 +27,7 @@ _known: dict[str, str] = {}
 def key(device: torch.device, sizes: str, precision: str, names: Sequence[str]) -> str:
     """Everything the answer depends on, as one line."""
     threads = f"{torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    parts = __version__, torch.__version__, _device_name(device), threads, sizes, precision
+    parts = __version__, torch.__version__, device_name(device), threads, sizes, precision
     return " | ".join(str(part) for part in (*parts, ",".join(names)))
 
 
@@ -65,14 +65,3 @@ def _read() -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -57,10 +58,8 @@ def _compiled(x: Tensor, model: str, scale: int, precisions: list[str]) -> dict[
         weights = prepare(trained, device=x.device, precision=precision)
         last = x.to(DTYPES[precision]).contiguous(memory_format=torch.channels_last)
 
-        def forward(y: Tensor, w: dict[str, Tensor] = dict(weights)) -> Tensor:
-            return run_network(w, y)
-
-        ways[f"torch.compile, {precision}"] = ready(torch.compile(forward, dynamic=False), last)
+        network = torch.compile(partial(run_network, weights), dynamic=False)
+        ways[f"torch.compile, {precision}"] = ready(network, last)
     return ways
 
 

@@ -4,7 +4,7 @@ import math
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from lkdn_core.devices import device_name
 
 __all__ = ["about", "describe", "rows", "sweep_text", "table"]
 
+#: dB from which pictures in float32 count as the same.
+_EQUAL: Final = 140
 _PACKAGES = "torch", "onnxruntime", "openvino", "ncnn"
 
 
@@ -35,7 +37,9 @@ def about(device: torch.device, threads: int) -> dict[str, Any]:
 def rows(
     timings: Mapping[str, Timing], pictures: Mapping[str, Tensor], *, on_cpu: bool
 ) -> list[dict[str, Any]]:
-    """A row for each way. Ratios are to the first, of CPU seconds on a CPU, else of wall seconds.
+    """A row for each way; megapixels are of output.
+
+    Ratios are to the first, of CPU seconds on a CPU, else of wall seconds.
 
     ``agreement``: PSNR in dB between its picture and the first one's, clipped to [0, 1].
     """
@@ -59,7 +63,7 @@ def rows(
 
 def describe(document: Mapping[str, Any]) -> str:
     """The line above the tables."""
-    threads = f", {document['threads']} threads" if document["threads"] else ""
+    threads = f", threads: {document['threads']}" if document["threads"] else ""
     versions = ", ".join(f"{k} {v}" for k, v in document["versions"].items())
     return f"{document['device']}{threads}; {versions}\n"
 
@@ -67,12 +71,11 @@ def describe(document: Mapping[str, Any]) -> str:
 def table(title: str, made: list[dict[str, Any]]) -> str:
     """Rows as Markdown."""
     lines = [
-        f"\n| {title} | CPU s | wall s | s / output megapixel | speed | dB to the first |",
+        f"\n| {title} | CPU s | wall s | s / megapixel | speed | dB to the first |",
         "|---|---|---|---|---|---|",
     ]
     for row in made:
-        same = math.isinf(row["agreement"]) or row["agreement"] > 140
-        agreement = "equal" if same else f"{row['agreement']:.1f}"
+        agreement = "equal" if row["agreement"] > _EQUAL else f"{row['agreement']:.1f}"
         lines.append(
             f"| {row['name']} | {row['cpu_seconds']:.3f} | {row['seconds']:.3f} "
             f"| {row['seconds_per_megapixel']:.3f} | {row['ratio']:.2f} | {agreement} |"
@@ -81,9 +84,9 @@ def table(title: str, made: list[dict[str, Any]]) -> str:
 
 
 def sweep_text(made: list[dict[str, Any]]) -> str:
-    """Rows of probes as Markdown."""
+    """Rows of probes as Markdown; megapixels are of output."""
     lines = [
-        "\n| input | backend | CPU s | wall s | CPU s / output megapixel | peak MB | over idle MB |",
+        "\n| input | backend | CPU s | wall s | CPU s / megapixel | peak MB | over idle MB |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in made:

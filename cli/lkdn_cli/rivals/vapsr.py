@@ -37,9 +37,7 @@ class _Block(nn.Module):
         self.enter = nn.Conv2d(channels, attention, 1)
         self.pointwise = nn.Conv2d(attention, attention, 1)
         self.depthwise = nn.Conv2d(attention, attention, 5, padding=2, groups=attention)
-        self.dilated = nn.Conv2d(
-            attention, attention, 5, padding=6, dilation=3, groups=attention
-        )
+        self.dilated = nn.Conv2d(attention, attention, 5, padding=6, dilation=3, groups=attention)
         self.leave = nn.Conv2d(attention, channels, 1)
         self.norm = nn.LayerNorm(channels)
 

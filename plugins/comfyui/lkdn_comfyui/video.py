@@ -24,7 +24,7 @@ __all__ = ["Window", "count_frames", "plan_video", "upscale_to"]
 
 log = logging.getLogger(__name__)
 #: Frames that x264 looks ahead. Its own 40 take 600 MiB at 2560x1440, these take 280.
-_X264_LOOKAHEAD: Final = {"rc-lookahead": "10"}
+_X264_LOOKAHEAD: Final = {"rc-lookahead": "5"}
 
 
 @dataclass(frozen=True, slots=True)
