@@ -105,7 +105,7 @@ def _timed(ways: "dict[str, Way]", device: "torch.device", rounds: int) -> list[
     from lkdn_cli.benchmark.timing import measure
 
     pictures = {name: way() for name, way in ways.items()}
-    return rows(measure(ways, rounds=rounds), pictures, on_cpu=device.type == "cpu")
+    return rows(measure(ways, rounds=rounds, warm=True), pictures, on_cpu=device.type == "cpu")
 
 
 def _sweep(arguments: argparse.Namespace, device: "torch.device") -> list[dict[str, Any]]:

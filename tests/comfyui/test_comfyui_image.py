@@ -113,7 +113,7 @@ def test_out_of_memory_halves_the_batch(tiny_file: Path, monkeypatch: pytest.Mon
     upscaler = Upscaler(scale=2, weights=tiny_file, backend="reference", batch_size=3)
     images = pictures(6, 8, 8, 4)
     plenty = enlarge(images, upscaler)
-    run, sizes = reference.run_network, list[int]()
+    run, sizes = reference.run_unshuffled, list[int]()
 
     def limited(weights: Any, x: Tensor) -> Tensor:
         sizes.append(len(x))
@@ -121,7 +121,7 @@ def test_out_of_memory_halves_the_batch(tiny_file: Path, monkeypatch: pytest.Mon
             raise torch.cuda.OutOfMemoryError("out of memory, on purpose")
         return run(weights, x)
 
-    monkeypatch.setattr(reference, "run_network", limited)
+    monkeypatch.setattr(reference, "run_unshuffled", limited)
     # Batches of another size round differently in the last place.
     torch.testing.assert_close(enlarge(images, upscaler), plenty, rtol=0, atol=2e-6)
     assert sizes[:2] == [3, 1] and 2 not in sizes[1:]

@@ -380,4 +380,4 @@ def test_memory_does_not_grow_with_a_video(server: Server) -> None:
             assert (video.width, video.frames) == (2560, count)
     print("MB over the idle server:", [round(peak) for peak in peaks])
     assert peaks[2] < peaks[1] + 100
-    assert peaks[2] < 800
+    assert peaks[2] < 400

@@ -142,7 +142,7 @@ def test_out_of_memory_halves_and_goes_on(
     upscaler = Upscaler(scale=2, weights=weights_file, backend="reference", batch_size=3)
     expected = upscaler.up(rgb)
     areas: list[int] = []
-    real = reference.run_network
+    real = reference.run_unshuffled
 
     def limited(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         areas.append(len(x) * x.shape[2] * x.shape[3])
@@ -150,7 +150,7 @@ def test_out_of_memory_halves_and_goes_on(
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return real(weights, x)
 
-    monkeypatch.setattr(reference, "run_network", limited)
+    monkeypatch.setattr(reference, "run_unshuffled", limited)
     torch.testing.assert_close(upscaler.up(rgb), expected, rtol=0, atol=1e-5)
     assert areas[failures] <= areas[0] // 2
 
@@ -161,7 +161,7 @@ def test_no_room_at_all_is_one_sentence(
     def full(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")
 
-    monkeypatch.setattr(reference, "run_network", full)
+    monkeypatch.setattr(reference, "run_unshuffled", full)
     for tile in (0, 32):
         with pytest.raises(OutOfMemoryError, match="no room"):
             Upscaler(scale=2, weights=weights_file, backend="reference", tile=tile).up(rgb)
@@ -173,7 +173,7 @@ def test_other_errors_are_not_taken_for_memory(
     def broken(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("something else")
 
-    monkeypatch.setattr(reference, "run_network", broken)
+    monkeypatch.setattr(reference, "run_unshuffled", broken)
     with pytest.raises(RuntimeError, match="something else"):
         Upscaler(scale=2, weights=weights_file, backend="reference").up(rgb)
 

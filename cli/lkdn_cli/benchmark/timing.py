@@ -17,11 +17,13 @@ class Timing:
     wall: float
 
 
-def measure(ways: Mapping[str, Callable[[], object]], *, rounds: int = 7) -> dict[str, Timing]:
-    """Run every way once in each round, after one round to warm up."""
+def measure(
+    ways: Mapping[str, Callable[[], object]], *, rounds: int = 7, warm: bool = False
+) -> dict[str, Timing]:
+    """Run every way once in each round, after one round to warm up unless they are ``warm``."""
     cpu: dict[str, list[float]] = {name: [] for name in ways}
     wall: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(rounds + 1):
+    for turn in range(warm, rounds + 1):
         for name, way in ways.items():
             before = time.process_time(), time.perf_counter()
             way()

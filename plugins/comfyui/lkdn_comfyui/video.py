@@ -23,7 +23,7 @@ from lkdn_media.probe import Source, probe
 __all__ = ["Window", "count_frames", "plan_video", "upscale_to"]
 
 log = logging.getLogger(__name__)
-#: Frames that x264 looks ahead. Its own 40 take 600 MiB at 2560x1440, these take 280.
+#: Frames that x264 looks ahead. Its own 40 take 600 MB at 2560x1440, these take 220.
 _X264_LOOKAHEAD: Final = {"rc-lookahead": "5"}
 
 
