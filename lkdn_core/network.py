@@ -8,7 +8,15 @@ from torch import Tensor
 
 from lkdn_core.fuse import EPS, block_names
 
-__all__ = ["DepthwiseConv", "attend", "depthwise5x5", "distill", "head", "run_network", "run_unshuffled"]
+__all__ = [
+    "DepthwiseConv",
+    "attend",
+    "depthwise5x5",
+    "distill",
+    "head",
+    "run_network",
+    "run_unshuffled",
+]
 
 #: ``(x, weight, bias, dilation) -> y``: a depth-wise 5x5 with "same" zero padding.
 DepthwiseConv = Callable[[Tensor, Tensor, Tensor, int], Tensor]

@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--backend", nargs="+", default=[], help="default: all that run here")
     parser.add_argument("--threads", type=int, help="of the CPU, for everybody (default: torch's)")
     parser.add_argument("--rounds", type=int, default=5, help="default 5")
-    parser.add_argument("--peers", action="store_true", help="other runtimes too, if installed")
+    parser.add_argument("--peers", action="store_true", help="torch.compile and other runtimes too")
     sweep = "time and peak memory against the height, a fresh process each (default 240 to 2160)"
     parser.add_argument("--sweep", type=int, nargs="*", metavar="HEIGHT", help=sweep)
     parser.add_argument("--table4", action="store_true", help="the paper's Table 4 on this device")
@@ -85,9 +85,16 @@ def _ways(arguments: argparse.Namespace, device: "torch.device") -> dict[str, An
     x = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)).to(device)
     precisions = _precisions(arguments, device)
     ways = {"plain modules, fp32": plain_way(x, model=model, scale=scale)}
-    ways |= our_ways(x, model=model, scale=scale, backends=arguments.backend, precisions=precisions)
+    ways |= our_ways(
+        x,
+        model=model,
+        scale=scale,
+        backends=arguments.backend,
+        precisions=precisions,
+        compiled=arguments.peers,
+    )
     with tempfile.TemporaryDirectory() as folder:
-        if arguments.peers:
+        if arguments.peers and device.type == "cpu":
             ways |= peer_ways(
                 x,
                 Path(folder),

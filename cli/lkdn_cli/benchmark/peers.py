@@ -4,18 +4,14 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from lkdn_cli.benchmark.ways import Way, ready
+from lkdn_cli.benchmark.ways import Way
 from lkdn_core.export import export_onnx
-from lkdn_core.models import load_model
-from lkdn_core.network import run_network
-from lkdn_core.prepare import DTYPES, prepare
 
 __all__ = ["peer_ways"]
 
@@ -25,13 +21,11 @@ log = logging.getLogger(__name__)
 def peer_ways(
     x: Tensor, folder: Path, *, model: str, scale: int, threads: int, bf16: bool
 ) -> dict[str, Way]:
-    """Every peer that is installed, with ``threads`` threads; those for CPUs need ``x`` there.
+    """Every peer that is installed, with ``threads`` threads, on ``x`` (1, 3, H, W) on the CPU.
 
     Files are written to ``folder``. ``bf16``: the peers that have it run in it too.
     """
-    ways = _compiled(x, model, scale, ["fp32", "bf16"] if bf16 else ["fp32"])
-    if x.device.type != "cpu":
-        return ways
+    ways: dict[str, Way] = {}
     file = folder / "network.onnx"
     export_onnx(file, scale=scale, model=model)
     makers: list[tuple[str, str, Callable[[], Way]]] = [
@@ -47,19 +41,6 @@ def peer_ways(
             log.warning("%s is not installed: pip install %s", name.split(",")[0], package)
         else:
             ways[name] = make()
-    return ways
-
-
-def _compiled(x: Tensor, model: str, scale: int, precisions: list[str]) -> dict[str, Way]:
-    """torch.compile of our reference, in the layout that is faster."""
-    ways = {}
-    trained, _ = load_model(model, scale)
-    for precision in precisions:
-        weights = prepare(trained, device=x.device, precision=precision)
-        last = x.to(DTYPES[precision]).contiguous(memory_format=torch.channels_last)
-
-        network = torch.compile(partial(run_network, weights), dynamic=False)
-        ways[f"torch.compile, {precision}"] = ready(network, last)
     return ways
 
 

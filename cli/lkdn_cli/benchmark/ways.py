@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -17,15 +18,24 @@ __all__ = ["Way", "our_ways", "plain_way", "ready"]
 #: Enlarges the picture; returns (1, 3, sH, sW) when it is finished.
 Way = Callable[[], Tensor]
 log = logging.getLogger(__name__)
+#: torch.compile takes a minute or more before its first picture.
+_SLOW_START: Final = "compile"
 
 
 def our_ways(
-    x: Tensor, *, model: str, scale: int, backends: Sequence[str], precisions: Sequence[str]
+    x: Tensor,
+    *,
+    model: str,
+    scale: int,
+    backends: Sequence[str],
+    precisions: Sequence[str],
+    compiled: bool,
 ) -> dict[str, Way]:
-    """Every backend of ``backends`` (all, when empty) that runs here, in each precision."""
+    """``backends`` in each precision; when empty all that run here, ``compiled`` or without it."""
+    names = backends or [name for name in backend_names() if compiled or name != _SLOW_START]
     ways: dict[str, Way] = {}
     for precision in precisions:
-        for backend in backends or backend_names():
+        for backend in names:
             try:
                 upscaler = Upscaler(
                     scale=scale,
