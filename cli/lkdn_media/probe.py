@@ -199,6 +199,7 @@ def _first_frames(
     """The first frame, or the first few where they may be interlaced."""
     found: list[av.VideoFrame] = []
     decoder = open_decoder(stream)
+    decoder.thread_count = 1  # several lose what lies near the damaged end of a short file
     wanted = 1 if stream.codec_context.field_order == _PROGRESSIVE else _FIRST
     with suppress(av.FFmpegError):
         for packet in container.demux(stream):
@@ -206,6 +207,9 @@ def _first_frames(
                 found += decoder.decode(packet)
             if len(found) >= wanted:
                 break
+    if not found:  # reading failed before the decoder was emptied
+        with suppress(av.FFmpegError):
+            found = decoder.decode(None)
     if not found:
         raise LKDNError(f"{path}: no frame of its video could be decoded")
     return found

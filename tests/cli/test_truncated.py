@@ -46,7 +46,7 @@ def test_all_that_can_be_decoded_is_there(tmp_path: Path, name: str, clip: Clip)
     with av.open(str(path)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
     assert len(packets) == 40
-    for packet in packets[3:36:4]:
+    for packet in packets[1:36:5]:
         assert packet.pos is not None
         cut = tmp_path / f"cut{path.suffix}"
         cut.write_bytes(path.read_bytes()[: packet.pos + packet.size // 2])
