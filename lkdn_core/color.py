@@ -70,22 +70,29 @@ def to_rgb(planes: Sequence[Tensor], format: FrameFormat) -> Tensor:
     return rgb.clamp_(0, 1)
 
 
-def from_rgb(rgb: Tensor, format: FrameFormat) -> list[Tensor]:
+def from_rgb(
+    rgb: Tensor, format: FrameFormat, *, out: Sequence[Tensor] | None = None
+) -> list[Tensor]:
     """Encode RGB (N, 3, H, W) of any float dtype as the planes of ``format``.
 
     RGB is clipped to [0, 1] first. Returns contiguous planes (N, h, w) of ``format.dtype`` on the
     same device, in the order of `to_rgb`. Tags that ``format`` leaves open are guessed from H and
     W; an upscaled picture is larger than its source, so pass ``source_format.resolved(...)`` with
-    the size of the source. Float chroma may overshoot [-0.5, 0.5] a little at sharp edges.
+    the size of the source. Float chroma may overshoot [-0.5, 0.5] a little at sharp edges. ``out``:
+    planes to fill and return instead of new ones; they may be strided.
     """
     if rgb.ndim != 4 or rgb.shape[1] != 3 or 0 in rgb.shape[2:]:
         raise FormatError(f"rgb: shape (N, 3, H, W) is accepted, got {tuple(rgb.shape)}")
     n, _, height, width = rgb.shape
     format = format.resolved(width, height)
-    planes = [
-        torch.empty((n, *shape), dtype=format.dtype, device=rgb.device)
-        for shape in format.plane_shapes(width, height)
-    ]
+    planes = (
+        list(out)
+        if out is not None
+        else [
+            torch.empty((n, *shape), dtype=format.dtype, device=rgb.device)
+            for shape in format.plane_shapes(width, height)
+        ]
+    )
     band = height if rgb.device.type != "cpu" else max(_MIN_BAND, _BAND_SAMPLES // (n * width))
     band -= band % (1 << format.subsampling[1]) if band < height else 0
     for top in range(0, height, band):

@@ -118,17 +118,23 @@ class Upscaler:
         *,
         out_format: FrameFormat | None = None,
         size: FinalSize | None = None,
+        out: Sequence[Tensor] | None = None,
     ) -> list[Tensor]:
         """Enlarge a batch of frames given as planes (N, h, w) in ``format``.
 
         Returns planes of ``out_format`` (by default ``format``, its missing tags filled by the
         documented rule for the source's size) on the device the source planes are on. They are
         ``scale`` times larger, or of ``size``: then the enlarged RGB is resized on the device.
+        ``out``: planes on the source's device to fill and return instead of new ones.
 
         Planes that a decoder left on the GPU (``torch.from_dlpack`` takes those of PyAV's hardware
         frames) are never copied to the host.
         """
-        return self._start(planes, format, out_format, size)()
+        if out is None or planes[0].device.type == self.device.type:
+            return self._start(planes, format, out_format, size, out)()
+        for plane, done in zip(out, self._start(planes, format, out_format, size)(), strict=True):
+            plane.copy_(done)
+        return list(out)
 
     def _start(
         self,
@@ -136,6 +142,7 @@ class Upscaler:
         format: FrameFormat,
         out_format: FrameFormat | None,
         size: FinalSize | None,
+        out: Sequence[Tensor] | None = None,
     ) -> Callable[[], list[Tensor]]:
         """``up_planes``, on a GPU without waiting for it; the function returned waits."""
         check_planes(planes, format)
@@ -148,7 +155,7 @@ class Upscaler:
                 rgb = size.apply(rgb.clamp_(0, 1))
             final_height, final_width = rgb.shape[2:]
             target = out_format.resolved(final_width, final_height) if out_format else source
-            return self._copier.download(from_rgb(rgb, target), home)
+            return self._copier.download(from_rgb(rgb, target, out=out), home)
 
     def stream(
         self,

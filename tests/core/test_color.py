@@ -265,3 +265,17 @@ def test_a_tall_picture_is_encoded_as_in_one_piece(
         monkeypatch.setattr(color, "_BAND_SAMPLES", 1)
         for plane, expected in zip(from_rgb(rgb, format), whole, strict=True):
             assert torch.equal(plane, expected)
+
+
+def test_planes_to_fill_may_be_strided() -> None:
+    """What a host lends us has rows of its own length; what lies beside them stays as it was."""
+    rgb = torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(3))
+    single = FrameFormat(family="rgb", bits=32, sample_type="float")
+    for tagged in (single, FrameFormat(family="yuv")):
+        format = tagged.resolved(7, 9)
+        expected = from_rgb(rgb, format)
+        wide = [p.new_full((1, p.shape[1], p.shape[2] + 5), 3) for p in expected]
+        out = [w[:, :, : p.shape[2]] for w, p in zip(wide, expected, strict=True)]
+        from_rgb(rgb, format, out=out)
+        assert all(map(torch.equal, out, expected))
+        assert all((w[:, :, p.shape[2] :] == 3).all() for w, p in zip(wide, expected, strict=True))

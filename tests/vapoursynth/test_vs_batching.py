@@ -175,7 +175,7 @@ def test_an_engine_outlives_its_last_clip_for_a_while(weights: str) -> None:
 def test_what_nobody_expected_is_one_line_and_a_traceback_in_the_log(
     weights: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(self: Upscaler, *planes: object) -> None:
+    def broken(self: Upscaler, *planes: object, **options: object) -> None:
         raise OSError("two\nlines")
 
     larger = noise(vs.RGB24).lkdn.Upscale(scale=2, weights=weights)
@@ -193,9 +193,9 @@ def test_each_stream_has_a_thread_of_its_own(weights: str, monkeypatch: pytest.M
     names: set[str] = set()
     run = Upscaler.up_planes
 
-    def noted(self, planes, format):  # type: ignore[no-untyped-def]
+    def noted(self, planes, format, **options):  # type: ignore[no-untyped-def]
         names.add(threading.current_thread().name)
-        return run(self, planes, format)
+        return run(self, planes, format, **options)
 
     monkeypatch.setattr(Upscaler, "up_planes", noted)
     all_frames(noise(vs.RGB24, 12).lkdn.Upscale(scale=2, weights=weights, num_streams=2))

@@ -138,14 +138,20 @@ class Session:
 
     def _enlarge(self, source: list[Frame], target: list[Frame], format: FrameFormat) -> None:
         width, height = self._size
-        inputs = zip(*(_views(f, format, width, height) for f in source), strict=True)
-        planes = [torch.from_numpy(np.stack(plane)) for plane in inputs]  # (N, h, w) each
-        enlarged = self._upscaler.up_planes(planes, format)
-        scale = self._upscaler.scale
-        for i, (before, after) in enumerate(zip(source, target, strict=True)):
-            views = _views(after, format, width * scale, height * scale)
-            for view, plane in zip(views, enlarged, strict=True):
-                np.copyto(view, plane[i].numpy())
+        larger = width * self._upscaler.scale, height * self._upscaler.scale
+        inputs = [_views(frame, format, width, height) for frame in source]
+        outputs = [_views(frame, format, *larger) for frame in target]
+        if len(source) == 1:  # VapourSynth's memory is read and written where it lies
+            out = [torch.from_numpy(plane)[None] for plane in outputs[0]]
+            planes = [torch.from_numpy(plane)[None] for plane in inputs[0]]
+            self._upscaler.up_planes(planes, format, out=out)
+        else:
+            stacked = (np.stack(plane) for plane in zip(*inputs, strict=True))
+            enlarged = self._upscaler.up_planes([torch.from_numpy(p) for p in stacked], format)
+            for i, views in enumerate(outputs):
+                for view, plane in zip(views, enlarged, strict=True):
+                    np.copyto(view, plane[i].numpy())
+        for before, after in zip(source, target, strict=True):
             if format.family == "yuv":
                 code = _CODES[str(format.matrix)]
                 after.matrix = code if code != before.matrix else ABSENT
