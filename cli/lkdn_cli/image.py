@@ -92,7 +92,7 @@ def _upscale(arguments: argparse.Namespace) -> int:
 
         shown = [(job.source, job.target) for job in done[:SHOWN]]
         write_page(page, lambda: compare_stills(shown, scale=arguments.scale))
-    if not arguments.quiet:
+    if not arguments.quiet and (done or len(jobs) != 1):
         counts = {"enlarged": len(done), "there already": skipped, "failed": failed}
         told = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
         print(f"lkdn-image: {arguments.output}: {told}", file=sys.stderr)

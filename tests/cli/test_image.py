@@ -407,7 +407,8 @@ def test_one_line_and_the_code(
     assert out == ""
     assert message in err
     if code:
-        assert all(line.startswith("lkdn-image: ") for line in err.splitlines())
+        (line,) = err.splitlines()
+        assert line.startswith("lkdn-image: ")
         assert files(tree) == before
 
 
