@@ -171,7 +171,7 @@ class Enlarger:
     @contextmanager
     def _kept(self, job: Job) -> Iterator[None]:
         """Say what is kept of ``job`` when it is broken off."""
-        hint = "interrupted: finishing the segment at hand; Ctrl-C again stops at once"
+        hint = "interrupted: finishing the segment at hand; a second signal stops at once"
         try:
             with self._interrupts.patient(f"lkdn-video: {hint}"):
                 yield

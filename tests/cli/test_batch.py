@@ -1,0 +1,163 @@
+"""Many files in one run: names, skips, failures, the summary; and progress for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lkdn_cli.batch import pair_files
+from lkdn_cli.video import main
+from lkdn_core.errors import ArgumentError
+from tests.cli.clips import Clip, make_clip
+from tests.cli.media import times
+from tests.cli.test_segments import damaged
+
+
+@pytest.fixture
+def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with three clips in a tree, something broken, and things that are no videos."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "films"
+    (folder / "old" / ".trash").mkdir(parents=True)
+    make_clip(folder / "a.mp4")
+    make_clip(folder / "old" / "b.MKV")
+    make_clip(folder / "old" / "c.avi", Clip(codec="mpeg4", options={}))
+    make_clip(folder / "old" / ".trash" / "gone.mkv")
+    (folder / "broken.mp4").write_text("not a film")
+    (folder / "notes.txt").write_text("not a film either")
+    return folder
+
+
+def enlarge(nearest: dict[int, Path], *arguments: str) -> int:
+    return main([*arguments, "--scale", "2", "--weights", str(nearest[2]), "--device", "cpu"])
+
+
+def test_one_bad_file_does_not_stop_the_rest(
+    films: Path, nearest: dict[int, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert enlarge(nearest, "films", "-o", "films/large", "-q") == 1
+    names = ["a.mp4", "old", "old/b.MKV", "old/c.mkv"]
+    large = films / "large"
+    assert sorted(str(p.relative_to(large)) for p in large.rglob("*")) == names
+    assert len(times(large / "old" / "c.mkv")) == 7
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("lkdn-video: films/broken.mp4: is not a media file")
+    (large / "a.mp4").unlink()
+    (films / "broken.mp4").unlink()
+    before = (large / "old" / "c.mkv").stat().st_mtime_ns
+    assert enlarge(nearest, "films", "-o", "films/large") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "lkdn-video: 3 files: 1 done, 0 salvaged, 0 failed, 2 skipped"
+    assert "lkdn-video: films/large/old/c.mkv: is there already; -y overwrites it" in lines
+    assert (large / "old" / "c.mkv").stat().st_mtime_ns == before
+    assert (large / "a.mp4").exists()
+
+
+def test_a_batch_tells_programs(
+    films: Path, nearest: dict[int, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    salvaged = damaged(films / "damaged.avi")
+    arguments = ["films/a.mp4", "films/broken.mp4", str(salvaged), "-o", "out", "--json", "-q"]
+    assert enlarge(nearest, *arguments) == 1
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    events = [event for event in told if event["event"] != "progress"]
+    kinds = ["start", "done", "error", "start", "done", "warning", "summary"]
+    assert [event["event"] for event in events] == kinds
+    start, done, error, _, _, warning, summary = events
+    names = {"input": "films/a.mp4", "output": "out/a.mp4"}
+    assert start == names | {"event": "start", "frames": 7, "width": 68, "height": 52, "resumed": 0}
+    assert done.pop("seconds") > 0 and done.pop("fps") > 0
+    assert done == names | {"event": "done", "frames": 7, "damage": None}
+    assert error["input"] == "films/broken.mp4" and error["code"] == 1
+    assert "is not a media file" in error["message"]
+    assert "1 packets could not be decoded" in warning["message"]
+    counts = {"done": 1, "salvaged": 1, "failed": 1, "skipped": 0}
+    assert summary == counts | {"event": "summary"}
+    progress = [event for event in told if event["event"] == "progress"]
+    assert progress[0]["frame"] == progress[0]["frames"] == 7
+    assert progress[0]["fps"] > 0 and progress[0]["eta"] == 0
+    assert enlarge(nearest, str(salvaged), "-o", "other", "-q") == 3
+
+
+def test_one_error_tells_programs(
+    films: Path, nearest: dict[int, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert enlarge(nearest, "films/a.mp4", "films/a.mp4", "--json") == 2
+    said = capsys.readouterr()
+    (line,) = said.out.splitlines()
+    told: dict[str, Any] = json.loads(line)
+    assert told["event"] == "error" and told["code"] == 2
+    assert said.err == f"lkdn-video: {told['message']}\n"
+
+
+def test_a_dry_run_writes_nothing(
+    films: Path, nearest: dict[int, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (films / "broken.mp4").unlink()
+    assert enlarge(nearest, "films", "-o", "out", "--dry-run", "--json") == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    plans = {event["output"]: event["streams"] for event in told if event["event"] == "plan"}
+    assert list(plans) == ["out/a.mp4", "out/old/b.MKV", "out/old/c.mkv"]
+    assert plans["out/a.mp4"][0].startswith("#0 video h264 34x26 yuv420p -> libx264 68x52")
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("films/a.mp4 films/old -o films/a.mp4", "output: films/a.mp4 is not a folder"),
+        ("films/a.mp4 other/a.mp4 -o out", "output: films/a.mp4 and other/a.mp4 would both become"),
+        ("films -o films", "output: films/a.mp4 would overwrite the input films/a.mp4"),
+        ("films/old/.trash/none -o out", None),
+        ("empty -o out", "input: no video in empty"),
+        ("films/a.mp4 films/old out.mkv", "output: 2 inputs need -o FOLDER"),
+        ("films/a.mp4 -o out --compare page.html", "compare: one page shows one video"),
+    ],
+)
+def test_what_can_not_work_is_refused_before_the_work(
+    films: Path,
+    nearest: dict[int, Path],
+    capsys: pytest.CaptureFixture[str],
+    arguments: str,
+    message: str | None,
+) -> None:
+    Path("empty").mkdir()
+    before = sorted(Path().rglob("*"))
+    assert enlarge(nearest, *arguments.split()) == (2 if message else 1)
+    said = capsys.readouterr().err
+    if message:
+        assert said.startswith(f"lkdn-video: {message}")
+        assert said.count("\n") == 1
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_a_file_counts_once_and_folders_are_walked_in_order(films: Path) -> None:
+    pairs = pair_files([films, films / "a.mp4"], Path("out"))
+    assert [str(target) for _, target in pairs] == [
+        *("out/a.mp4", "out/broken.mp4", "out/old/b.MKV", "out/old/c.mkv"),
+    ]
+    make_clip(films / "old" / "c.mkv")
+    with pytest.raises(ArgumentError, match=r"both become out/old/c\.mkv"):
+        pair_files([films], Path("out"))
+
+
+def test_the_engine_is_made_once(
+    films: Path, nearest: dict[int, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lkdn_cli import enlarger
+
+    made: list[int] = []
+    upscaler = enlarger.Upscaler
+
+    def count(**options: Any) -> object:
+        made.append(options["scale"])
+        return upscaler(**options)
+
+    monkeypatch.setattr(enlarger, "Upscaler", count)
+    (films / "broken.mp4").unlink()
+    assert enlarge(nearest, "films", "-o", "out", "-q") == 0
+    assert made == [2]

@@ -1,0 +1,201 @@
+"""Real processes killed, stopped and starved of disk: what was done is kept, and counted once."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lkdn_cli.video import main
+from tests.cli.clips import Clip, make_clip
+from tests.cli.test_bad_input import command, environment
+
+pytestmark = pytest.mark.slow
+LENGTH = 40
+FRAMES = 4 * LENGTH + 7
+
+
+@dataclass
+class Work:
+    """A folder with a clip, and a command that enlarges it in segments."""
+
+    folder: Path
+    arguments: list[str]
+
+    def start(self, *more: str, **options: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command("in.mkv", "out.mkv", *self.arguments, *more),
+            cwd=self.folder,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def finish(self, *more: str) -> tuple[int, list[dict[str, Any]], str]:
+        """Run it to its end: exit code, events, stderr."""
+        with self.start("--json", *more) as process:
+            out, said = process.communicate(timeout=120)
+        return process.returncode, [json.loads(line) for line in out.splitlines()], said
+
+    @property
+    def job(self) -> Path:
+        return self.folder / "out.mkv.lkdn"
+
+    def kept(self) -> dict[str, int]:
+        """The finished segments, and when they were written."""
+        return {p.name: p.stat().st_mtime_ns for p in sorted(self.job.glob("[0-9]*.json"))}
+
+    def unbroken(self) -> bytes:
+        """What a run without a break writes."""
+        whole = self.folder / "whole.mkv"
+        arguments = [a if a != "w" else str(self.folder / "w.safetensors") for a in self.arguments]
+        assert main([str(self.folder / "in.mkv"), str(whole), "-q", *arguments]) == 0
+        return whole.read_bytes()
+
+
+@pytest.fixture
+def work(tmp_path: Path, nearest: dict[int, Path]) -> Work:
+    options = {"preset": "ultrafast", "qp": "20", "g": "25", "bf": "2"}
+    clip = Clip(size=(96, 64), pts=range(FRAMES), options=options, audio=({},))
+    make_clip(tmp_path / "in.mkv", clip)
+    (tmp_path / "w.safetensors").write_bytes(nearest[2].read_bytes())
+    fixed = [
+        "--scale",
+        "2",
+        "--weights",
+        "w.safetensors",
+        "--device",
+        "cpu",
+        "--segment",
+        str(LENGTH),
+    ]
+    return Work(tmp_path, [*fixed, "--backend", "reference"])
+
+
+def wait_for(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 120
+    while not happened():
+        assert process.poll() is None and time.monotonic() < limit
+        time.sleep(0.005)
+
+
+def test_kill_at_any_moment(work: Work) -> None:
+    done: dict[str, int] = {}
+    names = ["00000.packets", "00001.json", "00003.packets", "end.json"]
+    for moment in [work.job / name for name in names] + [work.folder / "out.mkv.part"]:
+        with work.start() as process:
+            wait_for(process, moment.exists)
+            process.send_signal(signal.SIGKILL)
+        assert not (work.folder / "out.mkv").exists()
+        assert done.items() <= work.kept().items()  # never written again
+        done = work.kept()
+    assert len(done) == 5
+    code, events, _ = work.finish()
+    assert code == 0
+    assert events[0] | {"event": "start", "resumed": FRAMES} == events[0]
+    assert [e["event"] for e in events] == ["start", "done"]  # no frame was done again
+    assert (work.folder / "out.mkv").read_bytes() == work.unbroken()
+    assert sorted(p.name for p in work.folder.iterdir()) == [
+        "in.mkv",
+        "out.mkv",
+        "w.safetensors",
+        "whole.mkv",
+    ]
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_finishes_the_segment(work: Work, kind: signal.Signals) -> None:
+    with work.start() as process:
+        wait_for(process, (work.job / "00000.packets").exists)
+        process.send_signal(kind)
+        said = process.communicate(timeout=120)[1]
+    assert process.returncode == 130
+    assert said.splitlines() == [
+        "",
+        "lkdn-video: interrupted: finishing the segment at hand; a second signal stops at once",
+        f"lkdn-video: out.mkv: {LENGTH} frames are kept in out.mkv.lkdn; "
+        "the same command goes on from there",
+        "lkdn-video: interrupted",
+    ]
+    assert list(work.kept()) == ["00000.json"]
+    code, events, _ = work.finish()
+    assert code == 0 and events[0]["resumed"] == LENGTH
+    assert events[-1]["frames"] == FRAMES
+    assert (work.folder / "out.mkv").read_bytes() == work.unbroken()
+
+
+def test_a_second_signal_stops_at_once(work: Work) -> None:
+    with work.start("--segment", "160") as process:
+        wait_for(process, (work.job / "00000.packets").exists)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert process.stderr.readline() + process.stderr.readline()  # it is told what is awaited
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert not (work.folder / "out.mkv").exists()
+    assert work.finish("--segment", "160")[0] == 0
+
+
+def test_a_full_disk_keeps_what_is_done(work: Work) -> None:
+    limit = 40_000
+
+    def starve() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    arguments = ["--codec", "ffv1"]
+    with work.start(*arguments, preexec_fn=starve) as process:
+        said = process.communicate(timeout=120)[1]
+    assert process.returncode == 1
+    assert said == "lkdn-video: out.mkv: writing failed: File too large\n"
+    assert sorted(p.name for p in work.folder.iterdir()) == ["in.mkv", "w.safetensors"]
+    limit = 0
+    code, _, said = work.finish()
+    small = max(p.stat().st_size for p in [work.folder / "out.mkv"])
+    assert code == 0 and small
+    (work.folder / "out.mkv").unlink()
+    limit = small * 3 // 4  # each segment fits, their sum does not
+    with work.start(preexec_fn=starve) as process:
+        said = process.communicate(timeout=120)[1]
+    assert process.returncode == 1
+    assert said.splitlines() == [
+        f"lkdn-video: out.mkv: {FRAMES} frames are kept in out.mkv.lkdn; "
+        "the same command goes on from there",
+        "lkdn-video: out.mkv: writing failed: File too large",
+    ]
+    assert sorted(p.name for p in work.folder.iterdir()) == [
+        "in.mkv",
+        "out.mkv.lkdn",
+        "w.safetensors",
+    ]
+    code, events, _ = work.finish()
+    assert code == 0 and events[0]["resumed"] == FRAMES
+    assert (work.folder / "out.mkv").read_bytes() == work.unbroken()
+
+
+def test_other_settings_are_refused_in_one_line(work: Work) -> None:
+    with work.start() as process:
+        wait_for(process, (work.job / "00001.json").exists)
+        process.kill()
+    kept = work.kept()
+    code, _, said = work.finish("--crf", "30")
+    assert code == 2
+    assert said.startswith("lkdn-video: output: out.mkv.lkdn holds the beginning of another job")
+    assert "crf=30" in said and "--restart" in said and said.count("\n") == 1
+    assert work.kept() == kept
+    os.utime(work.folder / "in.mkv")
+    code, _, said = work.finish()
+    assert code == 2 and "(the source has changed)" in said
+    code, events, _ = work.finish("--crf", "30", "--restart")
+    assert code == 0 and events[0]["resumed"] == 0
