@@ -233,6 +233,20 @@ def test_other_settings_are_refused(begun: tuple[Plan, Path]) -> None:
     assert not folder.exists()
 
 
+def test_the_command_refuses_other_settings_in_one_line(
+    begun: tuple[Plan, Path], lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, target = begun
+    options = ["--segment", str(LENGTH), "--crf", "30"]
+    assert lkdn_video(plan.source.path, target, *options) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"lkdn-video: output: {target}.lkdn holds the beginning of another job")
+    assert said.count("\n") == 1
+    assert lkdn_video(plan.source.path, target, *options, "--restart", "-q") == 0
+    assert len(times(target)) == 20
+    assert not target.with_name("out.mkv.lkdn").exists()
+
+
 def test_another_source_is_refused(begun: tuple[Plan, Path]) -> None:
     plan, target = begun
     before = plan.source.path.stat()
