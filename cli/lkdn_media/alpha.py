@@ -1,36 +1,105 @@
-"""Transparency, enlarged like the picture it belongs to."""
+"""Transparency, of pictures and videos alike, and the colours it hides."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
-from lkdn_core import FrameFormat, Upscaler
-from lkdn_media.formats import PLANAR
-from lkdn_media.plan import Plan
+from lkdn_core import Upscaler
+from lkdn_core.quantize import quantize
+from lkdn_core.resize import FinalSize
+from lkdn_media.parts import enlarge_parts
 
-__all__ = ["enlarge_alpha"]
+__all__ = ["enlarge_alpha", "fill_hidden"]
 
 
 def enlarge_alpha(
-    alpha: NDArray[np.integer], plan: Plan, upscaler: Upscaler
-) -> NDArray[np.integer]:
-    """The alpha plane (h, w) of a picture of ``plan.source`` for the picture that is written.
+    alpha: NDArray[Any],
+    bits: int,
+    new_bits: int,
+    upscaler: Upscaler,
+    *,
+    size: FinalSize | None = None,
+) -> NDArray[Any]:
+    """Alpha (N, H, W), enlarged, or of ``size``, which it gets after the network.
 
     It goes through the same network as a gray picture of full range, so that its edges lie where
-    those of the colours do; a constant one, which most are, does not have to.
+    those of the colours do, and is clipped to what the 3x3 pixels around each have in the source,
+    so that flat parts don't change. A constant one, which most are, does not have to.
     """
-    depth, new = PLANAR[plan.source.layout].bits, plan.output_format.bits
-    if alpha.min() == alpha.max():
-        size = plan.size
-        height, width = (side * plan.scale for side in alpha.shape)
-        shape = (height, width) if size is None else (size.height, size.width)
-        most = (1 << depth) - 1
-        value = round(int(alpha.flat[0]) * ((1 << new) - 1) / most)
-        return np.full(shape, value, np.uint8 if new == 8 else np.uint16)
-    planes = upscaler.up_planes(
-        [torch.from_numpy(np.ascontiguousarray(alpha))[None]],
-        FrameFormat(family="gray", bits=depth, color_range="full"),
-        out_format=FrameFormat(family="gray", bits=new, color_range="full"),
-        size=plan.size,
-    )
-    return planes[0][0].numpy()
+    count, height, width = alpha.shape
+    scale = (2**new_bits - 1) / (2**bits - 1)
+    least, most = int(alpha.min()), int(alpha.max())
+    if least == most:
+        tall, wide = (side * upscaler.scale for side in (height, width))
+        shape = (tall, wide) if size is None else (size.height, size.width)
+        return np.full((count, *shape), round(least * scale), _dtype(new_bits))
+    (new,) = enlarge_parts([alpha], bits, new_bits, upscaler)
+    _clip_to_source(new, alpha, scale, new_bits, upscaler.scale)
+    if size is None:
+        return new
+    large = torch.from_numpy(new).to(upscaler.device).float()
+    return quantize(size.apply(large[:, None])[:, 0], bits=new_bits).cpu().numpy()
+
+
+def fill_hidden(
+    planes: Sequence[NDArray[Any]], alpha: NDArray[Any], *, bits: int
+) -> list[NDArray[Any]]:
+    """``planes`` (N, H, W) with other colours where ``alpha`` (N, H, W) is 0: of what is near.
+
+    What nobody sees would bleed into the edges of what is visible. Planes may be subsampled; a
+    sample counts as hidden where all pixels it covers are. A picture that is hidden wholly stays.
+    """
+    if alpha.all():
+        return list(planes)
+    visible = torch.from_numpy(alpha > 0).float()[:, None]
+    visible = torch.where(visible.amax((2, 3), keepdim=True) > 0, visible, 1.0)
+    filled = []
+    for plane in planes:
+        step = [-(-a // b) for a, b in zip(alpha.shape[1:], plane.shape[1:], strict=True)]
+        known = F.max_pool2d(visible, step, ceil_mode=True)
+        values = torch.from_numpy(plane.astype(np.float32))[:, None]
+        filled.append(quantize(_spread(values, known), bits=bits)[:, 0].numpy())
+    return filled
+
+
+def _dtype(bits: int) -> type[np.unsignedinteger[Any]]:
+    return np.uint8 if bits == 8 else np.uint16
+
+
+def _clip_to_source(
+    new: NDArray[Any], alpha: NDArray[Any], scale: float, bits: int, times: int
+) -> None:
+    """Clip ``new``, ``times`` as large as ``alpha``, in place."""
+    around = torch.from_numpy(alpha.astype(np.float32))[:, None]
+    most_around = F.max_pool2d(around, 3, 1, 1)
+    least_around = -F.max_pool2d(-around, 3, 1, 1)
+    for function, limits in ((np.minimum, most_around), (np.maximum, least_around)):
+        limit = quantize(limits[:, 0] * scale, bits=bits).numpy()
+        for row in range(times):
+            for column in range(times):
+                here = new[:, row::times, column::times]
+                function(here, limit, out=here)
+
+
+def _spread(colour: Tensor, known: Tensor) -> Tensor:
+    """``colour`` (N, 1, H, W) with gaps, where ``known`` is 0, filled from smaller copies.
+
+    Each copy is the mean of the known pixels of 2x2; it is filled itself by a still smaller one.
+    """
+    height, width = known.shape[2:]
+    if known.all() or height == width == 1:
+        return colour
+    share = _halved(known)
+    # One of four pixels known is the least share but none.
+    small = _spread(_halved(colour * known) / share.clamp(min=0.25), (share > 0).float())
+    filled = F.interpolate(small, (height, width), mode="bilinear", align_corners=False)
+    return torch.where(known > 0, colour, filled)
+
+
+def _halved(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)

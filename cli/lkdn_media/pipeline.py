@@ -6,13 +6,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import av
+from numpy.typing import NDArray
 
 from lkdn_core import Upscaler
 from lkdn_core.errors import ArgumentError, LKDNError
-from lkdn_media.alpha import enlarge_alpha
+from lkdn_media.alpha import enlarge_alpha, fill_hidden
 from lkdn_media.decode import Damage, Picture, Planes, decode_pictures
 from lkdn_media.encode import VideoWriter
 from lkdn_media.pipes import stdout_video
@@ -147,16 +148,32 @@ def enlarge(pictures: Iterable[Picture], plan: Plan, upscaler: Upscaler) -> Gene
     def planes() -> Iterator[Planes]:
         for picture in pictures:
             inside.append(replace(picture, planes=()))
-            yield picture.planes
+            yield _visible(picture, plan)
 
     stream = upscaler.stream(
         planes(), plan.input_format, out_format=plan.output_format, size=plan.size
     )
     for enlarged in stream:
         picture = inside.popleft()
-        kept = picture.alpha if plan.alpha else None
-        alpha = None if kept is None else enlarge_alpha(kept, plan, upscaler)
-        yield replace(picture, planes=enlarged, alpha=alpha)
+        yield replace(picture, planes=enlarged, alpha=_alpha(picture, plan, upscaler))
+
+
+def _visible(picture: Picture, plan: Plan) -> Planes:
+    """The planes of ``picture`` without colours that its alpha, if it is kept, hides."""
+    if picture.alpha is None or not plan.alpha:
+        return picture.planes
+    planes = [plane[None] for plane in picture.planes]
+    filled = fill_hidden(planes, picture.alpha[None], bits=plan.input_format.bits)
+    return [plane[0] for plane in filled]
+
+
+def _alpha(picture: Picture, plan: Plan, upscaler: Upscaler) -> NDArray[Any] | None:
+    if picture.alpha is None or not plan.alpha:
+        return None
+    bits, new_bits = plan.input_format.bits, plan.output_format.bits
+    new = enlarge_alpha(picture.alpha[None], bits, new_bits, upscaler, size=plan.size)
+    alpha: NDArray[Any] = new[0]
+    return alpha
 
 
 def _part(target: Path) -> Path:

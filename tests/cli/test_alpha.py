@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 
+from lkdn_cli.video import main
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import Command, durations, frames, times
 
@@ -17,11 +18,14 @@ PIXELS[..., 3] = np.arange(SIZE[1])[:, None] * 9
 PIXELS[8:16, 8:16, 3] = 255
 
 
-def clip_of(path: Path, codec: str, pix_fmt: str, pixels: np.ndarray = PIXELS) -> Path:
+def clip_of(
+    path: Path, codec: str, pix_fmt: str, pixels: np.ndarray = PIXELS, *, lossless: bool = False
+) -> Path:
     """Three frames of RGBA ``pixels``, written as ``codec`` takes them."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream(codec, rate=25, width=SIZE[0], height=SIZE[1])
         stream.pix_fmt = pix_fmt
+        stream.options = {"lossless": "1"} if lossless else {}
         for number in range(3):
             frame = av.VideoFrame.from_ndarray(pixels, "rgba").reformat(
                 format=pix_fmt, dst_colorspace="itu709"
@@ -85,6 +89,42 @@ def test_alpha_is_enlarged(
         error = np.abs(large - new)
         assert error[..., 3].mean() < 1.5
         assert error[..., :3].mean() < 4
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "pix_fmt"),
+    [
+        ("a.mkv", "ffv1", "yuva420p"),
+        ("a.mkv", "ffv1", "bgra"),
+        ("a.webm", "libvpx-vp9", "yuva420p"),
+        ("a.mov", "prores_ks", "yuva444p10le"),
+    ],
+)
+@pytest.mark.parametrize("size", [(), ("--height", "39")], ids=["enlarged", "resized"])
+def test_flat_alpha_does_not_change_and_hidden_colour_does_not_bleed(
+    *, tmp_path: Path, untrained: Path, source: str, codec: str, pix_fmt: str, size: tuple[str, ...]
+) -> None:
+    """With a network that looks about itself: what is visible is the same over any hidden colour.
+
+    The edge lies between blocks of ProRes, which is lossy.
+    """
+    results = []
+    for name, hidden in (("black", (0, 0, 0)), ("green", (0, 255, 0))):
+        folder = tmp_path / name
+        folder.mkdir()
+        pixels = np.full((SIZE[1], SIZE[0], 4), (200, 40, 40, 255), np.uint8)
+        pixels[:, 16:] = (*hidden, 0)
+        vp9 = codec == "libvpx-vp9"
+        here = clip_of(folder / source, codec, pix_fmt, pixels, lossless=vp9)
+        engine = ("--scale", "2", "--weights", str(untrained), "--device", "cpu")
+        there = folder / "b.mkv"
+        assert main([str(here), str(there), *engine, "-q", "--codec", "ffv1", *size]) == 0
+        results.append(rgba(there)[0].astype(int))
+    black, green = results
+    edge = black.shape[1] // 2
+    assert np.abs(black - green)[:, :edge, :3].max() == 0
+    assert black[:, : edge - 6, 3].min() == 255
+    assert black[:, edge + 6 :, 3].max() == 0
 
 
 @pytest.mark.parametrize(

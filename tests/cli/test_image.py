@@ -19,7 +19,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from lkdn_cli.image import main
 from lkdn_core import Upscaler
-from lkdn_media import stills
+from lkdn_media import parts, stills
 from lkdn_media.image_writers import WRITERS
 from lkdn_media.images import Still, read_still
 
@@ -271,9 +271,9 @@ def test_parts_join_without_a_seam(
     upscaler = Upscaler(scale=2, weights=untrained, device="cpu")
     picture = Still(noise(channels, size=(70, 75)))
     (whole,) = stills.enlarge_stills([picture], upscaler, deep=True)
-    monkeypatch.setattr(stills, "PART_PIXELS", 1)
-    (parts,) = stills.enlarge_stills([picture], upscaler, deep=True)
-    assert np.array_equal(whole.pixels, parts.pixels)
+    monkeypatch.setattr(parts, "PART_PIXELS", 1)
+    (pieces,) = stills.enlarge_stills([picture], upscaler, deep=True)
+    assert np.array_equal(whole.pixels, pieces.pixels)
 
 
 # Folders
