@@ -8,9 +8,11 @@ from av.stream import Disposition
 
 from lkdn_media.encoder_options import writes_captions, writes_hdr10
 from lkdn_media.filters import FilterChain
-from lkdn_media.formats import PLANAR, has_alpha, nearest_planar
+from lkdn_media.formats import PLANAR, UNTAGGED, has_alpha, nearest_planar
+from lkdn_media.frame_times import times_vary
 from lkdn_media.probe import Source
 from lkdn_media.remux import copied_tags
+from lkdn_media.targets import PICTURES, PIPE_FORMATS, PLAIN
 
 __all__ = [
     "field_notes",
@@ -18,6 +20,7 @@ __all__ = [
     "label_losses",
     "padding_notes",
     "picture_losses",
+    "plain_losses",
     "shape_in",
 ]
 
@@ -26,6 +29,14 @@ _MP4_STREAM_TAGS: Final = {
     *("language", "title", "name", "handler_name", "vendor_id", "creation_time", "timecode"),
     *("filename", "mimetype", "alpha_mode"),
 }
+#: What muxers of MP4 say of every stream.
+_EMPTY_TAGS: Final = {
+    "language": "und",
+    "handler_name": "VideoHandler",
+    "vendor_id": "[0][0][0][0]",
+}
+#: Transfers of SDR, which pictures without a tag are taken for.
+_SDR: Final = (1, UNTAGGED, 6, 13, 14, 15)
 _MOV_USES: Final = Disposition.default | Disposition.attached_pic
 #: Encoders whose pictures carry the shape of their pixels.
 _WITH_SHAPE: Final = ("mp4", "mov", "matroska", "webm", "yuv4mpegpipe")
@@ -61,7 +72,13 @@ def field_notes(source: Source, filters: FilterChain) -> list[str]:
 
 
 def picture_losses(
-    source: Source, *, container: str, codec: str, pix_fmt: str, ratio: Fraction | None
+    source: Source,
+    *,
+    container: str,
+    codec: str,
+    pix_fmt: str,
+    ratio: Fraction | None,
+    filters: FilterChain,
 ) -> list[str]:
     """What pictures of ``pix_fmt`` by ``codec`` lose. ``ratio``: the shape of their pixels."""
     have, new = PLANAR[source.layout], PLANAR[nearest_planar(pix_fmt)]
@@ -76,6 +93,9 @@ def picture_losses(
         ),
         f"closed captions inside the pictures are lost with {codec}; libx264, libx265 and "
         "mpeg2video keep them": source.captions and not writes_captions(codec),
+        "closed captions of the frames that --ivtc leaves out are lost; without it all are kept": (
+            source.captions and "decimate" in filters.steps and writes_captions(codec)
+        ),
         f"mastering display and content light of HDR10 are lost with {codec}; libx265, libx264 "
         "and libsvtav1 keep them": (
             bool(source.mastering_display or source.content_light) and not writes_hdr10(codec)
@@ -88,10 +108,32 @@ def picture_losses(
     return [text for text, true in lost.items() if true]
 
 
-def label_losses(source: Source, *, container: str, copied: Collection[int]) -> list[str]:
-    """Tags and dispositions of streams that MP4 and MOV have no place for."""
-    if container not in ("mp4", "mov"):
+def plain_losses(source: Source, container: str) -> list[str]:
+    """What is lost where pictures are all there is: colour tags, and times that vary."""
+    if container not in PLAIN:
         return []
+    tags = source.tags
+    names = {
+        "primaries": tags.primaries not in (UNTAGGED, 1),
+        "transfer": tags.transfer not in _SDR,
+    }
+    if container != PICTURES:  # those are RGB of full range
+        names = {
+            "primaries": tags.primaries != UNTAGGED,
+            "transfer": tags.transfer != UNTAGGED,
+            "matrix": tags.matrix != UNTAGGED,
+            "color_range": tags.color_range != 0 and container == PIPE_FORMATS["rawvideo"],
+        }
+    lost = [f"{name} {getattr(tags, name)}" for name, true in names.items() if true]
+    colour = f"{container} has no place for the colour tags {', '.join(lost)}; mkv has"
+    times = f"{container} has a frame rate only, and the times of the frames vary; mkv keeps them"
+    return [colour] * bool(lost) + [times] * times_vary(source)
+
+
+def label_losses(source: Source, *, container: str, copied: Collection[int]) -> list[str]:
+    """Tags and dispositions of streams that ``container`` has no place for."""
+    if container not in ("mp4", "mov"):
+        return _lost_stream_tags(source, container, copied)
     tags = [
         f"{name} of #{info.index}"
         for info in source.streams
@@ -105,6 +147,21 @@ def label_losses(source: Source, *, container: str, copied: Collection[int]) -> 
     ]
     lost = {f"tags {', '.join(tags)}": tags, f"dispositions of {', '.join(uses)}": uses}
     return [f"{container} can't hold the {what}; mkv can" for what, some in lost.items() if some]
+
+
+def _lost_stream_tags(source: Source, container: str, copied: Collection[int]) -> list[str]:
+    """Matroska's muxer leaves out one tag; where there are only pictures all are lost."""
+    matroska = container in ("matroska", "webm")
+    lost = [
+        f"{name} of #{info.index}"
+        for info in source.streams
+        for name, value in copied_tags(info.tags).items()
+        if (info.index in copied or info.index == source.video)
+        and (name.lower() == "creation_time" or not matroska)
+        and _EMPTY_TAGS.get(name) != value
+    ]
+    other = "mp4" if matroska else "mkv"
+    return [f"{container} can't hold the tags {', '.join(lost)}; {other} can"] if lost else []
 
 
 def _keeps_stereo(source: Source, container: str) -> bool:

@@ -26,6 +26,7 @@ from lkdn_media.losses import (
     label_losses,
     padding_notes,
     picture_losses,
+    plain_losses,
     shape_in,
 )
 from lkdn_media.palette import PALETTE
@@ -145,7 +146,10 @@ def make_plan(
     )
     filters = film_chain(source, deinterlace=deinterlace, ivtc=ivtc)
     ratio = Fraction(1) if final and source.sample_aspect_ratio else source.sample_aspect_ratio
-    losses = picture_losses(source, container=container, codec=codec, pix_fmt=pix_fmt, ratio=ratio)
+    losses = picture_losses(
+        source, container=container, codec=codec, pix_fmt=pix_fmt, ratio=ratio, filters=filters
+    )
+    losses += plain_losses(source, container)
     if pix_fmt == PALETTE:
         losses.append("gif has 256 colours a picture, and times of 1/100 s; apng keeps all")
     if own and (source.mastering_display or source.content_light):
@@ -158,7 +162,7 @@ def make_plan(
     warnings += label_losses(source, container=container, copied=copied)
     metadata = copied_tags(source.metadata)
     lost = lost_tags(container, metadata)
-    if plain:
+    if plain or container in ("gif", "apng"):
         lost = [*metadata, *(["of chapters"] if source.chapters else [])]
     if lost:
         warnings.append(f"{container} can't hold the tags {', '.join(lost)}; mkv can")

@@ -1,0 +1,133 @@
+"""What the output has no place for is named before the work starts, and nothing else is."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+
+from lkdn_media.frame_times import times_vary
+from lkdn_media.probe import Span, probe
+from tests.cli.clips import Clip, Tags, make_clip
+from tests.cli.media import Command, frames
+from tests.cli.test_fields import FLAGGED
+
+CREATED = "2020-01-02T03:04:05.000000Z"
+HDR10 = "hdr10=1:master-display=G(8500,39850)B(6550,2300)R(35400,14600)WP(15635,16450)L(10000000,1)"
+
+
+def warnings(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return [
+        line.removeprefix("lkdn-video: warning: ") for line in capsys.readouterr().err.splitlines()
+    ]
+
+
+def test_the_time_of_a_stream_has_no_place_in_matroska(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """MP4 has one time for the file and, in its reader's eyes, for every stream."""
+    here = make_clip(tmp_path / "a.mp4", Clip(metadata={"creation_time": CREATED}))
+    assert lkdn_video(here, tmp_path / "b.mkv", "-q") == 0
+    assert warnings(capsys) == ["matroska can't hold the tags creation_time of #0; mp4 can"]
+    assert lkdn_video(here, tmp_path / "b.mp4", "-q") == 0
+    assert warnings(capsys) == []
+    for name, kept in (("b.mkv", None), ("b.mp4", CREATED)):
+        with av.open(str(tmp_path / name)) as result:
+            assert result.streams[0].metadata.get("creation_time") == kept
+            assert result.metadata["creation_time"] == CREATED
+
+
+def test_tags_have_no_place_in_gif(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = make_clip(tmp_path / "a.mkv", Clip(metadata={"title": "T"}, chapters=[(0, 100, "one")]))
+    assert lkdn_video(here, tmp_path / "b.gif", "--dry-run") == 0
+    assert "gif can't hold the tags title, of chapters; mkv can" in warnings(capsys)
+
+
+def test_captions_of_frames_left_out(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = make_clip(tmp_path / "a.mkv", replace(FLAGGED, captions=True))
+    line = "closed captions of the frames that --ivtc leaves out are lost; without it all are kept"
+    assert lkdn_video(here, tmp_path / "b.mkv", "--dry-run", "--ivtc") == 0
+    assert line in warnings(capsys)
+    assert lkdn_video(here, tmp_path / "b.mkv", "--dry-run") == 0
+    assert line not in warnings(capsys)
+
+
+@pytest.mark.parametrize(
+    ("clip", "options", "lines"),
+    [
+        (Clip(tags=Tags.none()), (), []),
+        (
+            Clip(),
+            (),
+            [
+                "yuv4mpegpipe has no place for the colour tags primaries 1, transfer 1, matrix 1; "
+                "mkv has"
+            ],
+        ),
+        (
+            Clip(),
+            ("-f", "rawvideo"),
+            [
+                "rawvideo has no place for the colour tags primaries 1, transfer 1, matrix 1, "
+                "color_range 1; mkv has"
+            ],
+        ),
+        (
+            Clip(tags=Tags.none(), pts=(0, 1, 2, 5, 6, 7, 8)),
+            (),
+            [
+                "yuv4mpegpipe has a frame rate only, and the times of the frames vary; mkv keeps "
+                "them"
+            ],
+        ),
+    ],
+    ids=["nothing", "colour", "raw", "times"],
+)
+def test_a_pipe_loses_colour_and_times(
+    *,
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    clip: Clip,
+    options: tuple[str, ...],
+    lines: list[str],
+) -> None:
+    here = make_clip(tmp_path / "a.mkv", clip)
+    assert lkdn_video(here, Path("-"), "--dry-run", *options) == 0
+    assert warnings(capsys) == lines
+
+
+@pytest.mark.parametrize("target", ["-", "%d.png"])
+def test_hdr10_has_no_place_beside_a_file(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str], target: str
+) -> None:
+    clip = Clip(
+        size=(64, 48),
+        pix_fmt="yuv420p10le",
+        codec="libx265",
+        options={"x265-params": f"log-level=none:cutree=0:{HDR10}:max-cll=1000,400"},
+        tags=Tags(9, 16, 9),
+    )
+    here = make_clip(tmp_path / "a.mkv", clip)
+    assert frames(here)[0].color_trc == 16
+    path = Path(target) if target == "-" else tmp_path / target
+    assert lkdn_video(here, path, "--dry-run") == 0
+    said = "\n".join(warnings(capsys))
+    assert "mastering display and content light of HDR10 are lost" in said
+    assert "colour tags primaries 9, transfer 16" in said
+
+
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(24000, 1001), Fraction(60000, 1001)])
+def test_rounded_times_are_even(tmp_path: Path, rate: Fraction) -> None:
+    clip = Clip(rate=rate, time_base=1 / rate, pts=range(40))
+    assert not times_vary(probe(make_clip(tmp_path / "a.mkv", clip)))
+    late = replace(clip, pts=(*range(30), *range(35, 45)))
+    source = probe(make_clip(tmp_path / "b.mp4", late))
+    assert times_vary(source)
+    first = round(1 / (rate * source.time_base))
+    assert not times_vary(replace(source, span=Span(0, 20 * first)))
