@@ -126,51 +126,26 @@ def make_plan(
     """
     container = container_of(target, format)
     plain = container in PLAIN
-    stored = source.width, source.height
-    layout = source.layout
-    input_format = frame_format(layout, source.tags).resolved(*stored)
     own = None if plain else own_codec(choice)
     if plain:
-        codec, pix_fmt = plain_codec(container, target, PLANAR[layout], choice)
+        codec, pix_fmt = plain_codec(container, target, PLANAR[source.layout], choice)
     else:
-        codec, pix_fmt = _codec(container, layout, choice, own)
+        codec, pix_fmt = _codec(container, source.layout, choice, own)
+    stored = source.width, source.height
+    input_format = frame_format(source.layout, source.tags).resolved(*stored)
     output_format = _output_format(input_format, codec, pix_fmt, stored)
     if container == PICTURES:
         output_format = replace(output_format, color_range="full")
     even = _multiples(output_format)
     final = final_size(source, size or SizeChoice(), scale=scale, multiples=even)
-    width, height = (
-        (final.width, final.height)
-        if final
-        else (-(-a * scale // b) * b for a, b in zip(stored, even, strict=True))
-    )
-    filters = film_chain(source, deinterlace=deinterlace, ivtc=ivtc)
+    width, height = _size(stored, final, scale, even)
     ratio = Fraction(1) if final and source.sample_aspect_ratio else source.sample_aspect_ratio
-    losses = picture_losses(
-        source, container=container, codec=codec, pix_fmt=pix_fmt, ratio=ratio, filters=filters
-    )
-    losses += plain_losses(source, container)
-    if pix_fmt == PALETTE:
-        losses.append("gif has 256 colours a picture, and times of 1/100 s; apng keeps all")
-    if own and (source.mastering_display or source.content_light):
-        losses.append(f"HDR10 metadata is lost with {codec}; libx265 and libsvtav1 keep it")
-    if final:
-        losses += rounding_warnings(source, size or SizeChoice(), final)
-    else:
-        losses += padding_notes(source, pix_fmt, (width, height), scale=scale)
-    copied, warnings = _streams(source, container)
-    warnings += label_losses(source, container=container, copied=copied)
-    metadata = copied_tags(source.metadata)
-    lost = lost_tags(container, metadata)
-    if plain or container in ("gif", "apng"):
-        lost = [*metadata, *(["of chapters"] if source.chapters else [])]
-    if lost:
-        warnings.append(f"{container} can't hold the tags {', '.join(lost)}; mkv can")
-    return Plan(
+    copied, dropped = _streams(source, container)
+    plan = Plan(
         source=source,
         container=container,
         scale=scale,
-        filters=filters,
+        filters=film_chain(source, deinterlace=deinterlace, ivtc=ivtc),
         codec=codec,
         program=own.program if own else None,
         own_codec=own.codec if own else None,
@@ -184,9 +159,55 @@ def make_plan(
         height=height,
         sample_aspect_ratio=ratio,
         copied=copied,
-        metadata=metadata,
-        warnings=(*field_notes(source, filters), *losses, *warnings),
+        metadata=copied_tags(source.metadata),
+        warnings=(),
     )
+    pictures = _picture_warnings(plan, size or SizeChoice())
+    return replace(plan, warnings=(*pictures, *dropped, *_tag_warnings(plan)))
+
+
+def _size(
+    stored: tuple[int, int], final: FinalSize | None, scale: int, multiples: tuple[int, int]
+) -> tuple[int, int]:
+    """(width, height) of the encoded pictures."""
+    if final:
+        return final.width, final.height
+    width, height = (-(-a * scale // b) * b for a, b in zip(stored, multiples, strict=True))
+    return width, height
+
+
+def _picture_warnings(plan: Plan, size: SizeChoice) -> list[str]:
+    """What is changed in, or lost with, the pictures."""
+    source, codec = plan.source, plan.codec
+    lines = field_notes(source, plan.filters)
+    lines += picture_losses(
+        source,
+        container=plan.container,
+        codec=codec,
+        pix_fmt=plan.pix_fmt,
+        ratio=plan.sample_aspect_ratio,
+        filters=plan.filters,
+    )
+    lines += plain_losses(source, plan.container)
+    if plan.pix_fmt == PALETTE:
+        lines.append("gif has 256 colours a picture, and times of 1/100 s; apng keeps all")
+    if plan.own_codec and (source.mastering_display or source.content_light):
+        lines.append(f"HDR10 metadata is lost with {codec}; libx265 and libsvtav1 keep it")
+    if plan.size:
+        return lines + rounding_warnings(source, size, plan.size)
+    return lines + padding_notes(source, plan.pix_fmt, (plan.width, plan.height), scale=plan.scale)
+
+
+def _tag_warnings(plan: Plan) -> list[str]:
+    """Which tags, of streams and of the file, are lost."""
+    source, container = plan.source, plan.container
+    lines = label_losses(source, container=container, copied=plan.copied)
+    lost = lost_tags(container, plan.metadata)
+    if container in (*PLAIN, "gif", "apng"):
+        lost = [*plan.metadata, *(["of chapters"] if source.chapters else [])]
+    if lost:
+        lines.append(f"{container} can't hold the tags {', '.join(lost)}; mkv can")
+    return lines
 
 
 def _codec(
