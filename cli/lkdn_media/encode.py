@@ -20,7 +20,8 @@ from lkdn_media.matroska import STEREO, write_pixel_shape
 from lkdn_media.palette import PALETTE, paletted
 from lkdn_media.plan import Plan
 from lkdn_media.planes import fill_planes
-from lkdn_media.remux import StreamCopier, shift_packet, stream_tags
+from lkdn_media.remux import StreamCopier, shift_packet
+from lkdn_media.tags import stream_tags
 from lkdn_media.targets import PIPE_FORMATS
 
 if TYPE_CHECKING:

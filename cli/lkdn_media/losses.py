@@ -11,7 +11,7 @@ from lkdn_media.filters import FilterChain
 from lkdn_media.formats import PLANAR, UNTAGGED, has_alpha, nearest_planar
 from lkdn_media.frame_times import times_vary
 from lkdn_media.probe import Source
-from lkdn_media.remux import copied_tags
+from lkdn_media.tags import copied_tags
 from lkdn_media.targets import PICTURES, PIPE_FORMATS, PLAIN
 
 __all__ = [

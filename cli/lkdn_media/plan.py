@@ -31,13 +31,13 @@ from lkdn_media.losses import (
 )
 from lkdn_media.palette import PALETTE
 from lkdn_media.probe import Source
-from lkdn_media.remux import can_hold, copied_tags, lost_tags, text_codec
 from lkdn_media.sizes import SizeChoice, final_size, rounding_warnings
+from lkdn_media.streams import copied_streams, text_codec
+from lkdn_media.tags import copied_tags, lost_tags
 from lkdn_media.targets import PICTURES, PLAIN, container_of, plain_codec
 
 __all__ = ["CONTAINERS", "Plan", "make_plan"]
 
-_ALTERNATIVES: Final = {"mkv": "matroska", "mp4": "mp4", "mov": "mov"}
 #: H.264 and HEVC can tell where chroma lies in 4:2:0 only; in 4:2:2 it is taken for left.
 _LOCATES_420_ONLY: Final = ("264", "265", "hevc")
 
@@ -140,7 +140,7 @@ def make_plan(
     final = final_size(source, size or SizeChoice(), scale=scale, multiples=even)
     width, height = _size(stored, final, scale, even)
     ratio = Fraction(1) if final and source.sample_aspect_ratio else source.sample_aspect_ratio
-    copied, dropped = _streams(source, container)
+    copied, dropped = copied_streams(source, container)
     plan = Plan(
         source=source,
         container=container,
@@ -268,30 +268,3 @@ def _output_format(
 def _multiples(format: FrameFormat) -> tuple[int, int]:
     """Whole chroma samples: what width and height must be multiples of."""
     return 1 << format.subsampling[0], 1 << format.subsampling[1]
-
-
-def _streams(source: Source, container: str) -> tuple[tuple[int, ...], list[str]]:
-    """Indexes of the streams that are copied, and a warning that names those that can't be."""
-    copied: list[int] = []
-    dropped: list[str] = []
-    able = list(_ALTERNATIVES)
-    if all(info.index == source.video or info.rebuilt for info in source.streams):
-        return (), []
-    with source.open() as media:
-        for info in source.streams:
-            if info.index == source.video or info.rebuilt:
-                continue
-            stream = media.streams[info.index]
-            if container not in PLAIN and (
-                can_hold(container, stream) or text_codec(container, info.codec)
-            ):
-                copied.append(info.index)
-            else:
-                dropped.append(str(info))
-                able = [ending for ending in able if can_hold(_ALTERNATIVES[ending], stream)]
-    if not dropped:
-        return tuple(copied), []
-    instead = " or ".join(able) or "no container here"
-    return tuple(copied), [
-        f"dropped, since {container} can't hold them: {', '.join(dropped)}; {instead} can"
-    ]

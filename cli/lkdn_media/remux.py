@@ -1,104 +1,31 @@
-"""Streams that are copied as they are: which containers can hold them, and the copying."""
+"""Streams that are copied as they are, in step with the new video."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
 import av
 from av.container import InputContainer, OutputContainer
-from av.stream import AttachmentStream, Disposition, Stream
+from av.stream import AttachmentStream, Stream
 
 from lkdn_media.demux import JOINED, open_media, read_packets
 from lkdn_media.probe import Source
+from lkdn_media.streams import add_copy, is_cover, label_copy, text_codec
+from lkdn_media.tags import copied_tags
 from lkdn_media.timeline import Timeline
 
-__all__ = [
-    "StreamCopier",
-    "can_hold",
-    "copied_tags",
-    "lost_tags",
-    "shift_packet",
-    "stream_tags",
-    "text_codec",
-]
+__all__ = ["StreamCopier", "shift_packet"]
 
-#: Tags that describe the file they were in; the new file's muxer writes its own.
-_STALE = {
-    "major_brand",
-    "minor_version",
-    "compatible_brands",
-    "encoder",
-    "duration",
-    "bps",
-    "number_of_frames",
-    "number_of_bytes",
-}
 #: Seconds; a subtitle that began earlier than that before a part is not looked for.
 _LONGEST_SUBTITLE: Final = 30
 #: Seconds by which streams in a file may be out of step.
 _STEP: Final = 30
 #: What fills the gaps between MP4 subtitles; the muxer writes these itself.
 _NO_TEXT = b"\0\0"
-
-
-def copied_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """``tags`` without those that only held for the old file."""
-
-    def stale(name: str) -> bool:
-        # mkvmerge's statistics may end in a language: BPS-eng.
-        return name.lower().split("-")[0] in _STALE or name.lower().startswith("_statistics")
-
-    return {name: value for name, value in tags.items() if not stale(name)}
-
-
-def stream_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """`copied_tags` of a stream. MP4 reads a stream's title as ``name`` but writes ``title``."""
-    kept = copied_tags(tags)
-    if "name" in kept:
-        kept.setdefault("title", kept.pop("name"))
-    return kept
-
-
-def can_hold(container: str, stream: Stream) -> bool:
-    """Whether the muxer ``container`` takes a copy of ``stream``: it is asked to write a header."""
-    if isinstance(stream, AttachmentStream):
-        return container == "matroska"
-    if _is_cover(stream) and container == "mov":
-        return False  # it takes one, and writes nothing
-    try:
-        with av.open(BytesIO(), "w", format=container) as trial:
-            _add_packets_of(stream, trial)
-            trial.start_encoding()
-    except (av.FFmpegError, ValueError):
-        return False
-    return True
-
-
-def text_codec(container: str, codec: str) -> str | None:
-    """What subtitles in ``codec``, which ``container`` can't hold, become as plain text."""
-    return "subrip" if (container, codec) == ("matroska", "mov_text") else None
-
-
-def lost_tags(container: str, tags: Mapping[str, str]) -> list[str]:
-    """Names of those ``tags`` of a file that the muxer ``container`` drops or changes."""
-    if container not in ("mp4", "mov"):
-        return []  # Matroska takes any
-    written = BytesIO()
-    with av.open(written, "w", format=container) as trial:
-        stream = trial.add_mux_stream("mpeg4", width=16, height=16)
-        trial.metadata.update(tags)
-        packet: av.Packet[Any] = av.Packet(b"\0")
-        packet.stream, packet.pts, packet.dts = stream, 0, 0
-        trial.mux(packet)
-    written.seek(0)
-    with av.open(written) as trial_in:
-        kept = {name.lower(): value for name, value in trial_in.metadata.items()}
-    return [name for name, value in tags.items() if kept.get(name.lower()) != value]
 
 
 def shift_packet(packet: "av.Packet[Any]", ticks: int) -> None:
@@ -132,13 +59,13 @@ class StreamCopier:
         stream = self._container().streams[index]
         if isinstance(stream, AttachmentStream):
             _attach(out, stream, stream.data)
-        elif _is_cover(stream) and out.format.name == "matroska":
+        elif is_cover(stream) and out.format.name == "matroska":
             _attach(out, stream, _first_packet(self._source.path, index))
         elif new := text_codec(out.format.name, stream.name or ""):
             self._outputs[index] = out.add_mux_stream(new)
-            _label(self._outputs[index], stream)
+            label_copy(self._outputs[index], stream)
         else:
-            self._outputs[index] = _add_packets_of(stream, out)
+            self._outputs[index] = add_copy(stream, out)
 
     def advance(self, out: OutputContainer, seconds: float) -> None:
         """Copy what comes before ``seconds``; all that is left for ``math.inf``."""
@@ -186,7 +113,7 @@ class StreamCopier:
             if text_codec(out.format.name, "mov_text"):
                 packet = _as_text(packet)
         packet.rescale_ts(stream.time_base)
-        if self._window is not None and not _is_cover(stream):
+        if self._window is not None and not is_cover(stream):
             shift_packet(packet, -self._window.ticks(stream.time_base))
         if index not in self._timelines:
             # Matroska takes two packets at one time, which is usual in subtitles.
@@ -235,7 +162,7 @@ class _Window:
 
     def take(self, packet: "av.Packet[Any]") -> bool:
         """Whether ``packet`` belongs in here; a subtitle is cut to the part that does."""
-        if packet.pts is None or _is_cover(packet.stream):
+        if packet.pts is None or is_cover(packet.stream):
             return True
         base = Fraction(packet.time_base.num, packet.time_base.den)
         if packet.stream.type == "subtitle" and packet.duration and packet.pts < self.start / base:
@@ -245,17 +172,6 @@ class _Window:
             shift_packet(packet, missing)
             packet.duration -= missing
         return self.start <= packet.pts * base < self.end
-
-
-def _add_packets_of(stream: Stream, out: OutputContainer) -> Stream:
-    copy = out.add_stream_from_template(stream, opaque=True)
-    _label(copy, stream)
-    return copy
-
-
-def _label(copy: Stream, stream: Stream) -> None:
-    copy.metadata.update(stream_tags(stream.metadata))
-    copy.disposition = stream.disposition
 
 
 def _as_text(packet: "av.Packet[Any]") -> "av.Packet[Any]":
@@ -281,10 +197,6 @@ def _first_packet(path: Path, index: int) -> bytes:
         for packet in container.demux(container.streams[index]):
             return bytes(packet)
     return b""
-
-
-def _is_cover(stream: Stream) -> bool:
-    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def _seconds(packet: "av.Packet[Any]") -> float:

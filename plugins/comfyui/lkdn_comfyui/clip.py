@@ -14,7 +14,7 @@ from lkdn_core import FrameFormat
 from lkdn_core.color import from_rgb
 from lkdn_media.demux import main_video, open_media
 from lkdn_media.plan import Plan
-from lkdn_media.remux import copied_tags, stream_tags
+from lkdn_media.tags import copied_tags, stream_tags
 
 __all__ = ["join", "write_clip"]
 

@@ -1,0 +1,81 @@
+"""Which streams are copied: those that the new file's container can hold."""
+
+from io import BytesIO
+from typing import Final
+
+import av
+from av.container import OutputContainer
+from av.stream import AttachmentStream, Disposition, Stream
+
+from lkdn_media.probe import Source
+from lkdn_media.tags import stream_tags
+from lkdn_media.targets import PLAIN
+
+__all__ = ["add_copy", "can_hold", "copied_streams", "is_cover", "label_copy", "text_codec"]
+
+_ALTERNATIVES: Final = {"mkv": "matroska", "mp4": "mp4", "mov": "mov"}
+
+
+def copied_streams(source: Source, container: str) -> tuple[tuple[int, ...], list[str]]:
+    """Indexes of the streams that are copied, and a warning that names those that can't be."""
+    copied: list[int] = []
+    dropped: list[str] = []
+    able = list(_ALTERNATIVES)
+    if all(info.index == source.video or info.rebuilt for info in source.streams):
+        return (), []
+    with source.open() as media:
+        for info in source.streams:
+            if info.index == source.video or info.rebuilt:
+                continue
+            stream = media.streams[info.index]
+            if container not in PLAIN and (
+                can_hold(container, stream) or text_codec(container, info.codec)
+            ):
+                copied.append(info.index)
+            else:
+                dropped.append(str(info))
+                able = [ending for ending in able if can_hold(_ALTERNATIVES[ending], stream)]
+    if not dropped:
+        return tuple(copied), []
+    instead = " or ".join(able) or "no container here"
+    return tuple(copied), [
+        f"dropped, since {container} can't hold them: {', '.join(dropped)}; {instead} can"
+    ]
+
+
+def can_hold(container: str, stream: Stream) -> bool:
+    """Whether the muxer ``container`` takes a copy of ``stream``: it is asked to write a header."""
+    if isinstance(stream, AttachmentStream):
+        return container == "matroska"
+    if is_cover(stream) and container == "mov":
+        return False  # it takes one, and writes nothing
+    try:
+        with av.open(BytesIO(), "w", format=container) as trial:
+            add_copy(stream, trial)
+            trial.start_encoding()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def text_codec(container: str, codec: str) -> str | None:
+    """What subtitles in ``codec``, which ``container`` can't hold, become as plain text."""
+    return "subrip" if (container, codec) == ("matroska", "mov_text") else None
+
+
+def add_copy(stream: Stream, out: OutputContainer) -> Stream:
+    """A stream of ``out``, with its labels, that takes the packets of ``stream``."""
+    copy = out.add_stream_from_template(stream, opaque=True)
+    label_copy(copy, stream)
+    return copy
+
+
+def label_copy(copy: Stream, stream: Stream) -> None:
+    """Give ``copy`` the tags and uses of ``stream``."""
+    copy.metadata.update(stream_tags(stream.metadata))
+    copy.disposition = stream.disposition
+
+
+def is_cover(stream: Stream) -> bool:
+    """Whether ``stream`` is a still picture for the whole file."""
+    return bool(stream.disposition & Disposition.attached_pic)
