@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--bf16", action="store_true", help="a row for CPUs that compute in it")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
     # Long enough for every round to take frames that no cache has seen.
@@ -52,9 +53,11 @@ def main() -> None:
     lkdn = core.lkdn.Upscale
     clips = {
         "core.lkdn.Upscale": lkdn(clip, scale=a.scale, device="cpu"),
-        "core.lkdn.Upscale, bf16": lkdn(clip, scale=a.scale, device="cpu", precision="bf16"),
         "FrameEval and ModifyFrame": by_modify_frame(clip, upscaler),
     }
+    if a.bf16:
+        half = lkdn(clip, scale=a.scale, device="cpu", precision="bf16")
+        clips["core.lkdn.Upscale, bf16"] = half
     with tempfile.TemporaryDirectory() as folder:
         model = str(Path(folder) / "lkdn.onnx")
         export_onnx(model, scale=a.scale)
