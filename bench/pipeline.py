@@ -20,9 +20,9 @@ import av
 import numpy as np
 import torch
 from av.video.frame import PictureType
-from timing import compare
 from torch import Tensor
 
+from lkdn_cli.benchmark.timing import compare
 from lkdn_core import Upscaler
 from lkdn_media.encoders import EncoderChoice
 from lkdn_media.job import Job, identity
