@@ -20,7 +20,8 @@ class Machine:
         self.bin, self.home, self.checkout = folder / "bin", folder / "home", folder / "my clone"
         self.bin.mkdir()
         self.home.mkdir()
-        native = [p.relative_to(ROOT) for p in ROOT.glob("plugins/vapoursynth/native/*")]
+        folders = "native/cpu", "plugins/vapoursynth/native"
+        native = [p.relative_to(ROOT) for f in folders for p in (ROOT / f).iterdir()]
         own = ("bootstrap", "pyproject.toml", "CMakeLists.txt", "lkdn_core/__init__.py")
         for name in (*own, *native):
             target = self.checkout / name

@@ -1,7 +1,7 @@
 """``lkdn-degrade``: pairs for training on video, small pictures as codecs leave them."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,8 @@ from lkdn_cli.console import Parser, run
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from lkdn_core.training.pack import Picture
 
 __all__ = ["main"]
 
@@ -34,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--scale", type=int, default=2, help="2, 3 or 4 (default 2)")
     versions = "degraded versions of each picture, 0 for clean data (default 4)"
     parser.add_argument("--versions", type=int, default=4, help=versions)
+    teacher = "a checkpoint: clean small pictures beside what it makes of them, the targets"
+    parser.add_argument("--teacher", type=Path, metavar="FILE", help=teacher)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-y", "--overwrite", action="store_true", help="overwrite PACK")
     return run(parser, _degrade, argv)
@@ -56,10 +60,16 @@ def _degrade(arguments: argparse.Namespace) -> int:
     if index.exists() and not arguments.overwrite:
         raise ArgumentError(f"PACK: {index} is there already; -y overwrites it")
     index.unlink(missing_ok=True)
+    if arguments.teacher is not None and arguments.versions:
+        raise ArgumentError(f"versions: 0 is accepted with teacher, got {arguments.versions}")
+    teacher = _teacher(arguments.teacher, scale) if arguments.teacher is not None else None
     sequences = _sequences(arguments.data, arguments.exclude, 2 * scale)
     with Packer(index) as packer:
         for number, large in enumerate(tqdm(sequences, unit="picture", disable=None)):
             if min(large.shape[-2:]) < LEAST * scale:
+                continue
+            if teacher is not None:
+                packer.add(*teacher(large))
                 continue
             # Numbered, so that a picture's versions don't depend on those before it.
             random = np.random.default_rng([arguments.seed, number])
@@ -69,6 +79,23 @@ def _degrade(arguments: argparse.Namespace) -> int:
                 small.append(degrade(shrink(pictures, scale), draw(random), random).numpy())
             packer.add(quantize(large[len(large) // 2] * 255, bits=8).numpy(), small)
     return 0
+
+
+def _teacher(weights: Path, scale: int) -> "Callable[[Tensor], tuple[Picture, list[Picture]]]":
+    """What makes a pair of a sequence: its middle picture shrunk, and that as ``weights`` enlarge it."""
+    from lkdn_core import Upscaler
+    from lkdn_core.quantize import quantize
+    from lkdn_media.degrade import shrink
+
+    upscaler = Upscaler(scale=scale, weights=weights)
+
+    def pair(large: "Tensor") -> "tuple[Picture, list[Picture]]":
+        middle = len(large) // 2
+        small = quantize(shrink(large[middle : middle + 1], scale) * 255, bits=8)
+        taught = quantize(upscaler.up(small.float() / 255) * 255, bits=8).cpu()
+        return taught[0].numpy(), [small[0].numpy()]
+
+    return pair
 
 
 def _sequences(sources: list[Path], exclude: str, multiple: int) -> Iterator["Tensor"]:

@@ -8,9 +8,6 @@ threads, which is ``torch.get_num_threads()``.
 
 import ctypes as c
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
-from pathlib import Path
-from typing import Final
 from weakref import finalize
 
 import torch
@@ -18,13 +15,11 @@ from torch import Tensor
 
 from lkdn_core.arch import LKDNConfig
 from lkdn_core.fuse import EPS, Weights, block_names, fuse
+from lkdn_core.native_library import library_file, native_library
 
 __all__ = ["COMPILES", "NativeNetwork", "instruction_sets", "load", "obstacle"]
 
 COMPILES = False
-#: Changes with what ``native/cpu/api.cpp`` says about it.
-_ABI: Final = 1
-_NAMES: Final = ("lkdn_native.so", "lkdn_native.dylib", "lkdn_native.dll")
 
 
 def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | None:
@@ -33,7 +28,7 @@ def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | 
         return f"it runs on a CPU, not on {device.type}"
     if precision != "fp32":
         return f"it computes in fp32, not in {precision}"
-    if _library_file() is None:
+    if library_file() is None:
         return "it was not compiled, as no working C++ compiler was found during the install"
     return None if _library() is not None else "its library is of another version or platform"
 
@@ -139,28 +134,10 @@ def _flatten(weights: Weights, config: LKDNConfig) -> Tensor:
 
 
 @cache
-def _library_file() -> Path | None:
-    """Beside this file, or where the install put it when this file was left in its checkout."""
-    folders = [Path(__file__).parent]
-    try:
-        installed = distribution("lkdn-suite").locate_file("lkdn_core/backends")
-        folders.append(Path(str(installed)))
-    except PackageNotFoundError:
-        pass
-    files = (folder / name for folder in folders for name in _NAMES)
-    return next((file for file in files if file.is_file()), None)
-
-
-@cache
 def _library() -> c.CDLL | None:
-    file = _library_file()
-    if file is None:
-        return None
-    try:
-        library = c.CDLL(str(file))
-        if library.lkdn_abi() != _ABI:
-            return None
-    except (OSError, AttributeError):
+    """The library, with the types of the functions used here."""
+    library = native_library()
+    if library is None:
         return None
     sizes, plane = (c.c_int, c.c_int, c.c_int), (c.c_void_p, c.c_int64, c.c_int64)
     library.lkdn_instructions.argtypes, library.lkdn_instructions.restype = (c.c_int,), c.c_char_p

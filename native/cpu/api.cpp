@@ -159,8 +159,8 @@ struct lkdn_network {
     }
 };
 
-// Changes whenever something in this file that native.py relies on does.
-EXPORT int lkdn_abi() { return 1; }
+// Changes whenever something that Python relies on does, here or in another file with an EXPORT.
+EXPORT int lkdn_abi() { return 2; }
 
 // The instruction sets this processor has, the best first; null past the last.
 EXPORT const char *lkdn_instructions(int index) {

@@ -37,6 +37,5 @@ set_target_properties(${targets} PROPERTIES
 set_target_properties(lkdn_native PROPERTIES
   PREFIX "" SUFFIX "${CMAKE_SHARED_LIBRARY_SUFFIX}")
 
-# Beside the module that loads it, lkdn_core/backends/native.py.
-install(TARGETS lkdn_native LIBRARY DESTINATION lkdn_core/backends
-  RUNTIME DESTINATION lkdn_core/backends)
+# Beside the module that loads it, lkdn_core/native_library.py.
+install(TARGETS lkdn_native LIBRARY DESTINATION lkdn_core RUNTIME DESTINATION lkdn_core)

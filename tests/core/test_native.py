@@ -11,7 +11,7 @@ import torch
 from networks import TINY
 from official import OFFICIAL, official_file
 
-from lkdn_core import Upscaler, load_model
+from lkdn_core import Upscaler, load_model, native_library
 from lkdn_core.arch import LKDN, LKDNConfig
 from lkdn_core.backends import native, reference
 from lkdn_core.checkpoints import read_checkpoint
@@ -191,9 +191,9 @@ def test_what_it_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert "not on cuda" in str(native.obstacle(torch.device("cuda"), "fp32", config))
     assert "not in bf16" in str(native.obstacle(CPU, "bf16", config))
     monkeypatch.setattr(native, "_library", lambda: None)
-    monkeypatch.setattr(native, "_library_file", lambda: None)
+    monkeypatch.setattr(native, "library_file", lambda: None)
     assert "no working C++ compiler" in str(native.obstacle(CPU, "fp32", config))
-    monkeypatch.setattr(native, "_library_file", lambda: tmp_path / "lkdn_native.so")
+    monkeypatch.setattr(native, "library_file", lambda: tmp_path / "lkdn_native.so")
     assert "another version" in str(native.obstacle(CPU, "fp32", config))
 
 
@@ -201,5 +201,5 @@ def test_a_library_of_something_else_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "lkdn_native.so").write_bytes(b"no library")
-    monkeypatch.setattr(native, "_library_file", lambda: tmp_path / "lkdn_native.so")
-    assert native._library.__wrapped__() is None
+    monkeypatch.setattr(native_library, "library_file", lambda: tmp_path / "lkdn_native.so")
+    assert native_library.native_library.__wrapped__() is None

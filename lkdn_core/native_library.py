@@ -1,0 +1,39 @@
+"""The library of our C++ CPU kernels (``native/cpu``), where it was compiled during the install."""
+
+import ctypes as c
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Final
+
+__all__ = ["library_file", "native_library"]
+
+#: Changes with what ``native/cpu/api.cpp`` says about it.
+_ABI: Final = 2
+_NAMES: Final = ("lkdn_native.so", "lkdn_native.dylib", "lkdn_native.dll")
+
+
+@cache
+def library_file() -> Path | None:
+    """Beside this file, or where the install put it when this file was left in its checkout."""
+    folders = [Path(__file__).parent]
+    try:
+        installed = distribution("lkdn-suite").locate_file("lkdn_core")
+        folders.append(Path(str(installed)))
+    except PackageNotFoundError:
+        pass
+    files = (folder / name for folder in folders for name in _NAMES)
+    return next((file for file in files if file.is_file()), None)
+
+
+@cache
+def native_library() -> c.CDLL | None:
+    """The library; ``None`` where there is none, or one of another version or platform."""
+    file = library_file()
+    if file is None:
+        return None
+    try:
+        library = c.CDLL(str(file))
+        return library if library.lkdn_abi() == _ABI else None
+    except (OSError, AttributeError):
+        return None
