@@ -4,6 +4,9 @@ Formulas are those of ITU-T H.273 (section 8.3); chroma is resampled with the Ca
 antialiased when shrinking, borders mirrored, as in VapourSynth's ``resize.Bicubic``. Everything is
 float32 and element-wise: convolutions of one channel are several times slower on a CPU, and on a
 GPU they may run in TF32, which has fewer bits than a 16-bit sample.
+
+``to_rgb`` and ``from_rgb`` take the C++ of `native_color` where they can; what runs on a GPU, in
+half precision or without the library is here, and is the reference for it.
 """
 
 from collections.abc import Sequence
@@ -14,12 +17,22 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from lkdn_core import native_color
 from lkdn_core.errors import FormatError
 from lkdn_core.formats import FrameFormat
+from lkdn_core.native_color import Conversion, Taps
 from lkdn_core.quantize import quantize
 from lkdn_core.resize import bicubic_weights
 
-__all__ = ["check_planes", "from_rgb", "to_rgb"]
+__all__ = [
+    "check_planes",
+    "decoding",
+    "encoding",
+    "from_rgb",
+    "from_rgb_plain",
+    "to_rgb",
+    "to_rgb_plain",
+]
 
 #: Weights of red and blue in luma (H.273 table 4).
 _RED_BLUE: Final = {
@@ -42,8 +55,6 @@ _MIN_BAND: Final = 64
 #: Luma rows that a chroma sample may reach beyond its own: two of the coarsest chroma.
 _REACH: Final = 16
 
-_Taps = tuple[tuple[int, float], ...]
-
 
 def to_rgb(planes: Sequence[Tensor], format: FrameFormat) -> Tensor:
     """Decode the planes of N pictures to RGB.
@@ -57,6 +68,16 @@ def to_rgb(planes: Sequence[Tensor], format: FrameFormat) -> Tensor:
     check_planes(planes, format)
     batch, height, width = planes[0].shape
     format = format.resolved(width, height)
+    if native_color.decodes(planes):
+        rgb = torch.empty(batch, 3, height, width)
+        native_color.decode(planes, rgb, decoding(format))
+        return rgb
+    return to_rgb_plain(planes, format)
+
+
+def to_rgb_plain(planes: Sequence[Tensor], format: FrameFormat) -> Tensor:
+    """`to_rgb` of a resolved format in plain torch."""
+    batch, height, width = planes[0].shape
     values = [_decode(plane, format, chroma=i > 0) for i, plane in enumerate(planes)]
     if format.family != "yuv":
         return torch.stack(values if len(values) == 3 else values * 3, 1).clamp_(0, 1)
@@ -93,11 +114,20 @@ def from_rgb(
             for shape in format.plane_shapes(width, height)
         ]
     )
+    if native_color.encodes(rgb, planes):
+        native_color.encode(rgb, planes, encoding(format))
+    else:
+        from_rgb_plain(rgb, planes, format)
+    return planes
+
+
+def from_rgb_plain(rgb: Tensor, planes: Sequence[Tensor], format: FrameFormat) -> None:
+    """Fill ``planes`` of a resolved format in plain torch."""
+    n, _, height, width = rgb.shape
     band = height if rgb.device.type != "cpu" else max(_MIN_BAND, _BAND_SAMPLES // (n * width))
     band -= band % (1 << format.subsampling[1]) if band < height else 0
     for top in range(0, height, band):
         _encode_rows(rgb, planes, format, top, min(top + band, height))
-    return planes
 
 
 def check_planes(planes: Sequence[Tensor], format: FrameFormat) -> None:
@@ -164,6 +194,47 @@ def _encode(values: Tensor, format: FrameFormat, *, chroma: bool = False) -> Ten
     return quantize(values.mul_(scale).add_(offset), bits=format.bits).contiguous()
 
 
+@lru_cache
+def decoding(format: FrameFormat) -> Conversion:
+    """How `native_color` decodes a resolved ``format``."""
+    scale, offset = _codings(format)
+    if format.family != "yuv":
+        return Conversion(scale=scale, offset=offset)
+    rows, columns = (
+        (factor, tuple(_enlarging_taps(factor, site))) for factor, site in _sites(format)
+    )
+    matrix = tuple((1.0, *row) for row in _decoding_rows(format.matrix))
+    return Conversion(scale=scale, offset=offset, matrix=matrix, vertical=rows, horizontal=columns)
+
+
+@lru_cache
+def encoding(format: FrameFormat) -> Conversion:
+    """How `native_color` encodes a resolved ``format``."""
+    scale, offset = _codings(format)
+    limit = 2.0**format.bits - 1
+    if format.family == "rgb":
+        return Conversion(scale=scale, offset=offset, limit=limit)
+    rows, columns = ((factor, (_shrinking_taps(factor, site),)) for factor, site in _sites(format))
+    return Conversion(
+        scale=scale,
+        offset=offset,
+        matrix=_encoding_rows(format.matrix)[: len(scale)],
+        limit=limit,
+        vertical=rows,
+        horizontal=columns,
+    )
+
+
+def _codings(format: FrameFormat) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Scale and offset of each plane."""
+    count = 1 if format.family == "gray" else 3
+    if format.sample_type == "float":
+        return (1.0,) * count, (0.0,) * count
+    pairs = [_coding(format, i > 0 and format.family == "yuv") for i in range(count)]
+    scale, offset = zip(*pairs, strict=True)
+    return scale, offset
+
+
 def _decoding_rows(matrix: str | None) -> tuple[tuple[float, float], ...]:
     """What one unit of each chroma adds to R, G and B; luma adds 1 to all three."""
     if matrix == "ycgco":
@@ -228,18 +299,23 @@ def _axes(format: FrameFormat, height: int, width: int) -> list[tuple[int, int, 
 
     A chroma sample stands for ``factor`` luma samples; its site is its distance from the first.
     """
-    horizontal, vertical = (1 << log2 for log2 in format.subsampling)
-    place = format.chroma_location or "left"
-    sites = (
-        _VERTICAL.get(place, 0.5) * (vertical - 1),
-        _HORIZONTAL.get(place, 0.5) * (horizontal - 1),
-    )
-    axes = (-2, height, vertical, sites[0]), (-1, width, horizontal, sites[1])
+    rows, columns = _sites(format)
+    axes = (-2, height, *rows), (-1, width, *columns)
     return [axis for axis in axes if axis[2] > 1]
 
 
+def _sites(format: FrameFormat) -> tuple[tuple[int, float], tuple[int, float]]:
+    """(factor, site) of rows and of columns."""
+    horizontal, vertical = (1 << log2 for log2 in format.subsampling)
+    place = format.chroma_location or "left"
+    return (
+        (vertical, _VERTICAL.get(place, 0.5) * (vertical - 1)),
+        (horizontal, _HORIZONTAL.get(place, 0.5) * (horizontal - 1)),
+    )
+
+
 @lru_cache
-def _enlarging_taps(factor: int, site: float) -> tuple[_Taps, ...]:
+def _enlarging_taps(factor: int, site: float) -> tuple[Taps, ...]:
     """For each of the luma samples 0 to ``factor`` - 1: (chroma index, weight) of its sum."""
     shift = ((factor - 1) / 2 - site) / factor
     rows = bicubic_weights(8, 8 * factor, shift=shift)[4 * factor : 5 * factor]
@@ -247,17 +323,17 @@ def _enlarging_taps(factor: int, site: float) -> tuple[_Taps, ...]:
 
 
 @lru_cache
-def _shrinking_taps(factor: int, site: float) -> _Taps:
+def _shrinking_taps(factor: int, site: float) -> Taps:
     """(luma index, weight) of the sum that makes chroma sample 0."""
     row = bicubic_weights(8 * factor, 8, shift=site - (factor - 1) / 2)[4]
     return _taps(row, 4 * factor)
 
 
-def _taps(row: Tensor, origin: int) -> _Taps:
+def _taps(row: Tensor, origin: int) -> Taps:
     return tuple((i - origin, weight) for i, weight in enumerate(row.tolist()) if weight)
 
 
-def _filter(x: Tensor, dim: int, taps: _Taps, *, step: int, count: int, first: int = 0) -> Tensor:
+def _filter(x: Tensor, dim: int, taps: Taps, *, step: int, count: int, first: int = 0) -> Tensor:
     """``y[i] = sum of weight * x[first + step * i + index]`` over ``taps``, ``count`` of them."""
     last = first + step * (count - 1)
     before = max(-taps[0][0] - first, 0)

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
-__all__ = ["library_file", "native_library"]
+__all__ = ["instruction_sets", "library_file", "native_library"]
 
 #: Changes with what ``native/cpu/api.cpp`` says about it.
 _ABI: Final = 2
@@ -34,6 +34,18 @@ def native_library() -> c.CDLL | None:
         return None
     try:
         library = c.CDLL(str(file))
-        return library if library.lkdn_abi() == _ABI else None
+        if library.lkdn_abi() != _ABI:
+            return None
     except (OSError, AttributeError):
         return None
+    library.lkdn_instructions.argtypes, library.lkdn_instructions.restype = (c.c_int,), c.c_char_p
+    return library
+
+
+@cache
+def instruction_sets() -> tuple[str, ...]:
+    """What this processor has of the library's instruction sets, the best first."""
+    library, names = native_library(), list[str]()
+    while library is not None and (name := library.lkdn_instructions(len(names))):
+        names.append(name.decode())
+    return tuple(names)

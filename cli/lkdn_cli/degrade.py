@@ -82,7 +82,7 @@ def _degrade(arguments: argparse.Namespace) -> int:
 
 
 def _teacher(weights: Path, scale: int) -> "Callable[[Tensor], tuple[Picture, list[Picture]]]":
-    """What makes a pair of a sequence: its middle picture shrunk, and that as ``weights`` enlarge it."""
+    """What makes a pair of a sequence: its middle shrunk, and that as ``weights`` enlarge it."""
     from lkdn_core import Upscaler
     from lkdn_core.quantize import quantize
     from lkdn_media.degrade import shrink

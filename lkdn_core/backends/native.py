@@ -15,9 +15,9 @@ from torch import Tensor
 
 from lkdn_core.arch import LKDNConfig
 from lkdn_core.fuse import EPS, Weights, block_names, fuse
-from lkdn_core.native_library import library_file, native_library
+from lkdn_core.native_library import instruction_sets, library_file, native_library
 
-__all__ = ["COMPILES", "NativeNetwork", "instruction_sets", "load", "obstacle"]
+__all__ = ["COMPILES", "NativeNetwork", "load", "obstacle"]
 
 COMPILES = False
 
@@ -38,14 +38,6 @@ def load(
 ) -> "NativeNetwork":
     """See ``Backend.load``."""
     return NativeNetwork(weights, config, instruction_sets()[0])
-
-
-def instruction_sets() -> list[str]:
-    """What this processor has of the library's instruction sets, the best first."""
-    library, names = _library(), list[str]()
-    while library is not None and (name := library.lkdn_instructions(len(names))):
-        names.append(name.decode())
-    return names
 
 
 class NativeNetwork:
@@ -140,7 +132,6 @@ def _library() -> c.CDLL | None:
     if library is None:
         return None
     sizes, plane = (c.c_int, c.c_int, c.c_int), (c.c_void_p, c.c_int64, c.c_int64)
-    library.lkdn_instructions.argtypes, library.lkdn_instructions.restype = (c.c_int,), c.c_char_p
     library.lkdn_create.argtypes = (c.c_char_p, *sizes, c.c_void_p, c.c_int64)
     library.lkdn_create.restype = c.c_void_p
     library.lkdn_destroy.argtypes, library.lkdn_destroy.restype = (c.c_void_p,), None

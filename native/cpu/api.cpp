@@ -21,12 +21,6 @@ const Kernels *const kAll[] = {
 #endif
     &kernels_portable};
 
-const Kernels *find(const char *name) {
-    for (const Kernels *k : kAll)
-        if (k->usable() && !std::strcmp(k->name, name)) return k;
-    return nullptr;
-}
-
 // Reads the flat list of weights that native.py writes, in its order.
 class Loader {
 public:
@@ -92,6 +86,13 @@ private:
 };
 
 }  // namespace
+
+const Kernels *find_kernels(const char *name) {
+    for (const Kernels *k : kAll)
+        if (k->usable() && !std::strcmp(k->name, name)) return k;
+    return nullptr;
+}
+
 }  // namespace lkdn
 
 using namespace lkdn;
@@ -172,7 +173,7 @@ EXPORT const char *lkdn_instructions(int index) {
 // Null if the weights are not `floats` numbers, the instruction set is not here, or for memory.
 EXPORT lkdn_network *lkdn_create(const char *instructions, int channels, int blocks, int scale,
                                  const float *weights, int64_t floats) {
-    const Kernels *kernels = find(instructions);
+    const Kernels *kernels = find_kernels(instructions);
     if (!kernels) return nullptr;
     try {
         auto made = std::make_unique<lkdn_network>(*kernels);

@@ -222,6 +222,6 @@ bool usable() {
 }  // namespace
 
 extern const Kernels LKDN_KERNELS;
-const Kernels LKDN_KERNELS{LKDN_NAME, L, usable, packed_size, pack, run};
+const Kernels LKDN_KERNELS{LKDN_NAME, L, usable, packed_size, pack, run, LKDN_COLOR};
 
 }  // namespace lkdn

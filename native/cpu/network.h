@@ -1,6 +1,8 @@
 // The network as the kernels see it: weights in the lanes of one instruction set, line buffers, and
 // the chain of stages that rows go through. Every pixel is a row of channels (NHWC), float32.
 #pragma once
+#include "color.h"
+
 #include <cstddef>
 #include <cstdint>
 
@@ -96,7 +98,11 @@ struct Kernels {
     // The rows and columns of `part` of a stage.
     void (*run)(const Net &, const Lines &, const Picture &, const Stage &, const Part &part,
                 float *scratch);
+    const ColorKernels &color;
 };
+
+// The one called `name`; null if there is none, or this processor can't run it.
+const Kernels *find_kernels(const char *name);
 
 extern const Kernels kernels_portable;
 #ifdef LKDN_X86

@@ -18,7 +18,7 @@ from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.fuse import Weights
 
 CPU = torch.device("cpu")
-SETS = native.instruction_sets() or ["absent"]
+SETS = list(native_library.instruction_sets()) or ["absent"]
 SIZES = [(1, 1), (1, 70), (53, 1), (2, 3), (17, 49), (31, 101)]
 
 compiled = pytest.mark.skipif(SETS == ["absent"], reason="the native library was not compiled")

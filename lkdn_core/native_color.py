@@ -1,0 +1,154 @@
+"""`lkdn_core.color` in C++ (``native/cpu/color.cpp``), for planes that lie in the CPU's memory.
+
+Made of the same tables by the same formulas; sums are in another order, so results differ by
+rounding: RGB by 1e-6, an integer sample by one code, and only where it lies between two.
+"""
+
+import ctypes as c
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from lkdn_core.native_library import instruction_sets, native_library
+
+__all__ = ["Conversion", "Taps", "decode", "decodes", "encode", "encodes"]
+
+#: (index of a sample, weight) of each addend of a sum.
+Taps = tuple[tuple[int, float], ...]
+
+_SAMPLES: Final = {torch.uint8: 0, torch.uint16: 1, torch.float32: 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """One way of converting. A sample of a plane is ``offset + scale * value``, each by plane.
+
+    A row of ``matrix`` makes a channel of all values, or a value of all channels; without it each
+    channel is the value of the plane of its number. Integers are clipped to ``limit``.
+    ``vertical`` and ``horizontal``: the sums for each phase of chroma, as
+    many as luma samples share one of chroma; shrinking has one sum for every ``factor`` samples.
+    """
+
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+    matrix: tuple[tuple[float, ...], ...] = ()
+    limit: float = 0.0
+    vertical: tuple[int, tuple[Taps, ...]] = (1, (((0, 1.0),),))
+    horizontal: tuple[int, tuple[Taps, ...]] = (1, (((0, 1.0),),))
+
+
+def decodes(planes: Sequence[Tensor]) -> bool:
+    """Whether the library is here and makes RGB of these planes."""
+    on_cpu = all(plane.device.type == "cpu" for plane in planes)
+    return on_cpu and planes[0].dtype in _SAMPLES and native_library() is not None
+
+
+def encodes(rgb: Tensor, planes: Sequence[Tensor]) -> bool:
+    """Whether the library is here and fills these planes with that RGB."""
+    dense = all(plane.stride(-1) == 1 for plane in planes)
+    return dense and rgb.dtype == torch.float32 and rgb.device.type == "cpu" and decodes(planes)
+
+
+def decode(
+    planes: Sequence[Tensor], rgb: Tensor, how: Conversion, instructions: str | None = None
+) -> None:
+    """Fill ``rgb`` (N, 3, H, W) float32 with planes (N, h, w), clipped to [0, 1].
+
+    ``instructions``: one of ``instruction_sets()``, by default the best.
+    """
+    _call("lkdn_decode", planes, rgb, how, instructions)
+
+
+def encode(
+    rgb: Tensor, planes: Sequence[Tensor], how: Conversion, instructions: str | None = None
+) -> None:
+    """Fill ``planes`` with ``rgb``, clipped to [0, 1] first; the inverse of `decode`."""
+    _call("lkdn_encode", planes, rgb, how, instructions)
+
+
+class _Plane(c.Structure):
+    _fields_ = (("data", c.c_void_p), ("row", c.c_int64), ("picture", c.c_int64))
+
+
+class _Axis(c.Structure):
+    _fields_ = (
+        *((name, c.c_int32) for name in ("factor", "before", "behind")),
+        ("counts", c.POINTER(c.c_int32)),
+        ("index", c.POINTER(c.c_int32)),
+        ("weight", c.POINTER(c.c_float)),
+    )
+
+
+class _Conversion(c.Structure):
+    """``Conversion`` of ``native/cpu/color.h``."""
+
+    _fields_ = (
+        *((name, c.c_int32) for name in ("pictures", "height", "width", "planes")),
+        *((name, c.c_int32) for name in ("sample", "mixed")),
+        ("limit", c.c_float),
+        ("matrix", c.c_float * 3 * 3),
+        ("scale", c.c_float * 3),
+        ("offset", c.c_float * 3),
+        ("plane", _Plane * 3),
+        ("rgb", c.c_void_p),
+        *((name, c.c_int64) for name in ("rgb_row", "rgb_plane", "rgb_picture")),
+        ("vertical", _Axis),
+        ("horizontal", _Axis),
+    )
+
+
+def _call(
+    name: str, planes: Sequence[Tensor], rgb: Tensor, how: Conversion, instructions: str | None
+) -> None:
+    library = native_library()
+    assert library is not None
+    planes = [p if p.stride(2) == 1 else p.contiguous() for p in planes]
+    rgb = rgb if rgb.stride(3) == 1 else rgb.contiguous()
+    item = planes[0].element_size()
+    n, _, height, width = rgb.shape
+    described = _Conversion(
+        *(n, height, width, len(planes), _SAMPLES[planes[0].dtype], bool(how.matrix), how.limit),
+        matrix=_rows(how.matrix),
+        scale=(c.c_float * 3)(*how.scale),
+        offset=(c.c_float * 3)(*how.offset),
+        plane=(_Plane * 3)(
+            *(_Plane(p.data_ptr(), p.stride(1) * item, p.stride(0) * item) for p in planes)
+        ),
+        rgb=rgb.data_ptr(),
+        rgb_row=rgb.stride(2),
+        rgb_plane=rgb.stride(1),
+        rgb_picture=rgb.stride(0),
+        vertical=_axis(*how.vertical),
+        horizontal=_axis(*how.horizontal),
+    )
+    chosen = (instructions or instruction_sets()[0]).encode()
+    function: Callable[..., int] = getattr(library, name)
+    failed = function(chosen, c.byref(described), torch.get_num_threads())
+    if failed:
+        raise RuntimeError("not enough memory for the rows of a conversion")
+
+
+@lru_cache
+def _rows(matrix: tuple[tuple[float, ...], ...]) -> Any:
+    rows = (c.c_float * 3 * 3)()
+    for i, row in enumerate(matrix):
+        rows[i][: len(row)] = list(row)
+    return rows
+
+
+@lru_cache
+def _axis(factor: int, phases: tuple[Taps, ...]) -> _Axis:
+    taps = [tap for phase in phases for tap in phase]
+    index = [i for i, _ in taps]
+    return _Axis(
+        factor,
+        max(0, -min(index)),
+        max(0, *index),
+        (c.c_int32 * len(phases))(*map(len, phases)),
+        (c.c_int32 * len(taps))(*index),
+        (c.c_float * len(taps))(*(weight for _, weight in taps)),
+    )
