@@ -1,10 +1,12 @@
 """Whether a new file is whole: the last look before it gets its name."""
 
 from array import array
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import av
+from av.container import InputContainer
 
 from lkdn_core.errors import LKDNError
 from lkdn_media.demux import main_video, open_media
@@ -25,38 +27,38 @@ def verify(path: Path, frames: int) -> None:
     """
     with open_media(path) as container:
         stream = main_video(container, path)
-        size = stream.width * stream.height
         packets, times = 0, array("q")  # of keyframes
         for packet in container.demux(stream):
             if packet.size:
                 if packet.is_keyframe and packet.pts is not None:
                     times.append(packet.pts)
                 packets += 1
-    if packets != frames:
-        raise LKDNError(f"the new file holds {packets} frames instead of {frames}")
-    try:
-        if size * frames <= _CHEAP:
-            decoded = _decoded(path, None, frames)
-        else:
-            places = {times[i * (len(times) - 1) // _PLACES] for i in range(1, _PLACES + 1)}
-            decoded = min(_decoded(path, place, 1) for place in (None, *sorted(places)))
-            frames = 1
-    except av.FFmpegError as error:
-        raise LKDNError(f"the new file can't be decoded: {error.strerror}") from error
-    if decoded != frames:
-        raise LKDNError(f"only {decoded} of the {frames} frames in the new file can be decoded")
+        if packets != frames:
+            raise LKDNError(f"the new file holds {packets} frames instead of {frames}")
+        wanted = decoded = frames
+        try:
+            if stream.width * stream.height * frames <= _CHEAP or not times:
+                decoded = _decoded(path, frames)
+            else:
+                places = {times[i * (len(times) - 1) // _PLACES] for i in range(_PLACES + 1)}
+                wanted = len(places)
+                decoded = sum(_decodes_at(container, stream, place) for place in sorted(places))
+        except av.FFmpegError as error:
+            raise LKDNError(f"the new file can't be decoded: {error.strerror}") from error
+    if decoded != wanted:
+        raise LKDNError(f"only {decoded} of {wanted} frames in the new file can be decoded")
 
 
-def _decoded(path: Path, start: int | None, limit: int) -> int:
-    """How many frames can be decoded from ``start`` on, at most ``limit``."""
-    count = 0
+def _decoded(path: Path, limit: int) -> int:
+    """How many sound frames can be decoded from the start on, out of ``limit``."""
     with open_media(path) as container:
         stream = main_video(container, path)
         stream.thread_type = "AUTO"
-        if start is not None:
-            container.seek(start, stream=stream)
-        for _ in container.decode(stream):
-            count += 1
-            if count == limit:
-                break
-    return count
+        return sum(not frame.is_corrupt for frame in islice(container.decode(stream), limit))
+
+
+def _decodes_at(container: InputContainer, stream: av.VideoStream, place: int) -> bool:
+    """Whether a sound frame comes out behind the keyframe at ``place``."""
+    container.seek(place, stream=stream)
+    frame = next(container.decode(stream), None)
+    return frame is not None and not frame.is_corrupt
