@@ -41,8 +41,7 @@ class Repeater:
     memory_format = torch.contiguous_format
 
     def __call__(self, x: Tensor, out: Tensor) -> None:
-        n, c, h, w = x.shape
-        out.view(n, c, h, SCALE, w, SCALE).copy_(x[:, :, :, None, :, None])
+        torch.ops.aten.upsample_nearest2d.out(x, list(out.shape[2:]), out=out)
 
     def bytes_for(self, height: int, width: int) -> int:
         return 0

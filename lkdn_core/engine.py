@@ -95,6 +95,10 @@ class Upscaler:
         if rgb.ndim != 4 or rgb.shape[1] != 3 or 0 in rgb.shape[2:] or not rgb.is_floating_point():
             got = f"{tuple(rgb.shape)} {rgb.dtype}"
             raise ArgumentError(f"rgb: a float tensor (N, 3, H, W) is accepted, got {got}")
+        return self._enlarge(rgb, clip=True)
+
+    def _enlarge(self, rgb: Tensor, *, clip: bool) -> Tensor:
+        """`up`, for ``rgb`` that lies in [0, 1] already without clipping it."""
         n, _, height, width = rgb.shape
         shape = (n, 3, height * self.scale, width * self.scale)
         out = torch.empty(shape, dtype=torch.float32, device=self.device)
@@ -102,7 +106,7 @@ class Upscaler:
         while done < n:
             count = self.frames_per_run(height, width, limit=n - done)
             try:
-                self._run(rgb[done : done + count], out[done : done + count])
+                self._run(rgb[done : done + count], out[done : done + count], clip)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -150,7 +154,7 @@ class Upscaler:
         source = format.resolved(width, height)
         home = planes[0].device
         with torch.inference_mode():
-            rgb = self.up(to_rgb(self._copier.upload(planes), source))
+            rgb = self._enlarge(to_rgb(self._copier.upload(planes), source), clip=False)
             if size is not None:
                 rgb = size.apply(rgb.clamp_(0, 1))
             final_height, final_width = rgb.shape[2:]
@@ -203,10 +207,11 @@ class Upscaler:
         tile = 4 * 3 * height * width * (1 + self.scale**2)
         return tile + self._network.bytes_for(height, width)
 
-    def _run(self, rgb: Tensor, out: Tensor) -> None:
+    def _run(self, rgb: Tensor, out: Tensor, clip: bool) -> None:
         """Fill ``out`` tile by tile."""
         s, (height, width) = self.scale, rgb.shape[2:]
-        x = rgb.to(self.device, self._network.dtype).clamp(0, 1)
+        x = rgb.to(self.device, self._network.dtype)
+        x = x.clamp(0, 1) if clip else x
         rows, columns = self._grid(height, width, len(rgb))
         for t in plan_tiles(height, width, rows=rows, columns=columns, overlap=self.overlap):
             window = x[:, :, t.y0 : t.y1, t.x0 : t.x1]
