@@ -163,20 +163,25 @@ INLINE void taps(const float *const *rows, int ld, int z, int x, const float *w,
     for (int i = 0; i < Q; i++) emit(x + i * Dilation, z, a[i]);
 }
 
+// Q x Dilation pixels from x on. All their channels before the next pixels: a cache line holds
+// several vectors of a pixel, and is fetched once.
+template <int Size, int Dilation, int Q, class Emit>
+INLINE void group(const float *const *rows, int ld, const float *weight, const float *bias,
+                  int channels, int x, Emit emit) {
+    for (int z = 0; z < channels; z += L)
+        for (int phase = 0; phase < (Q > 1 ? Dilation : 1); phase++)
+            taps<Size, Dilation, Q>(rows, ld, z, x + phase, weight, channels, load(bias + z), emit);
+}
+
 // `emit(pixel, channel, value)` for pixels [from, from + pixels) of a Size x Size layer.
 template <int Size, int Dilation, class Emit>
 INLINE void depthwise(const float *const *rows, int ld, const float *weight, const float *bias,
                       int channels, int from, int pixels, Emit emit) {
-    for (int z = 0; z < channels; z += L) {
-        const V b = load(bias + z);
-        int x = from;
-        for (; x + 8 * Dilation <= from + pixels; x += 8 * Dilation)
-            for (int phase = 0; phase < Dilation; phase++)
-                taps<Size, Dilation, 8>(rows, ld, z, x + phase, weight, channels, b, emit);
-        for (; x + 4 * Dilation <= from + pixels; x += 4 * Dilation)
-            for (int phase = 0; phase < Dilation; phase++)
-                taps<Size, Dilation, 4>(rows, ld, z, x + phase, weight, channels, b, emit);
-        for (; x < from + pixels; x++)
-            taps<Size, Dilation, 1>(rows, ld, z, x, weight, channels, b, emit);
-    }
+    int x = from;
+    const int end = from + pixels;
+    for (; x + 8 * Dilation <= end; x += 8 * Dilation)
+        group<Size, Dilation, 8>(rows, ld, weight, bias, channels, x, emit);
+    for (; x + 4 * Dilation <= end; x += 4 * Dilation)
+        group<Size, Dilation, 4>(rows, ld, weight, bias, channels, x, emit);
+    for (; x < end; x++) group<Size, Dilation, 1>(rows, ld, weight, bias, channels, x, emit);
 }
