@@ -130,9 +130,8 @@ class Training:
             y: Tensor = self.model(lr)
             return y
         weights = dense_head(reparameterize(dict(self.model.named_parameters())))
-        # In float32 torch's own gradient is as fast.
-        fast = self.device.type == "cpu" and self.recipe.precision == "bf16"
-        return run_network(weights, lr, depthwise=depthwise5 if fast else None)
+        cpu = self.device.type == "cpu"
+        return run_network(weights, lr, depthwise=depthwise5 if cpu else None)
 
     def save(self) -> None:
         """Write the state and the weights; ``state.pt`` is a ``start`` for another run too."""
