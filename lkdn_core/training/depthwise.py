@@ -26,7 +26,7 @@ __all__ = ["depthwise5", "native_depthwise"]
 
 
 def depthwise5(x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
-    """Depth-wise 5x5 with "same" zero padding on the CPU; equals ``F.conv2d(x, weight, bias, ...)``.
+    """Depth-wise 5x5 with "same" zero padding, on the CPU; what ``F.conv2d`` gives.
 
     ``x`` (N, C, H, W), ``weight`` (C, 1, 5, 5), ``bias`` (C,); returns (N, C, H, W).
     """
@@ -40,52 +40,53 @@ def depthwise5(x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor
 
 
 def native_depthwise(
-    x: Tensor, weight: Tensor, bias: Tensor, dilation: int, instructions: str | None = None
+    x: Tensor, weight: Tensor, bias: Tensor, dilation: int, *, instructions: str | None = None
 ) -> Tensor:
-    """A depth-wise 3x3 or 5x5 by the native library: float32, dilation 1 or 3, best channels_last.
+    """A depth-wise 3x3 or 5x5 by the native library: float32, dilation 1 or 3.
 
-    Shapes as above; ``instructions`` is one of the library's sets, the best if ``None``. Results do
-    not depend on ``torch.get_num_threads()``.
+    Shapes as above; the result is channels_last, and ``x`` is best so. ``instructions`` is one of
+    the library's sets, the best if ``None``. Results do not depend on ``torch.get_num_threads()``.
     """
-    name = instructions.encode() if instructions else None
-    y: Tensor = _Native.apply(x, weight, bias, dilation, name)
+    size = weight.shape[-1]
+    assert weight.shape == (x.shape[1], 1, size, size) and bias.shape == (x.shape[1],)
+    how = instructions.encode() if instructions else None, size, dilation
+    y: Tensor = _Native.apply(x, weight, bias, how)
     return y
+
+
+#: Instruction set, size, dilation.
+_How = tuple[bytes | None, int, int]
 
 
 class _Native(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, dilation: int, name: bytes | None
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, how: _How) -> Tensor:
         x, weight = _channels_last(x), weight.contiguous()
         ctx.save_for_backward(x, weight)
-        ctx.dilation, ctx.name = dilation, name
+        ctx.how = how
         y = torch.empty_like(x)
-        _call("lkdn_depthwise", name, dilation, x, weight, bias.contiguous(), y)
+        _call("lkdn_depthwise", how, x, weight, bias.contiguous(), y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, weight = ctx.saved_tensors
         grad_x = torch.empty_like(x)
         layer = weight.new_empty(len(weight), weight[0].numel() + 1)  # taps, then the bias
-        grad = _channels_last(grad)
-        _call("lkdn_depthwise_gradient", ctx.name, ctx.dilation, x, weight, grad, grad_x, layer)
-        return grad_x, layer[:, :-1].reshape(weight.shape), layer[:, -1], None, None
+        _call("lkdn_depthwise_gradient", ctx.how, x, weight, _channels_last(grad), grad_x, layer)
+        return grad_x, layer[:, :-1].reshape(weight.shape), layer[:, -1], None
 
 
 def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _call(
-    function: str, name: bytes | None, dilation: int, x: Tensor, weight: Tensor, *others: Tensor
-) -> None:
+def _call(function: str, how: _How, x: Tensor, *others: Tensor) -> None:
     n, channels, height, width = x.shape
-    tensors = x, weight, *others
+    tensors = x, *others
     assert all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
     failed = getattr(_library(), function)(
-        *(name, weight.shape[-1], dilation, n, height, width, channels, torch.get_num_threads()),
+        *(*how, n, height, width, channels, torch.get_num_threads()),
         *(t.data_ptr() for t in tensors),
     )
     if failed:

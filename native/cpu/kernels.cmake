@@ -10,6 +10,9 @@ add_library(lkdn_native MODULE
   ${kernels}/api.cpp ${kernels}/plan.cpp ${kernels}/pool.cpp ${kernels}/run.cpp
   ${kernels}/training_api.cpp)
 target_link_libraries(lkdn_native PRIVATE Threads::Threads)
+# GCC would carry loads over to the next pixel, in registers that the sums need.
+set_source_files_properties(${kernels}/depthwise.cpp PROPERTIES
+  COMPILE_OPTIONS -fno-predictive-commoning)
 
 # add_kernels(NAME LANES FLAGS...): the kernels in vectors of LANES floats, compiled with FLAGS.
 function(add_kernels name lanes)
@@ -19,7 +22,7 @@ function(add_kernels name lanes)
     LKDN_DEPTHWISE=depthwise_${name})
   # Sums may be fused into multiply-adds; NaN and infinity keep their meaning.
   target_compile_options(lkdn_native_${name} PRIVATE
-    -O3 -fno-predictive-commoning -ffp-contract=fast -fno-math-errno -fno-trapping-math ${ARGN})
+    -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math ${ARGN})
   target_sources(lkdn_native PRIVATE $<TARGET_OBJECTS:lkdn_native_${name}>)
 endfunction()
 
