@@ -41,8 +41,8 @@ struct alignas(64) CacheLine {
 
 int bands(const DepthwiseLayer &layer) { return (layer.height + kBand - 1) / kBand; }
 
-// work(task, picture, y0, y1, planes) for each band of each picture; threads take them in turn. False
-// for lack of memory: a thread without planes leaves its work to the others.
+// work(task, picture, y0, y1, planes) for each band of each picture; threads take them in turn.
+// False for lack of memory: a thread without planes leaves its work to the others.
 template <class Work>
 bool for_each_band(const DepthwiseLayer &layer, int lanes, int planes, int pictures, int threads,
                    Work work) {
