@@ -21,6 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--patch", type=int, default=48)
+    parser.add_argument("--bf16", action="store_true", help="too, slow on CPUs without bfloat16")
     arguments = parser.parse_args()
     model = LKDN(LKDN_CONFIGS["lkdn-s-x2"])
     shape = arguments.batch_size, 3, arguments.patch, arguments.patch
@@ -38,15 +39,15 @@ def main() -> None:
             y = forward(x)
         torch.autograd.backward(F.l1_loss(y.float(), target))
 
-    compare(
-        {
-            "modules, fp32": lambda: step(model, x),
-            "modules, channels_last": lambda: step(model, last),
-            "folded": lambda: step(lambda x: folded(x, False), last),
-            "folded, fast gradient": lambda: step(lambda x: folded(x, True), last),
-            "folded, fast gradient, bf16": lambda: step(lambda x: folded(x, True), last, True),
-        }
-    )
+    ways = {
+        "modules, fp32": lambda: step(model, x),
+        "modules, channels_last": lambda: step(model, last),
+        "folded": lambda: step(lambda x: folded(x, False), last),
+        "folded, fast gradient": lambda: step(lambda x: folded(x, True), last),
+    }
+    if arguments.bf16:
+        ways["folded, fast gradient, bf16"] = lambda: step(lambda x: folded(x, True), last, True)
+    compare(ways)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from lkdn_core.native_library import instruction_sets, native_library
+from lkdn_core.native_library import native_library
 
 __all__ = ["Conversion", "Taps", "decode", "decodes", "encode", "encodes"]
 
@@ -125,7 +125,7 @@ def _call(
         vertical=_axis(*how.vertical),
         horizontal=_axis(*how.horizontal),
     )
-    chosen = (instructions or instruction_sets()[0]).encode()
+    chosen = instructions.encode() if instructions else None
     function: Callable[..., int] = getattr(library, name)
     failed = function(chosen, c.byref(described), torch.get_num_threads())
     if failed:

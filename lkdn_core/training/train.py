@@ -57,6 +57,7 @@ class Training:
         self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.teacher = _teacher(recipe, device)
         self.tiles = Tiles(packs, scale=recipe.network.scale, seed=recipe.seed, device=device)
+        self.depthwise = depthwise5 if device.type == "cpu" else None
         self.step = self.skipped = 0
         self.optimizer = self._new_optimizer()
         self._resume()
@@ -108,7 +109,7 @@ class Training:
         loss = F.l1_loss(sr.float(), hr) if stage.loss == "l1" else F.mse_loss(sr.float(), hr)
         if self.teacher:
             with torch.no_grad():
-                taught = run_network(self.teacher, lr)
+                taught = run_network(self.teacher, lr, depthwise=self.depthwise)
             loss = loss + self.recipe.teacher_weight * F.l1_loss(sr.float(), taught)
         torch.autograd.backward(loss)
         average_gradients(self.model.parameters())
@@ -130,9 +131,7 @@ class Training:
             y: Tensor = self.model(lr)
             return y
         weights = dense_head(reparameterize(dict(self.model.named_parameters())))
-        # In float32 torch's own gradient is as fast.
-        fast = self.device.type == "cpu" and self.recipe.precision == "bf16"
-        return run_network(weights, lr, depthwise=depthwise5 if fast else None)
+        return run_network(weights, lr, depthwise=self.depthwise)
 
     def save(self) -> None:
         """Write the state and the weights; ``state.pt`` is a ``start`` for another run too."""

@@ -89,7 +89,7 @@ private:
 
 const Kernels *find_kernels(const char *name) {
     for (const Kernels *k : kAll)
-        if (k->usable() && !std::strcmp(k->name, name)) return k;
+        if (k->usable() && (!name || !std::strcmp(k->name, name))) return k;
     return nullptr;
 }
 

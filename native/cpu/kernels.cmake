@@ -7,14 +7,20 @@ endif()
 find_package(Threads REQUIRED)
 set(kernels "${CMAKE_CURRENT_SOURCE_DIR}/native/cpu")
 add_library(lkdn_native MODULE
-  ${kernels}/api.cpp ${kernels}/color_api.cpp ${kernels}/plan.cpp ${kernels}/pool.cpp ${kernels}/run.cpp)
+  ${kernels}/api.cpp ${kernels}/color_api.cpp ${kernels}/training_api.cpp
+  ${kernels}/plan.cpp ${kernels}/pool.cpp ${kernels}/run.cpp)
 target_link_libraries(lkdn_native PRIVATE Threads::Threads)
+# GCC would carry loads over to the next pixel, in registers that the sums need.
+set_source_files_properties(${kernels}/depthwise.cpp PROPERTIES
+  COMPILE_OPTIONS $<$<CXX_COMPILER_ID:GNU>:-fno-predictive-commoning>)
 
 # add_kernels(NAME LANES FLAGS...): the kernels in vectors of LANES floats, compiled with FLAGS.
 function(add_kernels name lanes)
-  add_library(lkdn_native_${name} OBJECT ${kernels}/kernels.cpp ${kernels}/color.cpp)
+  add_library(lkdn_native_${name} OBJECT
+    ${kernels}/kernels.cpp ${kernels}/color.cpp ${kernels}/depthwise.cpp)
   target_compile_definitions(lkdn_native_${name} PRIVATE
-    LKDN_LANES=${lanes} LKDN_KERNELS=kernels_${name} LKDN_COLOR=color_${name} LKDN_NAME="${name}")
+    LKDN_LANES=${lanes} LKDN_NAME="${name}" LKDN_KERNELS=kernels_${name}
+    LKDN_COLOR=color_${name} LKDN_DEPTHWISE=depthwise_${name})
   # Sums may be fused into multiply-adds; NaN and infinity keep their meaning.
   target_compile_options(lkdn_native_${name} PRIVATE
     -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math ${ARGN})

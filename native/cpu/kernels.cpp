@@ -221,7 +221,9 @@ bool usable() {
 
 }  // namespace
 
+extern const DepthwiseKernels LKDN_DEPTHWISE;
 extern const Kernels LKDN_KERNELS;
-const Kernels LKDN_KERNELS{LKDN_NAME, L, usable, packed_size, pack, run, LKDN_COLOR};
+const Kernels LKDN_KERNELS{
+    LKDN_NAME, L, usable, packed_size, pack, run, LKDN_COLOR, LKDN_DEPTHWISE};
 
 }  // namespace lkdn

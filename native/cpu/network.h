@@ -8,6 +8,8 @@
 
 namespace lkdn {
 
+struct DepthwiseKernels;  // depthwise.h
+
 // The kernels are compiled for several instruction sets, so that no function they share may be left
 // to the linker: it would keep one copy for all.
 #define LKDN_INLINE inline __attribute__((always_inline))
@@ -99,9 +101,10 @@ struct Kernels {
     void (*run)(const Net &, const Lines &, const Picture &, const Stage &, const Part &part,
                 float *scratch);
     const ColorKernels &color;
+    const DepthwiseKernels &depthwise;
 };
 
-// The one called `name`; null if there is none, or this processor can't run it.
+// The one called `name`, the best for null; null if there is none, or this processor can't run it.
 const Kernels *find_kernels(const char *name);
 
 extern const Kernels kernels_portable;

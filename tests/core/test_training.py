@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -15,7 +14,6 @@ from lkdn_core.errors import ArgumentError, WeightsError
 from lkdn_core.resize import resize
 from lkdn_core.training.adan import Adan
 from lkdn_core.training.data import MARGIN, Tiles
-from lkdn_core.training.depthwise import depthwise5
 from lkdn_core.training.pack import Packer, pack
 from lkdn_core.training.recipe import Recipe, Stage
 from lkdn_core.training.train import Training
@@ -42,21 +40,6 @@ def pictures(tmp_path: Path) -> Path:
 def packed(tmp_path: Path, pictures: Path) -> Path:
     pack([pictures], tmp_path / "data")
     return tmp_path / "data"
-
-
-@pytest.mark.parametrize("dilation", [1, 3])
-@pytest.mark.parametrize("size", [(12, 12), (13, 8), (5, 7)])
-def test_fast_gradient_equals_the_plain_one(dilation: int, size: tuple[int, int]) -> None:
-    torch.manual_seed(0)
-    shapes = (2, 6, *size), (6, 1, 5, 5), (6,)
-    leaves = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
-    grad = torch.randn(shapes[0], dtype=torch.float64)
-    plain = F.conv2d(*leaves, padding=2 * dilation, dilation=dilation, groups=6)
-    fast = depthwise5(*leaves, dilation)
-    torch.testing.assert_close(fast, plain)
-    expected = torch.autograd.grad(plain, leaves, grad)
-    for a, b in zip(torch.autograd.grad(fast, leaves, grad), expected, strict=True):
-        torch.testing.assert_close(a, b)
 
 
 def test_adan_follows_its_paper() -> None:
