@@ -5,7 +5,7 @@
 "PyAV alone" decodes, lets libswscale repeat the pixels, and encodes, in one loop. The other ways
 are ours: the repetition done on planes costs as little as that of libswscale, so what is left is
 the pipeline itself; done by a stand-in for the network, planes are turned into float RGB and back
-as well. ``ratio``: CPU time of PyAV alone by that of the way, above 1 is faster.
+as well.
 """
 
 import argparse

@@ -11,7 +11,10 @@ from PIL import Image
 
 from lkdn_cli import degrade as command
 from lkdn_cli import train
+from lkdn_core import Upscaler
 from lkdn_core.errors import FormatError
+from lkdn_core.models import WEIGHTS_FOLDER
+from lkdn_core.quantize import quantize
 from lkdn_media.compress import CODECS, compress
 from lkdn_media.degrade import LENGTH, SPEED, Degradation, degrade, draw, moving, shrink
 from tests.cli.clips import Clip, make_clip
@@ -178,3 +181,25 @@ def test_wrong_options_are_one_line(
     assert command.main([str(tmp_path / "pack"), "--data", *sources, *change]) == 2
     assert message in one_line()
     assert not (tmp_path / "pack.json").exists()
+
+
+def test_a_teacher_makes_the_large_pictures(tmp_path: Path) -> None:
+    """Targets are what the checkpoint makes of the clean small picture, and training takes them."""
+    weights = WEIGHTS_FOLDER / "lkdn-s-x2.safetensors"
+    (tmp_path / "pictures").mkdir()
+    pixels = (scene(66, 82) * 255).round().byte().permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(tmp_path / "pictures" / "a.png")
+    pack, data = tmp_path / "pack.json", ["--data", str(tmp_path / "pictures")]
+    common = [str(pack), "--scale", "2", "--teacher", str(weights), *data]
+    assert command.main(["--versions", "1", *common]) == 2
+    assert command.main(["--versions", "0", *common]) == 0
+    (tile,) = json.loads(pack.read_text())
+    assert tile["shape"] == [64, 80] and (tile["scale"], tile["small"]) == (2, 1)
+    samples = torch.from_numpy(np.fromfile(pack.with_suffix(".bin"), np.uint8))
+    large, small = samples[: 3 * 64 * 80].view(3, 64, 80), samples[3 * 64 * 80 :].view(3, 32, 40)
+    clean = torch.from_numpy(pixels[:64, :80]).permute(2, 0, 1)[None].float() / 255
+    assert torch.equal(small, quantize(shrink(clean, 2) * 255, bits=8)[0])
+    enlarged = Upscaler(scale=2, weights=weights).up(small[None].float() / 255)[0]
+    assert torch.equal(large, quantize(enlarged * 255, bits=8))
+    run = [str(tmp_path / "run"), "--network", "lkdn-s-x2", "--data", str(pack)]
+    assert train.main([*run, "--steps", "1", "--batch-size", "1", "--patch", "8"]) == 0

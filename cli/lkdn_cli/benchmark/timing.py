@@ -11,7 +11,7 @@ __all__ = ["Timing", "compare", "measure"]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Median seconds of one run: of all the process's threads together, and by the clock."""
+    """Seconds of one run: of all the process's threads together, and by the clock."""
 
     cpu: float
     wall: float
@@ -21,28 +21,39 @@ def measure(
     ways: Mapping[str, Callable[[], object]], *, rounds: int = 7, warm: bool = False
 ) -> dict[str, Timing]:
     """Run every way once in each round, after one round to warm up unless they are ``warm``."""
-    cpu: dict[str, list[float]] = {name: [] for name in ways}
-    wall: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(warm, rounds + 1):
-        for name, way in ways.items():
-            before = time.process_time(), time.perf_counter()
-            way()
-            if turn:
-                cpu[name].append(time.process_time() - before[0])
-                wall[name].append(time.perf_counter() - before[1])
-    median = statistics.median
-    return {name: Timing(median(cpu[name]), median(wall[name])) for name in ways}
+    return {name: _median(times) for name, times in _rounds(ways, rounds, warm).items()}
 
 
 def compare(ways: Mapping[str, Callable[[], object]], *, rounds: int = 7) -> None:
     """`measure`, and print a table.
 
     CPU seconds of the whole process are robust against other work on the machine; wall seconds
-    are printed beside them. Ratios are to the first way; above 1 is faster.
+    are printed beside them. Ratios are the first way's time by that of the way, above 1 is faster:
+    medians of the ratios within each round, as machines change their speed from round to round.
     """
-    timings = measure(ways, rounds=rounds)
-    first = next(iter(timings.values())).cpu
-    sys.stdout.write(f"{'':32}{'CPU s':>9}{'wall s':>9}{'ratio':>8}\n")
-    for name, timing in timings.items():
-        ratio = first / timing.cpu
-        sys.stdout.write(f"{name:32}{timing.cpu:9.3f}{timing.wall:9.3f}{ratio:8.2f}\n")
+    spent = _rounds(ways, rounds, warm=False)
+    first = next(iter(spent.values()))
+    sys.stdout.write(f"{'':32}{'CPU s':>9}{'ratio':>8}{'wall s':>9}{'ratio':>8}\n")
+    for name, times in spent.items():
+        middle = _median(times)
+        pairs = list(zip(first, times, strict=True))
+        cpu = statistics.median(a.cpu / b.cpu for a, b in pairs)
+        wall = statistics.median(a.wall / b.wall for a, b in pairs)
+        sys.stdout.write(f"{name:32}{middle.cpu:9.3f}{cpu:8.2f}{middle.wall:9.3f}{wall:8.2f}\n")
+
+
+def _rounds(
+    ways: Mapping[str, Callable[[], object]], rounds: int, warm: bool
+) -> dict[str, list[Timing]]:
+    spent: dict[str, list[Timing]] = {name: [] for name in ways}
+    for turn in range(warm, rounds + 1):
+        for name, way in ways.items():
+            cpu, wall = time.process_time(), time.perf_counter()
+            way()
+            if turn:
+                spent[name].append(Timing(time.process_time() - cpu, time.perf_counter() - wall))
+    return spent
+
+
+def _median(times: list[Timing]) -> Timing:
+    return Timing(statistics.median(t.cpu for t in times), statistics.median(t.wall for t in times))
