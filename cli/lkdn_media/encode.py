@@ -20,6 +20,7 @@ from lkdn_media.matroska import STEREO, write_pixel_shape
 from lkdn_media.palette import PALETTE, paletted
 from lkdn_media.plan import Plan
 from lkdn_media.planes import fill_planes
+from lkdn_media.priority import ordinary_priority
 from lkdn_media.remux import StreamCopier, shift_packet
 from lkdn_media.tags import stream_tags
 from lkdn_media.targets import PIPE_FORMATS
@@ -68,7 +69,8 @@ class VideoEncoder:
         """Start the encoder; its extradata is there from now on."""
         plan = self._plan
         try:
-            self.stream.codec_context.open()
+            with ordinary_priority():
+                self.stream.codec_context.open()
         except (av.FFmpegError, ValueError) as error:
             settings = " ".join(f"{name}={value}" for name, value in plan.options.items())
             raise ArgumentError(

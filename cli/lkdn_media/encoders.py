@@ -16,6 +16,7 @@ from lkdn_media.ffmpeg import find_ffmpeg
 from lkdn_media.ffmpeg_codecs import OwnCodec, find_codec
 from lkdn_media.formats import PLANAR, Layout, exact_layout, has_alpha, nearest_planar
 from lkdn_media.palette import PALETTE
+from lkdn_media.priority import ordinary_priority
 
 __all__ = [
     "CONTAINERS",
@@ -216,7 +217,8 @@ def opens(codec: str, pix_fmt: str) -> bool:
         content_light=b"",
     )
     try:
-        encoder.open()
+        with ordinary_priority():
+            encoder.open()
     except (av.FFmpegError, ValueError):
         return False
     return True

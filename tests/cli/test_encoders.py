@@ -1,5 +1,7 @@
 """Encoders: what each makes of a clip, and settings that reach it."""
 
+import os
+import sys
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +17,7 @@ from lkdn_media.encoder_options import encoder_options
 from lkdn_media.encoders import EncoderChoice, encoder_pix_fmt, find_encoder, holds
 from lkdn_media.formats import PLANAR, repacked
 from lkdn_media.hwaccel import device_names
+from lkdn_media.priority import ordinary_priority
 from tests.cli.clips import Clip, Tags, make_clip, picture
 from tests.cli.media import Command, colour, durations, frames, planes, times
 
@@ -246,3 +249,18 @@ def test_repacking_keeps_every_sample(pix_fmt: str, other: str) -> None:
         back = repacked(repacked(frame, other), pix_fmt)
         assert back.pts == number
         assert all(map(np.array_equal, planes(frame), planes(back)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="about Linux scheduling")
+def test_no_thread_becomes_a_real_time_one() -> None:
+    """SVT-AV1 takes real-time priority where it may: for itself, and for the thread that asks."""
+    encoder = av.CodecContext.create("libsvtav1", "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = 128, 96, "yuv420p"
+    encoder.time_base = Fraction(1, 25)
+    with ordinary_priority():
+        encoder.open()
+        during = len(os.listdir("/proc/self/task"))
+    policies = [os.sched_getscheduler(int(task)) for task in os.listdir("/proc/self/task")]
+    assert len(policies) == during > 1
+    assert set(policies) == {os.SCHED_OTHER}
