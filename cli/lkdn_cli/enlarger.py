@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,6 +65,8 @@ class Enlarger:
 
     def run(self, source: Path, target: Path) -> int:
         """Enlarge ``source`` into ``target``; returns ``OK`` or ``SALVAGED``, or raises."""
+        if target.is_symlink():  # the file it stands for is written, and the link stays
+            target = Path(os.path.realpath(target))
         if was_finished(target):
             self._reporter.tell("done", _names(source, target), f"{target}: was finished before")
             return OK

@@ -241,6 +241,23 @@ def test_an_output_is_overwritten_when_asked(tmp_path: Path, lkdn_video: Command
     assert len(times(there)) == 7
 
 
+@pytest.mark.parametrize("old", [None, "old"])
+def test_an_output_behind_a_link_is_written_there(
+    tmp_path: Path, lkdn_video: Command, old: str | None
+) -> None:
+    here, there = make_clip(tmp_path / "a.mp4"), tmp_path / "other" / "b.mp4"
+    there.parent.mkdir()
+    if old:
+        there.write_text(old)
+    link = tmp_path / "b.mp4"
+    link.symlink_to("other/b.mp4")
+    assert lkdn_video(here, link) == (2 if old else 0)
+    assert lkdn_video(here, link, "-y") == 0
+    assert link.is_symlink()
+    assert len(times(there)) == 7
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.mp4", "b.mp4", "b.mp4", "other"]
+
+
 def test_the_summary_is_one_line_on_stderr(
     tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
