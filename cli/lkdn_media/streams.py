@@ -49,6 +49,8 @@ def can_hold(container: str, stream: Stream) -> bool:
         return container == "matroska"
     if is_cover(stream) and container == "mov":
         return False  # it takes one, and writes nothing
+    if is_cover(stream) and container == "matroska":
+        return True  # as an attachment, of any kind
     try:
         with av.open(BytesIO(), "w", format=container) as trial:
             add_copy(stream, trial)

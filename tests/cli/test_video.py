@@ -135,6 +135,22 @@ def test_mp4_keeps_everything(tmp_path: Path, lkdn_video: Command) -> None:
         assert result.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
 
 
+@pytest.mark.parametrize(("codec", "name"), [("mjpeg", "cover.jpg"), ("png", "cover.png")])
+def test_covers_of_mp4_are_attachments_in_matroska(
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    codec: str,
+    name: str,
+) -> None:
+    here = make_clip(tmp_path / "a.mp4", Clip(cover=True, cover_codec=codec))
+    assert lkdn_video(here, tmp_path / "b.mkv", "-q") == 0
+    assert capsys.readouterr().err == ""
+    (old,), (new,) = copies(here), copies(tmp_path / "b.mkv")
+    assert [p[0] for p in new.packets] == [p[0] for p in old.packets]
+    assert (new.disposition, new.tags["filename"]) == (old.disposition, name)
+
+
 def test_subtitles_of_mp4_become_text_in_matroska(
     tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
