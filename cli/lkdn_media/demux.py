@@ -15,7 +15,7 @@ from av.stream import Disposition
 
 from lkdn_core.errors import LKDNError
 
-__all__ = ["JOINED", "main_video", "open_decoder", "open_media", "read_packets"]
+__all__ = ["JOINED", "is_repeat", "main_video", "open_decoder", "open_media", "read_packets"]
 
 #: libvpx reads alpha, which FFmpeg's own decoders leave out.
 _ALPHA_DECODERS: Final = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
@@ -73,6 +73,11 @@ def open_decoder(stream: av.VideoStream) -> av.VideoCodecContext:
             decoder = other
     decoder.thread_type = ThreadType.AUTO
     return decoder
+
+
+def is_repeat(packet: "av.Packet[Any]") -> bool:
+    """Whether ``packet`` only says that the picture before stays. Decoders take it for the end."""
+    return not packet.size and packet.dts is not None
 
 
 def read_packets(container: InputContainer, indexes: Collection[int]) -> "Iterator[av.Packet[Any]]":

@@ -16,7 +16,7 @@ from av.sidedata.sidedata import Type as SideData
 from av.stream import Discard, Disposition, Stream
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.demux import main_video, open_decoder, open_media
+from lkdn_media.demux import is_repeat, main_video, open_decoder, open_media
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar, without_alpha
 from lkdn_media.planes import is_transparent
 
@@ -203,6 +203,8 @@ def _first_frames(
     wanted = 1 if stream.codec_context.field_order == _PROGRESSIVE else _FIRST
     with suppress(av.FFmpegError):
         for packet in container.demux(stream):
+            if is_repeat(packet):
+                continue
             with suppress(av.FFmpegError):  # a damaged start; a later keyframe may do
                 found += decoder.decode(packet)
             if len(found) >= wanted:

@@ -1,5 +1,6 @@
 """``lkdn-video`` on clips with everything in them: nothing but the picture changes."""
 
+import struct
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -236,6 +237,19 @@ def test_a_damaged_file_is_salvaged(
     kept = len(times(there))
     assert 5 < kept < 35
     assert times(there) == times(whole)[:kept]
+
+
+def test_an_empty_packet_is_not_the_end(tmp_path: Path, lkdn_video: Command) -> None:
+    """It says that the picture before stays, which Theora does often."""
+    clip = Clip(codec="mjpeg", pix_fmt="yuvj420p", options={}, pts=range(12))
+    here, there = make_clip(tmp_path / "a.mov", clip), tmp_path / "b.mkv"
+    data = bytearray(here.read_bytes())
+    sizes = data.index(b"stsz") + 16  # after it: version, flags, one size for all, count
+    third, fourth = struct.unpack_from(">2I", data, sizes + 8)
+    struct.pack_into(">2I", data, sizes + 8, third + fourth, 0)
+    here.write_bytes(data)
+    assert lkdn_video(here, there) == 0
+    assert times(there) == [Fraction(i, 25) for i in range(12) if i != 3]
 
 
 def test_holes_in_a_file_are_salvaged(tmp_path: Path, lkdn_video: Command) -> None:
