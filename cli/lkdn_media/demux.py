@@ -70,6 +70,9 @@ def open_decoder(stream: av.VideoStream) -> av.VideoCodecContext:
         with suppress(ValueError):  # not in every build
             other = av.CodecContext.create(_ALPHA_DECODERS[name], "r")
             assert isinstance(other, av.VideoCodecContext)
+            # What the container says of colours, where the pictures themselves don't.
+            other.color_primaries, other.color_trc = decoder.color_primaries, decoder.color_trc
+            other.colorspace, other.color_range = decoder.colorspace, decoder.color_range
             decoder = other
     decoder.thread_type = ThreadType.AUTO
     return decoder
