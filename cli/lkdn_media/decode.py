@@ -198,6 +198,8 @@ def _last_frames(
     again = av.CodecContext.create(decoder.name, "r")
     assert isinstance(again, av.VideoCodecContext)
     again.extradata, again.thread_count = decoder.extradata, 1
+    # Bare samples don't say what they are.
+    again.width, again.height, again.pix_fmt = decoder.width, decoder.height, decoder.pix_fmt
     found: list[av.VideoFrame] = []
     for packet in [*group.before, *group.packets, None]:
         try:
