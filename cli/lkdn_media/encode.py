@@ -21,7 +21,7 @@ from lkdn_media.palette import PALETTE, paletted
 from lkdn_media.plan import Plan
 from lkdn_media.planes import fill_planes
 from lkdn_media.remux import StreamCopier, shift_packet
-from lkdn_media.tags import stream_tags
+from lkdn_media.tags import KEYS, stream_tags
 from lkdn_media.targets import PIPE_FORMATS
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class VideoWriter:
         self._opened = ExitStack()
         try:
             file = pipe or f"file:{path}"
-            options = _MUXER_OPTIONS.get(plan.container)
+            options = KEYS if plan.keys else _MUXER_OPTIONS.get(plan.container)
             self._out = av.open(file, "w", format=plan.container, options=options)
         except BaseException:
             self._copier.close()
