@@ -92,7 +92,7 @@ class Source:
     ``interlaced``: some frames are flagged so; ``telecined``: just those that telecine makes so.
     ``display_matrix``: nine integers, or ``None``. ``mastering_display`` and ``content_light``:
     FFmpeg's HDR10 structures, or ``b""``. ``captions``: there are some inside the
-    pictures. ``unkept``: side data of the pictures we can't write.
+    pictures. ``unkept``: side data of the pictures, or of the container about them, we can't write.
     ``stereo``: the pictures hold two views.
     ``span``: the part of the video that counts; ``None`` is all of it. ``hwaccel``: the kind of
     device that decodes it, see `lkdn_media.hwaccel`. ``ffmpeg_filter``: what pictures went through
@@ -185,7 +185,7 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
             mastering_display=_side_data(frame, SideData.MASTERING_DISPLAY_METADATA),
             content_light=_side_data(frame, SideData.CONTENT_LIGHT_LEVEL),
             captions=any(SideData.A53_CC in f.side_data for f in first),
-            unkept=tuple(name for kind, name in _DYNAMIC.items() if kind in frame.side_data),
+            unkept=_unkept(context, frame),
             stereo="stereo_3d" in context.coded_side_data or SideData.STEREO3D in frame.side_data,
             chapters=chapters,
             metadata=dict(container.metadata),
@@ -254,6 +254,13 @@ def _info(stream: Stream) -> StreamInfo:
         cover=stream.type == "video" and bool(stream.disposition & Disposition.attached_pic),
         rebuilt=timecode or (stream.type == "data" and stream.discard == Discard.all),
     )
+
+
+def _unkept(context: av.VideoCodecContext, frame: av.VideoFrame) -> tuple[str, ...]:
+    found = [name for kind, name in _DYNAMIC.items() if kind in frame.side_data]
+    if "frame_cropping" in context.coded_side_data:
+        found.append("the crop of the picture in its container")
+    return tuple(found)
 
 
 def _declared_end(container: InputContainer, stream: av.VideoStream) -> float | None:
