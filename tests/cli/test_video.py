@@ -169,6 +169,14 @@ def test_subtitles_of_mp4_become_text_in_matroska(
     assert text.disposition == copies(here)[0].disposition
 
 
+def test_sound_without_a_layout_of_channels(tmp_path: Path, lkdn_video: Command) -> None:
+    """Matroska has none for PCM, and MP4 wants one."""
+    here = make_clip(tmp_path / "a.mkv", Clip(audio=({},), audio_codec="pcm_f32le"))
+    assert lkdn_video(here, tmp_path / "b.mp4") == 0
+    (old,), (new,) = copies(here), copies(tmp_path / "b.mp4")
+    assert b"".join(p[0] for p in new.packets) == b"".join(p[0] for p in old.packets)
+
+
 def test_a_timecode_is_kept(tmp_path: Path, lkdn_video: Command) -> None:
     clip = Clip(metadata={"timecode": "01:02:03:04"})
     here, there = make_clip(tmp_path / "a.mov", clip), tmp_path / "b.mov"
