@@ -270,6 +270,8 @@ def _declared_end(container: InputContainer, stream: av.VideoStream) -> float | 
     """
     if container.format.name == "avi" and stream.duration:
         return float(stream.duration * stream.time_base)
+    if "matroska" not in container.format.name:
+        return None  # FFmpeg copies the tag along, even where it cuts the file
     hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
     minutes, _, seconds = rest.partition(":")
     try:
