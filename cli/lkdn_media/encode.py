@@ -42,6 +42,8 @@ _MUXER_OPTIONS: Final = {
     "gif": {"loop": "0"},
     "yuv4mpegpipe": {"strict": "-1"},
 }
+#: Where MP4 would hide the first pictures, all streams begin later.
+_NOTHING_EARLY: Final = {"avoid_negative_ts": "make_non_negative"}
 #: Shorter streams have no frames out of order, and x265 makes up their decoding times.
 _REORDERED: Final = 3
 
@@ -142,7 +144,10 @@ class VideoWriter:
         self._opened = ExitStack()
         try:
             file = pipe or f"file:{path}"
-            options = KEYS if plan.keys else _MUXER_OPTIONS.get(plan.container)
+            options = dict(_MUXER_OPTIONS.get(plan.container, {}))
+            options |= KEYS if plan.keys else {}
+            if plan.source.early and plan.source.span is None and plan.container in ("mp4", "mov"):
+                options |= _NOTHING_EARLY
             self._out = av.open(file, "w", format=plan.container, options=options)
         except BaseException:
             self._copier.close()

@@ -93,7 +93,7 @@ class Source:
     ``display_matrix``: nine integers, or ``None``. ``mastering_display`` and ``content_light``:
     FFmpeg's HDR10 structures, or ``b""``. ``captions``: there are some inside the
     pictures. ``unkept``: side data of the pictures, or of the container about them, we can't write.
-    ``stereo``: the pictures hold two views.
+    ``stereo``: the pictures hold two views. ``early``: the first is shown before time 0.
     ``span``: the part of the video that counts; ``None`` is all of it. ``hwaccel``: the kind of
     device that decodes it, see `lkdn_media.hwaccel`. ``ffmpeg_filter``: what pictures went through
     before they are as described here. ``opener``: opens what is no file of its own (a pipe,
@@ -123,6 +123,7 @@ class Source:
     captions: bool
     unkept: tuple[str, ...]
     stereo: bool
+    early: bool
     chapters: "tuple[Chapter, ...]"
     metadata: Mapping[str, str]
     span: Span | None = None
@@ -187,6 +188,7 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
             captions=any(SideData.A53_CC in f.side_data for f in first),
             unkept=_unkept(context, frame),
             stereo="stereo_3d" in context.coded_side_data or SideData.STEREO3D in frame.side_data,
+            early=frame.pts is not None and frame.pts < 0,
             chapters=chapters,
             metadata=dict(container.metadata),
             opener=opener,

@@ -62,6 +62,24 @@ def test_timestamps_of_a_transport_stream_keep_their_distance(
     assert [p[1] for p in new.packets] == pytest.approx([p[1] for p in old.packets], abs=1e-4)
 
 
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv"])
+def test_frames_before_the_clock_turns_over_stay(
+    tmp_path: Path, lkdn_video: Command, ending: str
+) -> None:
+    """A transport stream's clock begins anew after 26.5 hours: what lies before is negative."""
+    clip = Clip(time_base=Fraction(1, 90000), pts=range(0, 25200, 3600), audio=({},))
+    clip = replace(clip, container_options={"output_ts_offset": "95443.61"})
+    here, there = make_clip(tmp_path / "a.ts", clip), tmp_path / f"b.{ending}"
+    assert times(here)[0] < 0 < times(here)[-1]
+    assert lkdn_video(here, there) == 0
+    shift = times(there)[0] - times(here)[0]
+    assert [t - shift for t in times(there)] == pytest.approx(times(here), abs=1e-3)
+    (old,), (new,) = copies(here), copies(there)
+    assert [p[1] - shift for p in new.packets] == pytest.approx(
+        [p[1] for p in old.packets], abs=2e-3
+    )
+
+
 def test_joined_recordings_go_on_where_they_were(tmp_path: Path, lkdn_video: Command) -> None:
     """Two transport streams one after the other, each starting at 0."""
     clip = Clip(time_base=Fraction(1, 90000), pts=range(0, 90000 * 2, 3600), audio=({},))
