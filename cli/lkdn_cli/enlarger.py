@@ -77,7 +77,8 @@ class Enlarger:
             lines = plan.describe()
             self._reporter.tell("plan", {**_names(source, target), "streams": lines})
             if not self._arguments.json:
-                print("\n".join(lines))
+                head = [] if self._arguments.output_dir is None else [f"{source} -> {target}"]
+                print("\n".join(head + lines))
             return OK
         result = self._enlarge(plan, target)
         if result.damage:
@@ -102,8 +103,9 @@ class Enlarger:
             ivtc=options.ivtc,
             format=options.format,
         )
+        name = "" if options.output_dir is None else f"{path}: "  # one of many
         for warning in plan.warnings:
-            log.warning("warning: %s", warning)
+            log.warning("warning: %s%s", name, warning)
         return plan
 
     def _enlarge(self, plan: Plan, target: Path) -> Result:
