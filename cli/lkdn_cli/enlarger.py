@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,6 +65,8 @@ class Enlarger:
 
     def run(self, source: Path, target: Path) -> int:
         """Enlarge ``source`` into ``target``; returns ``OK`` or ``SALVAGED``, or raises."""
+        if target.is_symlink():  # the file it stands for is written, and the link stays
+            target = Path(os.path.realpath(target))
         if was_finished(target):
             self._reporter.tell("done", _names(source, target), f"{target}: was finished before")
             return OK
@@ -74,7 +77,8 @@ class Enlarger:
             lines = plan.describe()
             self._reporter.tell("plan", {**_names(source, target), "streams": lines})
             if not self._arguments.json:
-                print("\n".join(lines))
+                head = [] if self._arguments.output_dir is None else [f"{source} -> {target}"]
+                print("\n".join(head + lines))
             return OK
         result = self._enlarge(plan, target)
         if result.damage:
@@ -99,8 +103,9 @@ class Enlarger:
             ivtc=options.ivtc,
             format=options.format,
         )
+        name = "" if options.output_dir is None else f"{path}: "  # one of many
         for warning in plan.warnings:
-            log.warning("warning: %s", warning)
+            log.warning("warning: %s%s", name, warning)
         return plan
 
     def _enlarge(self, plan: Plan, target: Path) -> Result:

@@ -14,7 +14,7 @@ from av.sidedata.sidedata import Type as SideData
 from numpy.typing import NDArray
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.demux import JOINED, open_decoder, read_packets
+from lkdn_media.demux import JOINED, is_repeat, open_decoder, read_packets
 from lkdn_media.ffmpeg_filter import filtered_frames
 from lkdn_media.filters import FilterChain
 from lkdn_media.formats import PLANAR, repacked
@@ -145,6 +145,9 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
         for packet in _packets(container, stream, damage):
             if read == 0 and start and source.packets and packet is not None and packet.dts:
                 read = stream.index_entries.search_timestamp(packet.dts, any_frame=True)
+            if packet is not None and is_repeat(packet):
+                read += 1
+                continue
             read += packet is not None and packet.size > 0
             ends = packet is None or not packet.size
             group.read(packet)
@@ -195,6 +198,8 @@ def _last_frames(
     again = av.CodecContext.create(decoder.name, "r")
     assert isinstance(again, av.VideoCodecContext)
     again.extradata, again.thread_count = decoder.extradata, 1
+    # Bare samples don't say what they are.
+    again.width, again.height, again.pix_fmt = decoder.width, decoder.height, decoder.pix_fmt
     found: list[av.VideoFrame] = []
     for packet in [*group.before, *group.packets, None]:
         try:

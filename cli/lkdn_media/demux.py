@@ -15,7 +15,7 @@ from av.stream import Disposition
 
 from lkdn_core.errors import LKDNError
 
-__all__ = ["JOINED", "main_video", "open_decoder", "open_media", "read_packets"]
+__all__ = ["JOINED", "is_repeat", "main_video", "open_decoder", "open_media", "read_packets"]
 
 #: libvpx reads alpha, which FFmpeg's own decoders leave out.
 _ALPHA_DECODERS: Final = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
@@ -70,9 +70,17 @@ def open_decoder(stream: av.VideoStream) -> av.VideoCodecContext:
         with suppress(ValueError):  # not in every build
             other = av.CodecContext.create(_ALPHA_DECODERS[name], "r")
             assert isinstance(other, av.VideoCodecContext)
+            # What the container says of colours, where the pictures themselves don't.
+            other.color_primaries, other.color_trc = decoder.color_primaries, decoder.color_trc
+            other.colorspace, other.color_range = decoder.colorspace, decoder.color_range
             decoder = other
     decoder.thread_type = ThreadType.AUTO
     return decoder
+
+
+def is_repeat(packet: "av.Packet[Any]") -> bool:
+    """Whether ``packet`` only says that the picture before stays. Decoders take it for the end."""
+    return not packet.size and packet.dts is not None
 
 
 def read_packets(container: InputContainer, indexes: Collection[int]) -> "Iterator[av.Packet[Any]]":

@@ -22,7 +22,7 @@ from lkdn_media.plan import Plan
 from lkdn_media.planes import fill_planes
 from lkdn_media.priority import ordinary_priority
 from lkdn_media.remux import StreamCopier, shift_packet
-from lkdn_media.tags import stream_tags
+from lkdn_media.tags import KEYS, stream_tags
 from lkdn_media.targets import PIPE_FORMATS
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ _MUXER_OPTIONS: Final = {
     "gif": {"loop": "0"},
     "yuv4mpegpipe": {"strict": "-1"},
 }
+#: Where MP4 would hide the first pictures, all streams begin later.
+_NOTHING_EARLY: Final = {"avoid_negative_ts": "make_non_negative"}
 #: Shorter streams have no frames out of order, and x265 makes up their decoding times.
 _REORDERED: Final = 3
 
@@ -144,7 +146,10 @@ class VideoWriter:
         self._opened = ExitStack()
         try:
             file = pipe or f"file:{path}"
-            options = _MUXER_OPTIONS.get(plan.container)
+            options = dict(_MUXER_OPTIONS.get(plan.container, {}))
+            options |= KEYS if plan.keys else {}
+            if plan.source.early and plan.source.span is None and plan.container in ("mp4", "mov"):
+                options |= _NOTHING_EARLY
             self._out = av.open(file, "w", format=plan.container, options=options)
         except BaseException:
             self._copier.close()

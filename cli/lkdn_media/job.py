@@ -191,7 +191,7 @@ class Parts:
 
 
 def _folder(target: Path) -> Path:
-    return target.with_name(target.name + ".lkdn")
+    return target.parent / (target.name + ".lkdn")
 
 
 def _state(path: Path) -> dict[str, int]:

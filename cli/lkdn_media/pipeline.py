@@ -177,7 +177,7 @@ def _alpha(picture: Picture, plan: Plan, upscaler: Upscaler) -> NDArray[Any] | N
 
 
 def _part(target: Path) -> Path:
-    return target.with_name(target.name + ".part")
+    return target.parent / (target.name + ".part")
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from lkdn_media.palette import PALETTE
 from lkdn_media.probe import Source
 from lkdn_media.sizes import SizeChoice, final_size, rounding_warnings
 from lkdn_media.streams import copied_streams, text_codec
-from lkdn_media.tags import copied_tags, lost_tags
+from lkdn_media.tags import copied_tags, lost_tags, need_keys
 from lkdn_media.targets import PICTURES, PLAIN, container_of, plain_codec
 
 __all__ = ["CONTAINERS", "Plan", "make_plan"]
@@ -48,7 +48,8 @@ class Plan:
 
     ``width``, ``height``: of the encoded pictures: of ``size``, or else at most one more than
     ``scale`` times the source's, where subsampled chroma needs even sizes. ``copied``: indexes of
-    the streams copied as they are. ``program``: the user's ffmpeg, where ``codec`` is one of its
+    the streams copied as they are. ``keys``: tags go where cameras put them, see `need_keys`.
+    ``program``: the user's ffmpeg, where ``codec`` is one of its
     encoders, which then writes ``own_codec``. ``warnings``: what can't be kept, a line each.
     """
 
@@ -70,6 +71,7 @@ class Plan:
     sample_aspect_ratio: Fraction | None
     copied: tuple[int, ...]
     metadata: dict[str, str]
+    keys: bool
     warnings: tuple[str, ...]
 
     @property
@@ -141,6 +143,8 @@ def make_plan(
     width, height = _size(stored, final, scale, even)
     ratio = Fraction(1) if final and source.sample_aspect_ratio else source.sample_aspect_ratio
     copied, dropped = copied_streams(source, container)
+    metadata = copied_tags(source.metadata)
+    covers = {stream.index for stream in source.streams if stream.cover}
     plan = Plan(
         source=source,
         container=container,
@@ -159,7 +163,9 @@ def make_plan(
         height=height,
         sample_aspect_ratio=ratio,
         copied=copied,
-        metadata=copied_tags(source.metadata),
+        metadata=metadata,
+        # MP4 has one place for either a cover or these.
+        keys=covers.isdisjoint(copied) and need_keys(container, metadata),
         warnings=(),
     )
     pictures = _picture_warnings(plan, size or SizeChoice())
@@ -202,7 +208,7 @@ def _tag_warnings(plan: Plan) -> list[str]:
     """Which tags, of streams and of the file, are lost."""
     source, container = plan.source, plan.container
     lines = label_losses(source, container=container, copied=plan.copied)
-    lost = lost_tags(container, plan.metadata)
+    lost = lost_tags(container, plan.metadata, keys=plan.keys)
     if container in (*PLAIN, "gif", "apng"):
         lost = [*plan.metadata, *(["of chapters"] if source.chapters else [])]
     if lost:

@@ -16,7 +16,7 @@ from av.sidedata.sidedata import Type as SideData
 from av.stream import Discard, Disposition, Stream
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.demux import main_video, open_decoder, open_media
+from lkdn_media.demux import is_repeat, main_video, open_decoder, open_media
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar, without_alpha
 from lkdn_media.planes import is_transparent
 
@@ -92,8 +92,8 @@ class Source:
     ``interlaced``: some frames are flagged so; ``telecined``: just those that telecine makes so.
     ``display_matrix``: nine integers, or ``None``. ``mastering_display`` and ``content_light``:
     FFmpeg's HDR10 structures, or ``b""``. ``captions``: there are some inside the
-    pictures. ``unkept``: side data of the pictures we can't write.
-    ``stereo``: the pictures hold two views.
+    pictures. ``unkept``: side data of the pictures, or of the container about them, we can't write.
+    ``stereo``: the pictures hold two views. ``early``: the first is shown before time 0.
     ``span``: the part of the video that counts; ``None`` is all of it. ``hwaccel``: the kind of
     device that decodes it, see `lkdn_media.hwaccel`. ``ffmpeg_filter``: what pictures went through
     before they are as described here. ``opener``: opens what is no file of its own (a pipe,
@@ -123,6 +123,7 @@ class Source:
     captions: bool
     unkept: tuple[str, ...]
     stereo: bool
+    early: bool
     chapters: "tuple[Chapter, ...]"
     metadata: Mapping[str, str]
     span: Span | None = None
@@ -185,8 +186,9 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
             mastering_display=_side_data(frame, SideData.MASTERING_DISPLAY_METADATA),
             content_light=_side_data(frame, SideData.CONTENT_LIGHT_LEVEL),
             captions=any(SideData.A53_CC in f.side_data for f in first),
-            unkept=tuple(name for kind, name in _DYNAMIC.items() if kind in frame.side_data),
+            unkept=_unkept(context, frame),
             stereo="stereo_3d" in context.coded_side_data or SideData.STEREO3D in frame.side_data,
+            early=frame.pts is not None and frame.pts < 0,
             chapters=chapters,
             metadata=dict(container.metadata),
             opener=opener,
@@ -203,6 +205,8 @@ def _first_frames(
     wanted = 1 if stream.codec_context.field_order == _PROGRESSIVE else _FIRST
     with suppress(av.FFmpegError):
         for packet in container.demux(stream):
+            if is_repeat(packet):
+                continue
             with suppress(av.FFmpegError):  # a damaged start; a later keyframe may do
                 found += decoder.decode(packet)
             if len(found) >= wanted:
@@ -254,6 +258,13 @@ def _info(stream: Stream) -> StreamInfo:
     )
 
 
+def _unkept(context: av.VideoCodecContext, frame: av.VideoFrame) -> tuple[str, ...]:
+    found = [name for kind, name in _DYNAMIC.items() if kind in frame.side_data]
+    if "frame_cropping" in context.coded_side_data:
+        found.append("the crop of the picture in its container")
+    return tuple(found)
+
+
 def _declared_end(container: InputContainer, stream: av.VideoStream) -> float | None:
     """End of the video by the head of a Matroska file (the per-track tag all muxers write) or AVI.
 
@@ -261,6 +272,8 @@ def _declared_end(container: InputContainer, stream: av.VideoStream) -> float | 
     """
     if container.format.name == "avi" and stream.duration:
         return float(stream.duration * stream.time_base)
+    if "matroska" not in container.format.name:
+        return None  # FFmpeg copies the tag along, even where it cuts the file
     hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
     minutes, _, seconds = rest.partition(":")
     try:

@@ -14,6 +14,8 @@ from lkdn_media.targets import PLAIN
 __all__ = ["add_copy", "can_hold", "copied_streams", "is_cover", "label_copy", "text_codec"]
 
 _ALTERNATIVES: Final = {"mkv": "matroska", "mp4": "mp4", "mov": "mov"}
+#: What a number of channels usually means.
+_LAYOUTS: Final = dict(enumerate(("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1"), 1))
 
 
 def copied_streams(source: Source, container: str) -> tuple[tuple[int, ...], list[str]]:
@@ -49,6 +51,8 @@ def can_hold(container: str, stream: Stream) -> bool:
         return container == "matroska"
     if is_cover(stream) and container == "mov":
         return False  # it takes one, and writes nothing
+    if is_cover(stream) and container == "matroska":
+        return True  # as an attachment, of any kind
     try:
         with av.open(BytesIO(), "w", format=container) as trial:
             add_copy(stream, trial)
@@ -66,6 +70,11 @@ def text_codec(container: str, codec: str) -> str | None:
 def add_copy(stream: Stream, out: OutputContainer) -> Stream:
     """A stream of ``out``, with its labels, that takes the packets of ``stream``."""
     copy = out.add_stream_from_template(stream, opaque=True)
+    if out.format.name == "mp4" and isinstance(copy, av.AudioStream) and copy.codec_context:
+        # Without a layout, which Matroska doesn't have, its muxer fails at the end for PCM.
+        layout = copy.layout
+        if layout.name == f"{layout.nb_channels} channels":
+            copy.codec_context.layout = _LAYOUTS.get(layout.nb_channels, layout)
     label_copy(copy, stream)
     return copy
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import av
 
-__all__ = ["copied_tags", "lost_tags", "stream_tags"]
+__all__ = ["KEYS", "copied_tags", "lost_tags", "need_keys", "stream_tags"]
 
 #: Tags that describe the file they were in; the new file's muxer writes its own.
 _STALE: Final = {
@@ -21,6 +21,10 @@ _STALE: Final = {
 }
 
 
+#: Lets MP4's muxer write names of any kind, as cameras do, where few programs look for a title.
+KEYS: Final = {"movflags": "use_metadata_tags"}
+
+
 def copied_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """``tags`` without those that only held for the old file."""
 
@@ -28,7 +32,10 @@ def copied_tags(tags: Mapping[str, str]) -> dict[str, str]:
         # mkvmerge's statistics may end in a language: BPS-eng.
         return name.lower().split("-")[0] in _STALE or name.lower().startswith("_statistics")
 
-    return {name: value for name, value in tags.items() if not stale(name)}
+    kept = {name: value for name, value in tags.items() if not stale(name)}
+    if "creation_time" in kept:  # a file that has it in two places is read as if there were two
+        kept["creation_time"] = kept["creation_time"].split(";")[0]
+    return kept
 
 
 def stream_tags(tags: Mapping[str, str]) -> dict[str, str]:
@@ -39,12 +46,21 @@ def stream_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def lost_tags(container: str, tags: Mapping[str, str]) -> list[str]:
-    """Names of those ``tags`` of a file that the muxer ``container`` drops or changes."""
+def need_keys(container: str, tags: Mapping[str, str]) -> bool:
+    """Whether `KEYS` keep all ``tags``, and without them some of a camera (``com.*``) are lost."""
+    of_camera = any(name.lower().startswith("com.") for name in lost_tags(container, tags))
+    return of_camera and not lost_tags(container, tags, keys=True)
+
+
+def lost_tags(container: str, tags: Mapping[str, str], *, keys: bool = False) -> list[str]:
+    """Names of those ``tags`` of a file that the muxer ``container`` drops or changes.
+
+    ``keys``: with `KEYS`.
+    """
     if container not in ("mp4", "mov"):
         return []  # Matroska takes any
     written = BytesIO()
-    with av.open(written, "w", format=container) as trial:
+    with av.open(written, "w", format=container, options=KEYS if keys else {}) as trial:
         stream = trial.add_mux_stream("mpeg4", width=16, height=16)
         trial.metadata.update(tags)
         packet: av.Packet[Any] = av.Packet(b"\0")
@@ -52,5 +68,5 @@ def lost_tags(container: str, tags: Mapping[str, str]) -> list[str]:
         trial.mux(packet)
     written.seek(0)
     with av.open(written) as trial_in:
-        kept = {name.lower(): value for name, value in trial_in.metadata.items()}
+        kept = {name.lower(): value for name, value in copied_tags(trial_in.metadata).items()}
     return [name for name, value in tags.items() if kept.get(name.lower()) != value]

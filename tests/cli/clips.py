@@ -62,6 +62,7 @@ class Clip:
     captions: bool = False  # in H.264 and HEVC
     attachment: bytes | None = None
     cover: bool = False
+    cover_codec: str = "mjpeg"
     chapters: Sequence[tuple[int, int, str]] = ()  # ms, ms, title
     metadata: dict[str, str] = field(default_factory=dict)
     container_options: dict[str, str] = field(default_factory=dict)
@@ -80,7 +81,7 @@ def make_clip(path: Path, clip: Clip | None = None) -> Path:
         if clip.cover and path.suffix == ".mkv":  # Matroska covers are attachments
             out.add_attachment("cover.jpg", "image/jpeg", cover_jpeg())
         elif clip.cover:
-            packets += _cover(out)
+            packets += _cover(out, clip.cover_codec)
         if clip.attachment is not None:
             out.add_attachment("tiny.ttf", "application/x-truetype-font", clip.attachment)
         out.set_chapters(
@@ -257,19 +258,24 @@ def _subtitles(out: av.container.OutputContainer, codec: str) -> list[av.Packet[
 
 def cover_jpeg() -> bytes:
     """A small JPEG file."""
-    encoder = av.CodecContext.create("mjpeg", "w")
+    return _cover_file("mjpeg")
+
+
+def _cover_file(codec: str) -> bytes:
+    encoder = av.CodecContext.create(codec, "w")
     assert isinstance(encoder, av.VideoCodecContext)
-    encoder.width, encoder.height, encoder.pix_fmt = 16, 16, "yuvj420p"
+    pix_fmt = "gray" if codec == "png" else "yuvj420p"
+    encoder.width, encoder.height, encoder.pix_fmt = 16, 16, pix_fmt
     encoder.time_base = Fraction(1, 25)
-    frame = picture("yuvj420p", 16, 16, 0)
+    frame = picture(pix_fmt, 16, 16, 0)
     frame.pts = 0
     return bytes(encoder.encode(frame)[0])
 
 
-def _cover(out: av.container.OutputContainer) -> list[av.Packet[Any]]:
-    stream = out.add_mux_stream("mjpeg", width=16, height=16)
+def _cover(out: av.container.OutputContainer, codec: str) -> list[av.Packet[Any]]:
+    stream = out.add_mux_stream(codec, width=16, height=16)
     stream.disposition = Disposition.attached_pic
-    packet: av.Packet[Any] = av.Packet(cover_jpeg())
+    packet: av.Packet[Any] = av.Packet(_cover_file(codec))
     packet.stream, packet.pts, packet.dts = stream, 0, 0
     packet.time_base = Fraction(1, 90000)
     return [packet]

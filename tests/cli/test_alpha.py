@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lkdn_cli.video import main
-from tests.cli.clips import Clip, make_clip
-from tests.cli.media import Command, durations, frames, times
+from tests.cli.clips import Clip, Tags, make_clip
+from tests.cli.media import Command, colour, durations, frames, times
 
 SIZE = 32, 26  # libswscale, as tests use it, gets the last columns of other widths wrong
 PIXELS = np.zeros((SIZE[1], SIZE[0], 4), np.uint8)
@@ -89,6 +89,16 @@ def test_alpha_is_enlarged(
         error = np.abs(large - new)
         assert error[..., 3].mean() < 1.5
         assert error[..., :3].mean() < 4
+
+
+def test_colours_that_only_the_container_tells(tmp_path: Path, lkdn_video: Command) -> None:
+    """VP9 has no place for primaries and transfer; libvpx decodes it where there is alpha."""
+    bt2020 = Tags(primaries=9, transfer=14, matrix=9)
+    clip = Clip(codec="libvpx-vp9", pix_fmt="yuva420p", options={}, pts=range(3), tags=bt2020)
+    here, there = make_clip(tmp_path / "a.webm", clip), tmp_path / "b.webm"
+    assert lkdn_video(here, there) == 0
+    assert colour(frames(here)[0]) == colour(frames(there)[0])
+    assert colour(frames(there)[0])[:3] == (9, 14, 9)
 
 
 @pytest.mark.parametrize(

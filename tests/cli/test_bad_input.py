@@ -150,6 +150,7 @@ def add_sound(out: av.container.OutputContainer) -> None:
         ("good.mp4 out", 2, "output: a name ending in .mkv"),
         ("good.mp4 there.mp4", 2, "output: there.mp4 is there already"),
         ("good.mp4 folder.mp4", 2, "output: folder.mp4 is a folder"),
+        ("good.mp4 .", 2, "output: . is a folder"),
         ("good.mp4 good.mp4 -y", 2, "output: good.mp4 would overwrite the input"),
     ],
 )

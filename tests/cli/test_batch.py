@@ -106,6 +106,21 @@ def test_a_dry_run_writes_nothing(
     assert not Path("out").exists()
 
 
+def test_what_is_said_of_one_file_names_it(
+    films: Path, nearest: dict[int, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_clip(films / "d.mkv", Clip(captions=True))
+    options = ("-o", "out", "--dry-run", "--codec", "mpeg4")
+    assert enlarge(nearest, "films/a.mp4", "films/d.mkv", *options) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[::2] == [
+        "films/a.mp4 -> out/a.mp4",
+        "films/d.mkv -> out/d.mkv",
+    ]
+    line = "lkdn-video: warning: films/d.mkv: closed captions inside the pictures are lost"
+    assert said.err.startswith(line)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

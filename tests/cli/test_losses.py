@@ -9,6 +9,7 @@ import pytest
 
 from lkdn_media.frame_times import times_vary
 from lkdn_media.probe import Span, probe
+from lkdn_media.tags import copied_tags
 from tests.cli.clips import Clip, Tags, make_clip
 from tests.cli.media import Command, frames
 from tests.cli.test_fields import FLAGGED
@@ -36,6 +37,38 @@ def test_the_time_of_a_stream_has_no_place_in_matroska(
         with av.open(str(tmp_path / name)) as result:
             assert result.streams[0].metadata.get("creation_time") == kept
             assert result.metadata["creation_time"] == CREATED
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov"])
+def test_tags_of_cameras_stay(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    """A file that has its time as a tag too is read as if there were two."""
+    tags = {"creation_time": CREATED, "title": "T", "com.apple.quicktime.make": "Some"}
+    keys = {"movflags": "use_metadata_tags"}
+    here = make_clip(tmp_path / f"a.{ending}", Clip(metadata=tags, container_options=keys))
+    for source, target in (("a", "b"), ("b", "c")):
+        there = tmp_path / f"{target}.{ending}"
+        assert lkdn_video(here.with_stem(source), there, "-q") == 0
+        assert warnings(capsys) == []
+        with av.open(str(there)) as result:
+            assert copied_tags(result.metadata) == tags
+    assert lkdn_video(here, tmp_path / "b.mkv", "-q") == 0
+    with av.open(str(tmp_path / "b.mkv")) as result:
+        assert result.metadata["creation_time"] == CREATED
+
+
+def test_a_cover_goes_before_tags_of_cameras(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """MP4 has one place for either."""
+    clip = Clip(metadata={"com.android.version": "11", "title": "T"}, cover=True)
+    here = make_clip(tmp_path / "a.mkv", clip)
+    assert lkdn_video(here, tmp_path / "b.mp4", "-q") == 0
+    assert warnings(capsys) == ["mp4 can't hold the tags COM.ANDROID.VERSION; mkv can"]
+    with av.open(str(tmp_path / "b.mp4")) as result:
+        assert len(result.streams) == 2
+        assert result.metadata["title"] == "T"
 
 
 def test_tags_have_no_place_in_gif(

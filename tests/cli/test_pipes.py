@@ -138,6 +138,17 @@ def test_rgb_becomes_444(
     assert b" C444p10 " in capfdbinary.readouterr().out.split(b"\n", 1)[0]
 
 
+def test_samples_that_end_within_a_picture_are_salvaged(
+    tmp_path: Path,
+    lkdn_video: Command,
+    stdin,  # type: ignore[no-untyped-def]
+) -> None:
+    whole = [p.tobytes() for number in range(3) for p in samples("yuv420p", 34, 26, number)]
+    stdin(b"".join(whole)[:-100])
+    assert lkdn_video(Path("-"), tmp_path / "b.mkv", "--raw", "34x26") == 3
+    assert len(frames(tmp_path / "b.mkv")) == 2
+
+
 def test_raw_in_and_out(
     lkdn_video: Command,
     stdin,  # type: ignore[no-untyped-def]

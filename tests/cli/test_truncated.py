@@ -54,3 +54,18 @@ def test_all_that_can_be_decoded_is_there(tmp_path: Path, name: str, clip: Clip)
         pictures = list(decode_pictures(probe(cut), damage))
         assert [picture.pts for picture in pictures] == decodable(cut)
         assert damage
+
+
+def test_a_length_that_was_copied_along_is_none(tmp_path: Path) -> None:
+    """FFmpeg hands the tag of a Matroska track on to any file, even one it cuts."""
+    here = tmp_path / "a.nut"
+    with av.open(str(make_clip(tmp_path / "a.mkv"))) as source, av.open(str(here), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        stream.metadata["DURATION"] = "00:00:09.000000000"
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    damage = Damage()
+    assert len(list(decode_pictures(probe(here), damage))) == 7
+    assert not damage

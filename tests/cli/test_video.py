@@ -1,5 +1,6 @@
 """``lkdn-video`` on clips with everything in them: nothing but the picture changes."""
 
+import struct
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -59,6 +60,24 @@ def test_timestamps_of_a_transport_stream_keep_their_distance(
     header = 7  # of ADTS, which MP4 has no use for
     assert [p[0] for p in new.packets] == [p[0][header:] for p in old.packets]
     assert [p[1] for p in new.packets] == pytest.approx([p[1] for p in old.packets], abs=1e-4)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv"])
+def test_frames_before_the_clock_turns_over_stay(
+    tmp_path: Path, lkdn_video: Command, ending: str
+) -> None:
+    """A transport stream's clock begins anew after 26.5 hours: what lies before is negative."""
+    clip = Clip(time_base=Fraction(1, 90000), pts=range(0, 25200, 3600), audio=({},))
+    clip = replace(clip, container_options={"output_ts_offset": "95443.61"})
+    here, there = make_clip(tmp_path / "a.ts", clip), tmp_path / f"b.{ending}"
+    assert times(here)[0] < 0 < times(here)[-1]
+    assert lkdn_video(here, there) == 0
+    shift = times(there)[0] - times(here)[0]
+    assert [t - shift for t in times(there)] == pytest.approx(times(here), abs=1e-3)
+    (old,), (new,) = copies(here), copies(there)
+    assert [p[1] - shift for p in new.packets] == pytest.approx(
+        [p[1] for p in old.packets], abs=2e-3
+    )
 
 
 def test_joined_recordings_go_on_where_they_were(tmp_path: Path, lkdn_video: Command) -> None:
@@ -135,6 +154,22 @@ def test_mp4_keeps_everything(tmp_path: Path, lkdn_video: Command) -> None:
         assert result.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
 
 
+@pytest.mark.parametrize(("codec", "name"), [("mjpeg", "cover.jpg"), ("png", "cover.png")])
+def test_covers_of_mp4_are_attachments_in_matroska(
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    codec: str,
+    name: str,
+) -> None:
+    here = make_clip(tmp_path / "a.mp4", Clip(cover=True, cover_codec=codec))
+    assert lkdn_video(here, tmp_path / "b.mkv", "-q") == 0
+    assert capsys.readouterr().err == ""
+    (old,), (new,) = copies(here), copies(tmp_path / "b.mkv")
+    assert [p[0] for p in new.packets] == [p[0] for p in old.packets]
+    assert (new.disposition, new.tags["filename"]) == (old.disposition, name)
+
+
 def test_subtitles_of_mp4_become_text_in_matroska(
     tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,6 +185,14 @@ def test_subtitles_of_mp4_become_text_in_matroska(
     assert text.packets == [(f"Zeile {i}".encode(), *times_[i]) for i in range(2)]
     assert text.tags == {"language": "ger"}
     assert text.disposition == copies(here)[0].disposition
+
+
+def test_sound_without_a_layout_of_channels(tmp_path: Path, lkdn_video: Command) -> None:
+    """Matroska has none for PCM, and MP4 wants one."""
+    here = make_clip(tmp_path / "a.mkv", Clip(audio=({},), audio_codec="pcm_f32le"))
+    assert lkdn_video(here, tmp_path / "b.mp4") == 0
+    (old,), (new,) = copies(here), copies(tmp_path / "b.mp4")
+    assert b"".join(p[0] for p in new.packets) == b"".join(p[0] for p in old.packets)
 
 
 def test_a_timecode_is_kept(tmp_path: Path, lkdn_video: Command) -> None:
@@ -222,6 +265,19 @@ def test_a_damaged_file_is_salvaged(
     assert times(there) == times(whole)[:kept]
 
 
+def test_an_empty_packet_is_not_the_end(tmp_path: Path, lkdn_video: Command) -> None:
+    """It says that the picture before stays, which Theora does often."""
+    clip = Clip(codec="mjpeg", pix_fmt="yuvj420p", options={}, pts=range(12))
+    here, there = make_clip(tmp_path / "a.mov", clip), tmp_path / "b.mkv"
+    data = bytearray(here.read_bytes())
+    sizes = data.index(b"stsz") + 16  # after it: version, flags, one size for all, count
+    third, fourth = struct.unpack_from(">2I", data, sizes + 8)
+    struct.pack_into(">2I", data, sizes + 8, third + fourth, 0)
+    here.write_bytes(data)
+    assert lkdn_video(here, there) == 0
+    assert times(there) == [Fraction(i, 25) for i in range(12) if i != 3]
+
+
 def test_holes_in_a_file_are_salvaged(tmp_path: Path, lkdn_video: Command) -> None:
     clip = Clip(size=(64, 48), codec="mjpeg", pix_fmt="yuvj420p", options={}, pts=range(12))
     here, there = make_clip(tmp_path / "a.avi", clip), tmp_path / "b.mkv"
@@ -239,6 +295,23 @@ def test_an_output_is_overwritten_when_asked(tmp_path: Path, lkdn_video: Command
     there.write_text("old")
     assert lkdn_video(here, there, "-y") == 0
     assert len(times(there)) == 7
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+def test_an_output_behind_a_link_is_written_there(
+    tmp_path: Path, lkdn_video: Command, old: str | None
+) -> None:
+    here, there = make_clip(tmp_path / "a.mp4"), tmp_path / "other" / "b.mp4"
+    there.parent.mkdir()
+    if old:
+        there.write_text(old)
+    link = tmp_path / "b.mp4"
+    link.symlink_to("other/b.mp4")
+    assert lkdn_video(here, link) == (2 if old else 0)
+    assert lkdn_video(here, link, "-y") == 0
+    assert link.is_symlink()
+    assert len(times(there)) == 7
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.mp4", "b.mp4", "b.mp4", "other"]
 
 
 def test_the_summary_is_one_line_on_stderr(
