@@ -54,6 +54,7 @@ class Damage:
     bad_packets: int = 0
     corrupt_frames: int = 0
     moved_frames: int = 0
+    scaled_frames: int = 0
     ends_early: bool = False
 
     def __bool__(self) -> bool:
@@ -64,6 +65,9 @@ class Damage:
             f"{self.bad_packets} packets could not be decoded": self.bad_packets,
             f"{self.corrupt_frames} frames are damaged": self.corrupt_frames,
             f"{self.moved_frames} frames came late and were moved": self.moved_frames,
+            f"{self.scaled_frames} frames were unlike the first and were made like it": (
+                self.scaled_frames
+            ),
             "the file ends before its time": self.ends_early,
         }
         return ", ".join(text for text, there in parts.items() if there)
@@ -82,7 +86,8 @@ def decode_pictures(
 
     ``start``: in seconds; begins at the keyframe before it, as far as the file can be sought in.
     Timestamps, in the time base of ``filters`` (else of the source), rise strictly (see
-    `Timeline`). Raises ``LKDNError`` when the pictures change size or format on the way.
+    `Timeline`). Pictures that change size or format on the way, as broadcasts do, are made like the
+    first; numbered picture files that do raise ``LKDNError``.
     """
     layout = source.layout
     filters = filters or FilterChain((), source.time_base, source.frame_rate)
@@ -257,10 +262,13 @@ def _checked(
     first = f"{source.width}x{source.height} {source.pix_fmt}"
     for number, frame in enumerate(frames):
         here = f"{frame.width}x{frame.height} {frame.format.name}"
-        if here != first:
-            raise LKDNError(
-                f"{source.path}: changes from {first} to {here} at frame {number}, "
-                "which is not supported; cut it there and enlarge the parts"
-            )
         damage.corrupt_frames += frame.is_corrupt
-        yield frame
+        if here == first:
+            yield frame
+            continue
+        if source.opener is not None:
+            raise LKDNError(f"{source.path}: changes from {first} to {here} at frame {number}")
+        damage.scaled_frames += 1
+        yield frame.reformat(
+            source.width, source.height, source.pix_fmt, interpolation="BICUBIC", threads=1
+        )

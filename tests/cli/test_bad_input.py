@@ -9,14 +9,16 @@ import sys
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from lkdn_cli.video import main
 from tests.cli.clips import Clip, make_clip
-from tests.cli.media import Command
+from tests.cli.media import Command, frames, planes
 
 Folder = dict[str, str]
 
@@ -195,7 +197,7 @@ def test_a_folder_without_permission(folder: Folder, lkdn_video: Command) -> Non
     assert digests(Path()) == folder
 
 
-def test_a_change_of_size_is_an_error(
+def test_pictures_that_change_size_are_made_like_the_first(
     tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mpeg = {"codec": "mpeg2video", "options": {"qscale": "2"}, "time_base": Fraction(1, 25)}
@@ -203,11 +205,15 @@ def test_a_change_of_size_is_an_error(
     large = make_clip(tmp_path / "b.ts", Clip(**mpeg, pts=range(5, 10), size=(68, 52)))
     here = tmp_path / "c.ts"
     here.write_bytes(small.read_bytes() + large.read_bytes())
-    assert lkdn_video(here, tmp_path / "out.mkv") == 1
-    said = capsys.readouterr().err
-    assert "changes from 34x26 yuv420p to 68x52 yuv420p at frame" in said
-    assert said.count("\n") == 1
-    assert not list(tmp_path.glob("out*"))
+    out = tmp_path / "out.mkv"
+    assert lkdn_video(here, out, "--scale", "2", "--codec", "ffv1") == 3
+    assert "5 frames were unlike the first and were made like it" in capsys.readouterr().err
+    made = frames(out)
+    assert {(f.width, f.height) for f in made} == {(68, 52)}
+    assert {round(b.time - a.time, 3) for a, b in pairwise(made)} == {0.04}
+    for frame, source in zip(made[5:], frames(large), strict=True):
+        alike = np.corrcoef(planes(frame)[0].ravel(), planes(source)[0].ravel())[0, 1]
+        assert alike > 0.8  # half the size, and back
 
 
 def test_what_was_there_survives_a_failure(folder: Folder, lkdn_video: Command) -> None:
