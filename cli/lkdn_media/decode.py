@@ -143,7 +143,7 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
         assert isinstance(stream, av.VideoStream)
         decoder = open_decoder(stream)
         group = _Group()
-        read = 0
+        read = end = 0
         if start is not None:
             with suppress(av.FFmpegError):
                 container.seek(math.floor(start / source.time_base), stream=stream)
@@ -155,6 +155,8 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
                 continue
             read += packet is not None and packet.size > 0
             ends = packet is None or not packet.size
+            if packet is not None and packet.pos is not None:
+                end = packet.pos + packet.size
             group.read(packet)
             frames: list[av.VideoFrame] = []
             try:
@@ -168,6 +170,8 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
                 group.shown(frame)
                 yield repacked(frame, source.pix_fmt) if hardware else frame
         damage.ends_early |= read < source.packets
+        # A y4m file holds nothing behind its last picture; of one that is cut off, nothing is read.
+        damage.ends_early |= container.format.name == "yuv4mpegpipe" and 0 < end < container.size
 
 
 class _Group:

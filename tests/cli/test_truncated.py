@@ -13,6 +13,7 @@ from tests.cli.clips import Clip, make_clip
 
 CLIP = Clip(size=(64, 48), pts=range(40), options={"g": "10", "bf": "2", "preset": "veryfast"})
 FAST = replace(CLIP, container_options={"movflags": "faststart"})
+BARE = replace(CLIP, codec="rawvideo", options={})
 MPEG4 = replace(CLIP, codec="mpeg4", options={"g": "10"}, time_base=Fraction(1, 25))
 
 
@@ -38,8 +39,8 @@ def decodable(path: Path) -> list[int | None]:
 
 @pytest.mark.parametrize(
     ("name", "clip"),
-    [("a.mp4", FAST), ("a.mkv", CLIP), ("a.avi", MPEG4)],
-    ids=["mp4", "mkv", "avi"],
+    [("a.mp4", FAST), ("a.mkv", CLIP), ("a.avi", MPEG4), ("a.y4m", BARE)],
+    ids=["mp4", "mkv", "avi", "y4m"],
 )
 def test_all_that_can_be_decoded_is_there(tmp_path: Path, name: str, clip: Clip) -> None:
     path = make_clip(tmp_path / name, clip)
