@@ -171,7 +171,8 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
                 yield repacked(frame, source.pix_fmt) if hardware else frame
         damage.ends_early |= read < source.packets
         # A y4m file holds nothing behind its last picture; of one that is cut off, nothing is read.
-        damage.ends_early |= container.format.name == "yuv4mpegpipe" and 0 < end < container.size
+        if source.opener is None and container.format.name == "yuv4mpegpipe":
+            damage.ends_early |= end < container.size
 
 
 class _Group:
