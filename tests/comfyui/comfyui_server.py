@@ -21,6 +21,8 @@ CHECKOUT = Path(__file__).parents[2]
 PACKAGES = [CHECKOUT, CHECKOUT / "cli", CHECKOUT / "plugins" / "comfyui"]
 #: Seconds; a busy machine takes a while to import everything.
 START, ANSWER = 180, 240
+DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
+WIDGETS = ("INT", "FLOAT", "STRING", "COMBO", DYNAMIC)
 
 
 class Refused(Exception):
@@ -189,13 +191,23 @@ def to_prompt(workflow: Json, object_info: Json) -> Json:
     prompt = {}
     for node in workflow["nodes"]:
         known = object_info[node["type"]]["input"]
-        widgets = [
-            name
-            for group in ("required", "optional")
-            for name, spec in known.get(group, {}).items()
-            if isinstance(spec[0], list) or spec[0] in ("INT", "FLOAT", "STRING", "COMBO")
-        ]
-        inputs = dict(zip(widgets, node["widgets_values"], strict=False))
+        inputs = _widgets(known, iter(node["widgets_values"]))
         linked = {i["name"]: sources[i["link"]] for i in node["inputs"] if i["link"] is not None}
         prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs | linked}
     return prompt
+
+
+def _widgets(known: Json, values: Iterator[Json], prefix: str = "") -> dict[str, Json]:
+    """What is left of ``values`` by name of the widget; some choices bring widgets of their own."""
+    found = {}
+    for name, (kind, *options) in (known.get("required", {}) | known.get("optional", {})).items():
+        if not isinstance(kind, list) and kind not in WIDGETS:
+            continue
+        value = next(values, None)
+        if value is None:
+            break
+        found[prefix + name] = value
+        if kind == DYNAMIC:
+            (chosen,) = (o for o in options[0]["options"] if o["key"] == value)
+            found |= _widgets(chosen["inputs"], values, f"{prefix}{name}.")
+    return found

@@ -119,7 +119,8 @@ def video_prompt(file: str, *, model: Any = TINY, **inputs: Any) -> Any:
                 "video": ["3", 0],
                 "filename_prefix": "test",
                 "format": "auto",
-                "codec": "auto",
+                "format.codec": "auto",
+                "codec": "auto",  # of versions before format.codec
             },
         },
     }
