@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,12 @@ class Run:
 
 
 class Server:
-    """``main.py`` of the ComfyUI in ``comfyui``, with all its folders in ``base``."""
+    """``main.py`` of the ComfyUI in ``comfyui``, with all its folders in ``base``.
 
-    def __init__(self, comfyui: Path, base: Path) -> None:
+    ``packages``: folders where its Python finds the suite.
+    """
+
+    def __init__(self, comfyui: Path, base: Path, packages: Sequence[Path] = PACKAGES) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
@@ -55,7 +58,7 @@ class Server:
         options += ["--base-directory", str(base), "--disable-api-nodes", "--disable-auto-launch"]
         options += ["--database-url", f"sqlite:///{base / 'comfyui.db'}"]
         environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(str(p) for p in PACKAGES),
+            "PYTHONPATH": os.pathsep.join(str(p) for p in packages),
             "OMP_NUM_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
         }
