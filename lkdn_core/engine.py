@@ -110,7 +110,7 @@ class Upscaler:
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                self._shrink(count, height, width)
+                self.shrink(count, height, width)
             else:
                 done += count
         return out
@@ -241,8 +241,12 @@ class Upscaler:
             )
         return grid
 
-    def _shrink(self, count: int, height: int, width: int) -> None:
-        """After an allocation failed: half the frames, else half the tile."""
+    def shrink(self, count: int, height: int, width: int) -> None:
+        """After an allocation for ``count`` frames failed: half the frames, else half the tile.
+
+        ``frames_per_run`` gives less from then on. Raises ``OutOfMemoryError`` when nothing is left
+        to halve.
+        """
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         if count > 1 or not self.tile:
@@ -282,8 +286,20 @@ class Upscaler:
 
     def _work(
         self, format: FrameFormat, out_format: FrameFormat | None, size: FinalSize | None
-    ) -> Callable[[tuple[Sequence[np.ndarray], ...]], Callable[[], list[list[np.ndarray]]]]:
-        def work(batch: tuple[Sequence[np.ndarray], ...]) -> Callable[[], list[list[np.ndarray]]]:
+    ) -> Callable[[Sequence[Sequence[np.ndarray]]], Callable[[], list[list[np.ndarray]]]]:
+        def work(batch: Sequence[Sequence[np.ndarray]]) -> Callable[[], list[list[np.ndarray]]]:
+            try:
+                return run(batch)
+            except RuntimeError as error:
+                # The network itself takes fewer by then; there was no room around it.
+                if len(batch) == 1 or not is_out_of_memory(error):
+                    raise
+                self.shrink(len(batch), *batch[0][0].shape)
+            half = len(batch) // 2
+            first, second = work(batch[:half]), work(batch[half:])
+            return lambda: first() + second()
+
+        def run(batch: Sequence[Sequence[np.ndarray]]) -> Callable[[], list[list[np.ndarray]]]:
             planes = [torch.from_numpy(np.stack(plane)) for plane in zip(*batch, strict=True)]
             wait = self._start(planes, format, out_format, size)
 

@@ -49,4 +49,6 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether ``error`` says that an allocation failed, on a GPU or on the CPU."""
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
+    # CUDA's own allocator, which ComfyUI uses, says "CUDA error: out of memory".
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return any(w in str(error) for w in words)

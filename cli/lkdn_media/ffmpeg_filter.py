@@ -6,7 +6,6 @@ from fractions import Fraction
 from typing import Any, Final
 
 import av
-import ffmpeg
 
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.ffmpeg import FfmpegProcess
@@ -105,6 +104,8 @@ def _first_frame(
 
 def _arguments(source: Source, filter: FfmpegFilter, **output: Any) -> list[str]:
     """The command: the video alone, each frame with its own time, upright or not as stored."""
+    import ffmpeg  # here, so that a front end without filters runs without it
+
     base = source.time_base
     picture = ffmpeg.input(f"file:{source.path}", noautorotate=None, copyts=None)[str(source.video)]
     times = {"fps_mode": "passthrough", "enc_time_base": f"{base.numerator}/{base.denominator}"}

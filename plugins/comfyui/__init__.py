@@ -14,7 +14,8 @@ for _folder, _package in (
     (_CHECKOUT / "cli", "lkdn_media"),
     (_HERE, "lkdn_comfyui"),
 ):
-    if find_spec(_package) is None:
+    _found = find_spec(_package)
+    if _found is None or _found.origin is None:  # not there, or what an uninstall left of it
         sys.path.append(str(_folder))
 
 from lkdn_comfyui import WEB_DIRECTORY, comfy_entrypoint  # noqa: E402

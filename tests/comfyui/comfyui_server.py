@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ CHECKOUT = Path(__file__).parents[2]
 PACKAGES = [CHECKOUT, CHECKOUT / "cli", CHECKOUT / "plugins" / "comfyui"]
 #: Seconds; a busy machine takes a while to import everything.
 START, ANSWER = 180, 240
+DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
+WIDGETS = ("INT", "FLOAT", "STRING", "COMBO", DYNAMIC)
 
 
 class Refused(Exception):
@@ -42,9 +44,12 @@ class Run:
 
 
 class Server:
-    """``main.py`` of the ComfyUI in ``comfyui``, with all its folders in ``base``."""
+    """``main.py`` of the ComfyUI in ``comfyui``, with all its folders in ``base``.
 
-    def __init__(self, comfyui: Path, base: Path) -> None:
+    ``packages``: folders where its Python finds the suite.
+    """
+
+    def __init__(self, comfyui: Path, base: Path, packages: Sequence[Path] = PACKAGES) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
@@ -53,7 +58,7 @@ class Server:
         options += ["--base-directory", str(base), "--disable-api-nodes", "--disable-auto-launch"]
         options += ["--database-url", f"sqlite:///{base / 'comfyui.db'}"]
         environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(str(p) for p in PACKAGES),
+            "PYTHONPATH": os.pathsep.join(str(p) for p in packages),
             "OMP_NUM_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
         }
@@ -189,13 +194,23 @@ def to_prompt(workflow: Json, object_info: Json) -> Json:
     prompt = {}
     for node in workflow["nodes"]:
         known = object_info[node["type"]]["input"]
-        widgets = [
-            name
-            for group in ("required", "optional")
-            for name, spec in known.get(group, {}).items()
-            if isinstance(spec[0], list) or spec[0] in ("INT", "FLOAT", "STRING", "COMBO")
-        ]
-        inputs = dict(zip(widgets, node["widgets_values"], strict=False))
+        inputs = _widgets(known, iter(node["widgets_values"]))
         linked = {i["name"]: sources[i["link"]] for i in node["inputs"] if i["link"] is not None}
         prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs | linked}
     return prompt
+
+
+def _widgets(known: Json, values: Iterator[Json], prefix: str = "") -> dict[str, Json]:
+    """What is left of ``values`` by name of the widget; some choices bring widgets of their own."""
+    found = {}
+    for name, (kind, *options) in (known.get("required", {}) | known.get("optional", {})).items():
+        if not isinstance(kind, list) and kind not in WIDGETS:
+            continue
+        value = next(values, None)
+        if value is None:
+            break
+        found[prefix + name] = value
+        if kind == DYNAMIC:
+            (chosen,) = (o for o in options[0]["options"] if o["key"] == value)
+            found |= _widgets(chosen["inputs"], values, f"{prefix}{name}.")
+    return found

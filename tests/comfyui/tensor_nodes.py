@@ -1,10 +1,14 @@
-"""Nodes for the tests of a real server: tensors from files and back, a video that was cropped."""
+"""Nodes for the tests of a real server: tensors from files and back, and what other packs do."""
 
 from pathlib import Path
 
+import comfy.model_management
+import comfy.utils
 import folder_paths
 import torch
 from comfy_api.latest import InputImpl
+
+from lkdn_core import Upscaler
 
 
 class TestLoadTensor:
@@ -66,8 +70,57 @@ class TestCropVideo:
         return (Cropped(video.get_stream_source()),)
 
 
+class TestUpscaleByHand:
+    """An upscale model used as many packs do, and ComfyUI did before it had ``patcher``."""
+
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "upscale"
+    CATEGORY = "testing"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"image": ("IMAGE",), "upscale_model": ("UPSCALE_MODEL",)}}
+
+    def upscale(self, image, upscale_model):
+        device = comfy.model_management.get_torch_device()
+        upscale_model.to(device)
+        pixels = image.movedim(-1, -3).to(device)
+        out = comfy.utils.tiled_scale(
+            pixels, upscale_model, 8, 8, overlap=4, upscale_amount=upscale_model.scale
+        )
+        upscale_model.to("cpu")
+        return (out.clamp(0, 1).movedim(-3, -1),)
+
+
+class TestScarceMemory:
+    """From here on there is room for so many pictures at once, in this server."""
+
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "limit"
+    CATEGORY = "testing"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"image": ("IMAGE",), "pictures": ("INT", {"default": 1})}}
+
+    def limit(self, image, pictures):
+        def up(engine, rgb):
+            if len(rgb) > pictures:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory, on purpose")
+            return ENLARGE(engine, rgb)
+
+        Upscaler.up = up
+        return (image,)
+
+
+ENLARGE = Upscaler.up
 NODE_CLASS_MAPPINGS = {
-    "TestCropVideo": TestCropVideo,
-    "TestLoadTensor": TestLoadTensor,
-    "TestSaveTensor": TestSaveTensor,
+    node.__name__: node
+    for node in (
+        TestCropVideo,
+        TestLoadTensor,
+        TestSaveTensor,
+        TestScarceMemory,
+        TestUpscaleByHand,
+    )
 }

@@ -127,6 +127,36 @@ def test_out_of_memory_halves_the_batch(tiny_file: Path, monkeypatch: pytest.Mon
     assert sizes[:2] == [3, 1] and 2 not in sizes[1:]
 
 
+def test_no_room_for_the_pictures_halves_the_batch(
+    upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, sizes = pictures(7, 8, 8, 3), list[int]()
+    plenty, up = enlarge(images, upscaler), Upscaler.up
+
+    def limited(self: Upscaler, rgb: Tensor) -> Tensor:
+        sizes.append(len(rgb))
+        if len(rgb) > 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return up(self, rgb)
+
+    monkeypatch.setattr(Upscaler, "up", limited)
+    torch.testing.assert_close(enlarge(images, upscaler), plenty, rtol=0, atol=2e-6)
+    assert sizes == [3, *[1] * 7]
+
+
+def test_other_errors_and_a_single_picture_without_room_are_told(
+    upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error in (torch.cuda.OutOfMemoryError("CUDA out of memory"), RuntimeError("no kernel")):
+
+        def failing(self: Upscaler, rgb: Tensor, error: RuntimeError = error) -> Tensor:
+            raise error
+
+        monkeypatch.setattr(Upscaler, "up", failing)
+        with pytest.raises(RuntimeError, match=str(error)):
+            enlarge(pictures(2, 4, 4, 3), upscaler)
+
+
 @pytest.mark.parametrize(
     ("images", "alpha", "words"),
     [

@@ -3,6 +3,8 @@
 import contextlib
 import importlib.util
 import json
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -111,6 +113,32 @@ def test_both_folders_are_packs(folder: Path) -> None:
     assert len(list((folder / "example_workflows").glob("*.json"))) == 2
 
 
+def test_the_checkout_is_a_pack_beside_the_rest_of_an_uninstalled_suite(tmp_path: Path) -> None:
+    for name in ("lkdn_core", "lkdn_media"):
+        (tmp_path / name).mkdir()
+    pack = tmp_path / "custom_nodes" / "lkdn"
+    pack.parent.mkdir()
+    pack.symlink_to(FOLDER)
+    ours = [str(path) for path in (FOLDER, FOLDER.parents[1], FOLDER.parents[1] / "cli")]
+    code = (
+        "import runpy, sys\n"
+        "sys.meta_path = [f for f in sys.meta_path if 'editable' not in str(f)]\n"
+        f"sys.path = [p for p in sys.path if p and p not in {ours}]\n"
+        f"pack = runpy.run_path({str(pack / '__init__.py')!r})\n"
+        "from lkdn_core import Upscaler; from lkdn_comfyui import video\n"
+        "print(pack['WEB_DIRECTORY'])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        timeout=120,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(tmp_path)},
+    )
+    assert Path(run.stdout.strip()) == PACKAGE / "web"
+
+
 def test_translations_name_the_same_things() -> None:
     texts = [
         json.loads((PACKAGE / "locales" / language / "nodeDefs.json").read_text("utf-8"))
@@ -129,6 +157,13 @@ def test_the_registry_gets_the_version_of_the_suite() -> None:
     about = tomllib.loads((FOLDER / "pyproject.toml").read_text())
     assert about["project"]["version"] == lkdn_core.__version__
     assert about["project"]["dependencies"] == ["lkdn-suite"]
+
+
+def test_the_registry_gets_what_lies_behind_links() -> None:
+    """Its packer stores a link to a folder as an empty folder, unless the folder is named."""
+    about = tomllib.loads((FOLDER / "pyproject.toml").read_text())
+    links = {path.name for path in FOLDER.iterdir() if path.is_symlink()}
+    assert set(about["tool"]["comfy"]["includes"]) == links
 
 
 def test_no_file_of_the_pack_asks_for_torch() -> None:

@@ -57,22 +57,36 @@ def test_upscale_model_is_called_like_a_descriptor(tiny: LKDNModel) -> None:
     model = UpscaleModel(tiny)
     assert model.scale == 2
     assert sum(t.nbytes for t in model.model.state_dict().values()) > 0
-    assert model.to("cpu") is model
+    assert model.to("cpu") is model.to(torch.float32) is model.to("cpu", torch.float32) is model
+    assert model.supports_half and model.supports_bfloat16
     pixels = torch.rand(2, 3, 6, 5)
     out = model(pixels)
     assert torch.equal(out, engine_for(tiny, EngineOptions(device="cpu")).up(pixels))
     with_alpha = torch.cat([pixels, torch.rand(2, 1, 6, 5)], 1)
     assert torch.equal(model(with_alpha), out)
+    gray = model(pixels[:, :1].expand(-1, 3, -1, -1))
+    assert torch.equal(model(pixels[:, :1]), gray) and torch.equal(model(pixels[:, :2]), gray)
+    assert torch.equal(model(pixels.half()), model(pixels.half().float()))
     # Its weights, run in training form, are the same network.
     with torch.no_grad():
         torch.testing.assert_close(model.model(pixels), out, rtol=0, atol=1e-4)
 
 
-def test_the_package_imports_without_comfyui() -> None:
-    modules = "image, models, video, clip"
+@pytest.mark.gpu
+def test_upscale_model_takes_pixels_on_a_gpu(tiny: LKDNModel) -> None:
+    pixels = torch.rand(2, 3, 6, 5)
+    out = UpscaleModel(tiny).to("cuda")(pixels.cuda())
+    assert out.device.type == "cuda"
+    torch.testing.assert_close(out.cpu(), UpscaleModel(tiny)(pixels), rtol=0, atol=2e-2)  # fp16
+
+
+def test_the_package_imports_without_comfyui_and_with_little_else() -> None:
+    """ffmpeg-python is for filters of one's own, which no node has."""
+    modules = "image, models, source, video, clip"
     code = (
         f"import lkdn_comfyui, sys; from lkdn_comfyui import {modules}\n"
-        "assert not [m for m in sys.modules if m.split('.')[0] in ('comfy', 'comfy_api')]"
+        "names = {m.split('.')[0] for m in sys.modules}\n"
+        "assert not names & {'comfy', 'comfy_api', 'ffmpeg', 'vapoursynth'}"
     )
     subprocess.run(
         [sys.executable, "-c", code],

@@ -155,6 +155,28 @@ def test_out_of_memory_halves_and_goes_on(
     assert areas[failures] <= areas[0] // 2
 
 
+def test_a_batch_of_frames_without_room_goes_in_halves(
+    weights_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The frames themselves, not only the network's maps, may be what is too large."""
+    upscaler = Upscaler(scale=2, weights=weights_file, backend="reference", batch_size=5)
+    expected = list(upscaler.stream(frames(7), YUV420P10))
+    sizes: list[int] = []
+
+    def limited(planes: list[torch.Tensor], format: FrameFormat) -> torch.Tensor:
+        sizes.append(len(planes[0]))
+        if len(planes[0]) > 2:
+            raise RuntimeError("CUDA error: out of memory")
+        return to_rgb(planes, format)
+
+    monkeypatch.setattr("lkdn_core.engine.to_rgb", limited)
+    for frame, wanted in zip(upscaler.stream(frames(7), YUV420P10), expected, strict=True):
+        for plane, whole in zip(frame, wanted, strict=True):
+            # Batches of another size round differently in the last place.
+            assert np.abs(plane.astype(int) - whole.astype(int)).max() <= 1
+    assert sizes == [5, 2, 3, 1, 2, 2]
+
+
 def test_no_room_at_all_is_one_sentence(
     weights_file: Path, rgb: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

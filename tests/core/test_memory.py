@@ -30,6 +30,7 @@ def test_a_real_failed_allocation_is_recognised() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)
+    assert is_out_of_memory(RuntimeError("CUDA error: out of memory"))  # of cudaMallocAsync
     assert not is_out_of_memory(RuntimeError("The size of tensor a (3) must match"))
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lkdn_core import FrameFormat, Upscaler
 from lkdn_core.errors import ArgumentError
+from lkdn_core.memory import is_out_of_memory
 
 __all__ = ["ALPHA", "upscale_images"]
 
@@ -49,7 +50,14 @@ def upscale_images(
     progress(done)
     while done < batch:
         count = upscaler.frames_per_run(height, width, limit=batch - done)
-        _upscale(images[done : done + count], upscaler, out[done : done + count])
+        try:
+            _upscale(images[done : done + count], upscaler, out[done : done + count])
+        except RuntimeError as error:
+            # The engine halves what it runs; here there was no room for the pictures themselves.
+            if count == 1 or not is_out_of_memory(error):
+                raise
+            upscaler.shrink(count, height, width)
+            continue
         done += count
         progress(done)
     return out

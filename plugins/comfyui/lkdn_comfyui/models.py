@@ -86,9 +86,11 @@ def engine_device(device: torch.device) -> str:
 class UpscaleModel:
     """An LKDN network as the UPSCALE_MODEL that other nodes use.
 
-    They read ``scale``, move ``model`` (its weights as a module, which the call does not use) with
-    ``to`` or through ``patcher``, and call the object with tiles.
+    They read ``scale`` and what it supports, move ``model`` (its weights as a module, which the
+    call does not use) with ``to`` or through ``patcher``, and call the object with tiles.
     """
+
+    supports_half = supports_bfloat16 = True  # the call takes any float dtype
 
     def __init__(self, model: LKDNModel) -> None:
         weights, config = load_model(model.name, model.scale, weights=model.weights)
@@ -98,12 +100,22 @@ class UpscaleModel:
         self.model.load_state_dict(weights)
         self.patcher: object | None = None  # ComfyUI's; newer versions move ``model`` with it
 
-    def to(self, device: torch.device | str) -> "UpscaleModel":
-        """Move ``model``."""
-        self.model.to(device)
+    def to(
+        self,
+        device: torch.device | str | torch.dtype | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> "UpscaleModel":
+        """Move ``model``, or change its dtype."""
+        if isinstance(device, torch.dtype):
+            device, dtype = None, device
+        self.model.to(device, dtype)
         return self
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Enlarge (N, 3, H, W) in [0, 1] to float32 (N, 3, sH, sW); alpha is left out."""
+        """Enlarge (N, C, H, W) in [0, 1] to float32 (N, 3, sH, sW).
+
+        Alpha, the channel of RGBA or of gray and alpha, is left out.
+        """
         options = EngineOptions(device=engine_device(pixels.device))
-        return engine_for(self._source, options).up(pixels[:, :3]).to(pixels.device)
+        rgb = pixels[:, :3] if pixels.shape[1] >= 3 else pixels[:, :1].expand(-1, 3, -1, -1)
+        return engine_for(self._source, options).up(rgb).to(pixels.device)
