@@ -172,7 +172,7 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
         damage.ends_early |= read < source.packets
         # A y4m file holds nothing behind its last picture; of one that is cut off, nothing is read.
         if source.opener is None and container.format.name == "yuv4mpegpipe":
-            damage.ends_early |= end < container.size
+            damage.ends_early |= end < (container.size or 0)
 
 
 class _Group:
