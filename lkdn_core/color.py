@@ -124,7 +124,8 @@ def from_rgb(
 def from_rgb_plain(rgb: Tensor, planes: Sequence[Tensor], format: FrameFormat) -> None:
     """Fill ``planes`` of a resolved format in plain torch."""
     n, _, height, width = rgb.shape
-    band = height if rgb.device.type != "cpu" else max(_MIN_BAND, _BAND_SAMPLES // (n * width))
+    fitting = _BAND_SAMPLES // max(1, n * width)
+    band = height if rgb.device.type != "cpu" else max(_MIN_BAND, fitting)
     band -= band % (1 << format.subsampling[1]) if band < height else 0
     for top in range(0, height, band):
         _encode_rows(rgb, planes, format, top, min(top + band, height))

@@ -29,8 +29,9 @@ class Conversion:
 
     A row of ``matrix`` makes a channel of all values, or a value of all channels; without it each
     channel is the value of the plane of its number. Integers are clipped to ``limit``.
-    ``vertical`` and ``horizontal``: the sums for each phase of chroma, as
-    many as luma samples share one of chroma; shrinking has one sum for every ``factor`` samples.
+
+    ``vertical`` and ``horizontal``: how many luma samples share one of chroma, and the sums that
+    resample chroma: enlarging has one for each of these samples, shrinking one for all.
     """
 
     scale: tuple[float, ...]

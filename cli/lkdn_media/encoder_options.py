@@ -93,10 +93,12 @@ def encoder_options(
     width: int,
     mastering_display: bytes,
     content_light: bytes,
+    constant_rate: bool = False,
 ) -> dict[str, str]:
     """Options for ``codec``: its defaults, the user's choice, what its library needs.
 
     ``width``: of the pictures. The HDR10 metadata are FFmpeg's structures, or ``b""``.
+    ``constant_rate``: all pictures are shown for the same time.
     Raises ``ArgumentError`` for a setting the encoder doesn't have, or a value it can't have.
     """
     known = _known(codec)
@@ -123,6 +125,10 @@ def encoder_options(
         _check_value(f"encoder_opt {option}", codec, known[option], value)
         options[option] = value
     ours = _library_params(codec, width, mastering_display, content_light)
+    if codec == "libx264" and constant_rate:
+        # Times stay what they are. It writes the frame rate into its head instead of our time base,
+        # and FFmpeg before 6 takes the durations in MP4 from there.
+        ours.append("force-cfr=1")
     if ours:
         key = _PARAMS[codec][0]
         options[key] = ":".join(filter(None, (*ours, options.get(key))))

@@ -244,6 +244,7 @@ def _options(  # noqa: PLR0917
         width=width,
         mastering_display=source.mastering_display,
         content_light=source.content_light,
+        constant_rate=source.constant_rate,
     )
 
 

@@ -87,6 +87,7 @@ class Source:
 
     ``video``: index of the stream to enlarge. ``frames``: expected number, 0 when not known.
     ``alpha``: the pictures are transparent somewhere, or may be.
+    ``constant_rate``: by what the container says of its frame rates.
     ``sample_aspect_ratio``: ``None`` when not tagged.
     ``declared_end``: end of the video in seconds as the file's head says it, when it does.
     ``interlaced``: some frames are flagged so; ``telecined``: just those that telecine makes so.
@@ -111,6 +112,7 @@ class Source:
     tags: ColourTags
     time_base: Fraction
     frame_rate: Fraction
+    constant_rate: bool
     sample_aspect_ratio: Fraction | None
     display_matrix: tuple[int, ...] | None
     interlaced: bool
@@ -176,6 +178,7 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
             tags=ColourTags.of(frame),
             time_base=Fraction(stream.time_base.num, stream.time_base.den),
             frame_rate=Fraction(rate.numerator, rate.denominator),
+            constant_rate=stream.average_rate == stream.base_rate,
             sample_aspect_ratio=_ratio(stream),
             display_matrix=struct.unpack("=9i", matrix) if len(matrix) == 36 else None,
             interlaced=any(fields) or context.field_order > _PROGRESSIVE,

@@ -9,7 +9,7 @@ namespace {
 
 #define INLINE static inline __attribute__((always_inline))
 
-constexpr int kMostTaps = 8;  // that are summed in one go
+constexpr int kMostTaps = 8;               // that are summed in one go
 constexpr int kMostSum = 8 * kMostFactor;  // taps of the longest filter
 
 INLINE int least(int a, int b) { return a < b ? a : b; }

@@ -19,6 +19,7 @@ constexpr int kMostRows = 128, kLeastRows = 16, kBandsOfThread = 2;
 // Calls `work` for every band, with scratch memory of the thread. Returns 0, or 1 without memory.
 int for_bands(const Conversion &c, const ColorKernels &kernels, int threads,
               void (*work)(const Conversion &, const Band &, float *)) {
+    if (c.pictures == 0) return 0;
     const int wanted = c.height / std::max(1, threads * kBandsOfThread / c.pictures);
     const int rows = std::clamp(wanted, kLeastRows, kMostRows) / kMostFactor * kMostFactor;
     const int bands = (c.height + rows - 1) / rows, all = bands * c.pictures;

@@ -264,3 +264,17 @@ def test_no_thread_becomes_a_real_time_one() -> None:
     policies = [os.sched_getscheduler(int(task)) for task in os.listdir("/proc/self/task")]
     assert len(policies) == during > 1
     assert set(policies) == {os.SCHED_OTHER}
+
+
+@pytest.mark.parametrize("constant", [True, False])
+def test_h264_says_its_frame_rate(tmp_path: Path, lkdn_video: Command, constant: bool) -> None:
+    """Older programs take durations in MP4 from there. Times are the source's in any case."""
+    pts = [512 * i + 100 * (i % 3) * (not constant) for i in range(12)]
+    clip = Clip(pts=pts, durations=[512] * len(pts), time_base=Fraction(1, 12800))
+    here = make_clip(tmp_path / "a.mp4", clip)
+    assert lkdn_video(here, tmp_path / "b.mp4") == 0
+    assert times(tmp_path / "b.mp4") == times(here)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        stream = container.streams.video[0]
+        next(container.decode(stream))
+        assert (stream.codec_context.framerate == 25) is constant

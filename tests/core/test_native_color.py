@@ -113,6 +113,14 @@ def test_every_thread_count_gives_the_same_bits() -> None:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
+def test_no_picture_at_all() -> None:
+    format = FrameFormat(family="yuv", subsampling=(1, 1)).resolved(14, 9)
+    planes = [plane[:0] for plane in samples(format, 9, 14)]
+    rgb = to_rgb(planes, format)
+    assert rgb.shape == (0, 3, 9, 14)
+    assert [p.shape for p in from_rgb(rgb, format)] == [p.shape for p in planes]
+
+
 @compiled
 def test_plain_torch_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the library, in half precision, and on other devices."""
