@@ -15,10 +15,10 @@ _NAMES: Final = ("lkdn_native.so", "lkdn_native.dylib", "lkdn_native.dll")
 
 @cache
 def library_file() -> Path | None:
-    """Beside this file, or where the install put it when this file was left in its checkout."""
-    folders = [Path(__file__).parent]
+    """In ``lib`` beside this file, or where the install put it when this file stayed elsewhere."""
+    folders = [Path(__file__).parent / "lib"]
     try:
-        installed = distribution("lkdn-suite").locate_file("lkdn_core")
+        installed = distribution("lkdn-suite").locate_file("lkdn_core/lib")
         folders.append(Path(str(installed)))
     except PackageNotFoundError:
         pass

@@ -82,7 +82,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     info = f"lkdn_suite-{lkdn_core.__version__}.dist-info"
     native = {n for n in names if n.startswith(FILTER)}
-    kernels = {n for n in names if n.startswith("lkdn_core/lkdn_native.")}
+    kernels = {n for n in names if n.startswith("lkdn_core/lib/lkdn_native.")}
     if shutil.which("c++"):
         assert {Path(n).stem for n in native} == {"lkdn", "manifest"}
         assert len(kernels) == 1

@@ -43,5 +43,5 @@ set_target_properties(${targets} PROPERTIES
 set_target_properties(lkdn_native PROPERTIES
   PREFIX "" SUFFIX "${CMAKE_SHARED_LIBRARY_SUFFIX}")
 
-# Beside the module that loads it, lkdn_core/native_library.py.
-install(TARGETS lkdn_native LIBRARY DESTINATION lkdn_core RUNTIME DESTINATION lkdn_core)
+# Where lkdn_core/native_library.py looks: no package, or it would count as a module of Python.
+install(TARGETS lkdn_native LIBRARY DESTINATION lkdn_core/lib RUNTIME DESTINATION lkdn_core/lib)
