@@ -1,4 +1,4 @@
-"""The only place that rounds and clips to integers."""
+"""The place that rounds and clips to integers; `rounded` in native/cpu/color.cpp does the same."""
 
 import torch
 from torch import Tensor
