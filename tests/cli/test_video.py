@@ -215,7 +215,8 @@ def test_what_does_not_fit_is_named_before_the_work(
     assert not there.exists()
     said = capsys.readouterr()
     assert said.out.splitlines() == [
-        "#0 video h264 34x26 yuv420p -> libx264 68x52 yuv420p (crf=17 preset=medium)",
+        "#0 video h264 34x26 yuv420p -> libx264 68x52 yuv420p "
+        "(crf=17 preset=medium x264-params=force-cfr=1)",
         "#1 audio aac deu -> copied",
         "#2 audio aac eng -> copied",
         "#3 subtitle ssa ger -> dropped",
