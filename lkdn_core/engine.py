@@ -106,7 +106,7 @@ class Upscaler:
         while done < n:
             count = self.frames_per_run(height, width, limit=n - done)
             try:
-                self._run(rgb[done : done + count], out[done : done + count], clip)
+                self._run(rgb[done : done + count], out[done : done + count], clip=clip)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -207,7 +207,7 @@ class Upscaler:
         tile = 4 * 3 * height * width * (1 + self.scale**2)
         return tile + self._network.bytes_for(height, width)
 
-    def _run(self, rgb: Tensor, out: Tensor, clip: bool) -> None:
+    def _run(self, rgb: Tensor, out: Tensor, *, clip: bool) -> None:
         """Fill ``out`` tile by tile."""
         s, (height, width) = self.scale, rgb.shape[2:]
         x = rgb.to(self.device, self._network.dtype)

@@ -20,6 +20,8 @@ __all__ = ["Conversion", "Taps", "decode", "decodes", "encode", "encodes"]
 #: (index of a sample, weight) of each addend of a sum.
 Taps = tuple[tuple[int, float], ...]
 
+#: What the library says where the processor can't do it.
+_ABSENT: Final = 2
 _SAMPLES: Final = {torch.uint8: 0, torch.uint16: 1, torch.float32: 2}
 
 
@@ -55,20 +57,25 @@ def encodes(rgb: Tensor, planes: Sequence[Tensor]) -> bool:
 
 
 def decode(
-    planes: Sequence[Tensor], rgb: Tensor, how: Conversion, instructions: str | None = None
+    planes: Sequence[Tensor], rgb: Tensor, how: Conversion, *, instructions: str | None = None
 ) -> None:
-    """Fill ``rgb`` (N, 3, H, W) float32 with planes (N, h, w), clipped to [0, 1].
+    """Fill ``rgb`` (N, 3, H, W) float32, rows dense, with planes (N, h, w), clipped to [0, 1].
 
-    ``instructions``: one of ``instruction_sets()``, by default the best.
+    ``instructions``: one of ``instruction_sets()``, by default the best. Raises ``RuntimeError``
+    for lack of memory.
     """
-    _call("lkdn_decode", planes, rgb, how, instructions)
+    _call("lkdn_decode", [_dense(plane) for plane in planes], rgb, how, instructions)
 
 
 def encode(
-    rgb: Tensor, planes: Sequence[Tensor], how: Conversion, instructions: str | None = None
+    rgb: Tensor, planes: Sequence[Tensor], how: Conversion, *, instructions: str | None = None
 ) -> None:
-    """Fill ``planes`` with ``rgb``, clipped to [0, 1] first; the inverse of `decode`."""
-    _call("lkdn_encode", planes, rgb, how, instructions)
+    """Fill ``planes``, rows dense, with ``rgb``, clipped to [0, 1] first; `decode`'s inverse."""
+    _call("lkdn_encode", planes, _dense(rgb), how, instructions)
+
+
+def _dense(x: Tensor) -> Tensor:
+    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 class _Plane(c.Structure):
@@ -107,8 +114,7 @@ def _call(
 ) -> None:
     library = native_library()
     assert library is not None
-    planes = [p if p.stride(2) == 1 else p.contiguous() for p in planes]
-    rgb = rgb if rgb.stride(3) == 1 else rgb.contiguous()
+    assert all(tensor.stride(-1) == 1 for tensor in (*planes, rgb))
     item = planes[0].element_size()
     n, _, height, width = rgb.shape
     described = _Conversion(
@@ -129,6 +135,7 @@ def _call(
     chosen = instructions.encode() if instructions else None
     function: Callable[..., int] = getattr(library, name)
     failed = function(chosen, c.byref(described), torch.get_num_threads())
+    assert failed != _ABSENT, f"no instruction set {instructions}"
     if failed:
         raise RuntimeError("not enough memory for the rows of a conversion")
 

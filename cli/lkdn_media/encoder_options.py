@@ -124,11 +124,7 @@ def encoder_options(
             raise ArgumentError(_unknown(codec, option, known))
         _check_value(f"encoder_opt {option}", codec, known[option], value)
         options[option] = value
-    ours = _library_params(codec, width, mastering_display, content_light)
-    if codec == "libx264" and constant_rate:
-        # Times stay what they are. It writes the frame rate into its head instead of our time base,
-        # and FFmpeg before 6 takes the durations in MP4 from there.
-        ours.append("force-cfr=1")
+    ours = _library_params(codec, width, mastering_display, content_light, constant_rate)
     if ours:
         key = _PARAMS[codec][0]
         options[key] = ":".join(filter(None, (*ours, options.get(key))))
@@ -185,7 +181,9 @@ def _number(text: str) -> float | None:
     return float(match[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[match[2]]
 
 
-def _library_params(codec: str, width: int, mastering: bytes, light: bytes) -> list[str]:
+def _library_params(
+    codec: str, width: int, mastering: bytes, light: bytes, constant_rate: bool
+) -> list[str]:
     """``name=value`` settings for the library behind ``codec``."""
     if codec not in _PARAMS:
         return []
@@ -195,6 +193,10 @@ def _library_params(codec: str, width: int, mastering: bytes, light: bytes) -> l
         params.append("log-level=none")
         if width < _X265_SAFE_WIDTH:
             params.append("cutree=0")
+    if codec == "libx264" and constant_rate:
+        # Times stay what they are. It writes the frame rate into its head instead of our time base,
+        # and FFmpeg before 6 takes the durations in MP4 from there.
+        params.append("force-cfr=1")
     if mastering:
         params.append(f"{display_name}={_mastering_text(mastering, units)}")
     if light:

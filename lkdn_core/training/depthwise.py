@@ -42,20 +42,19 @@ def depthwise5(x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor
 def native_depthwise(
     x: Tensor, weight: Tensor, bias: Tensor, dilation: int, *, instructions: str | None = None
 ) -> Tensor:
-    """A depth-wise 3x3 or 5x5 by the native library: float32, dilation 1 or 3.
+    """`depthwise5` by the native library: float32, dilation 1 or 3.
 
     Shapes as above; the result is channels_last, and ``x`` is best so. ``instructions`` is one of
     the library's sets, the best if ``None``. Results do not depend on ``torch.get_num_threads()``.
     """
-    size = weight.shape[-1]
-    assert weight.shape == (x.shape[1], 1, size, size) and bias.shape == (x.shape[1],)
-    how = instructions.encode() if instructions else None, size, dilation
+    assert weight.shape == (x.shape[1], 1, 5, 5) and bias.shape == (x.shape[1],)
+    how = instructions.encode() if instructions else None, dilation
     y: Tensor = _Native.apply(x, weight, bias, how)
     return y
 
 
-#: Instruction set, size, dilation.
-_How = tuple[bytes | None, int, int]
+#: Instruction set, dilation.
+_How = tuple[bytes | None, int]
 
 
 class _Native(torch.autograd.Function):
@@ -98,7 +97,7 @@ def _library() -> c.CDLL | None:
     """The library, with the types of the functions used here."""
     library = native_library()
     if library is not None:
-        sizes = c.c_char_p, *(c.c_int,) * 7
+        sizes = c.c_char_p, *(c.c_int,) * 6
         library.lkdn_depthwise.argtypes = *sizes, *(c.c_void_p,) * 4
         library.lkdn_depthwise_gradient.argtypes = *sizes, *(c.c_void_p,) * 5
     return library

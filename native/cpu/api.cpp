@@ -10,8 +10,6 @@
 #include <new>
 #include <vector>
 
-#define EXPORT extern "C" __attribute__((visibility("default")))
-
 namespace lkdn {
 namespace {
 
@@ -160,18 +158,18 @@ struct lkdn_network {
     }
 };
 
-// Changes whenever something that Python relies on does, here or in another file with an EXPORT.
-EXPORT int lkdn_abi() { return 2; }
+// Changes whenever something that Python relies on does, here or in another file with an LKDN_EXPORT.
+LKDN_EXPORT int lkdn_abi() { return 2; }
 
 // The instruction sets this processor has, the best first; null past the last.
-EXPORT const char *lkdn_instructions(int index) {
+LKDN_EXPORT const char *lkdn_instructions(int index) {
     for (const Kernels *k : kAll)
         if (k->usable() && index-- == 0) return k->name;
     return nullptr;
 }
 
 // Null if the weights are not `floats` numbers, the instruction set is not here, or for memory.
-EXPORT lkdn_network *lkdn_create(const char *instructions, int channels, int blocks, int scale,
+LKDN_EXPORT lkdn_network *lkdn_create(const char *instructions, int channels, int blocks, int scale,
                                  const float *weights, int64_t floats) {
     const Kernels *kernels = find_kernels(instructions);
     if (!kernels) return nullptr;
@@ -183,10 +181,10 @@ EXPORT lkdn_network *lkdn_create(const char *instructions, int channels, int blo
     }
 }
 
-EXPORT void lkdn_destroy(lkdn_network *network) { delete network; }
+LKDN_EXPORT void lkdn_destroy(lkdn_network *network) { delete network; }
 
 // Bytes a run takes; -1 for lack of memory to find out.
-EXPORT int64_t lkdn_bytes(const lkdn_network *n, int height, int width, int threads) {
+LKDN_EXPORT int64_t lkdn_bytes(const lkdn_network *n, int height, int width, int threads) {
     try {
         const Schedule schedule = make_schedule(n->net, threads);
         return static_cast<int64_t>(Workspace::bytes(n->net, schedule, height, width, threads));
@@ -197,7 +195,7 @@ EXPORT int64_t lkdn_bytes(const lkdn_network *n, int height, int width, int thre
 
 // One picture, planes of RGB to planes of RGB, rows and planes so many floats apart. Returns 0, or 1
 // for lack of memory.
-EXPORT int lkdn_run(lkdn_network *n, const float *x, int64_t x_row, int64_t x_plane, float *out,
+LKDN_EXPORT int lkdn_run(lkdn_network *n, const float *x, int64_t x_row, int64_t x_plane, float *out,
                     int64_t out_row, int64_t out_plane, int height, int width, int threads) {
     try {
         const Schedule schedule = make_schedule(n->net, threads);

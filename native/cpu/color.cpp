@@ -128,8 +128,7 @@ static void rescale(const S *__restrict in, int n, float scale, float offset,
     for (int x = 0; x < n; x++) out[x] = clipped((static_cast<float>(in[x]) - offset) / scale);
 }
 
-// Grey is exactly grey, and white 1: offsets go first, and luma is divided.
-
+// Grey is exactly grey, and white 1: offsets go first, and luma, which counts once, is divided.
 template <class S>
 static void mix(const Conversion &c, int channel, const S *__restrict luma,
                 const float *__restrict cb, const float *__restrict cr, float *__restrict out) {

@@ -4,11 +4,8 @@
 #include "pool.h"
 
 #include <algorithm>
-#include <atomic>
 #include <new>
 #include <vector>
-
-#define EXPORT extern "C" __attribute__((visibility("default")))
 
 namespace lkdn {
 namespace {
@@ -27,13 +24,10 @@ int for_bands(const Conversion &c, const ColorKernels &kernels, int threads,
     try {
         const size_t each = kernels.scratch_floats(c);
         std::vector<float> scratch(each * threads);
-        std::atomic<int> taken{0};
-        run_together(threads, [&](int thread) {
-            for (int i = taken++; i < all; i = taken++) {
-                const int top = i % bands * rows;
-                work(c, {i / bands, top, std::min(c.height, top + rows)},
-                     scratch.data() + each * thread);
-            }
+        take_in_turn(threads, all, [&](int thread, int task) {
+            const int top = task % bands * rows;
+            work(c, {task / bands, top, std::min(c.height, top + rows)},
+                 scratch.data() + each * thread);
         });
         return 0;
     } catch (const std::bad_alloc &) {
@@ -47,13 +41,13 @@ int for_bands(const Conversion &c, const ColorKernels &kernels, int threads,
 using namespace lkdn;
 
 // Planes to RGB in [0, 1]. Returns 0, 1 for lack of memory, 2 if the instruction set is not here.
-EXPORT int lkdn_decode(const char *instructions, const Conversion *c, int threads) {
+LKDN_EXPORT int lkdn_decode(const char *instructions, const Conversion *c, int threads) {
     const Kernels *kernels = find_kernels(instructions);
     return kernels ? for_bands(*c, kernels->color, threads, kernels->color.decode) : 2;
 }
 
 // RGB, clipped to [0, 1] first, to planes. Returns what lkdn_decode does.
-EXPORT int lkdn_encode(const char *instructions, const Conversion *c, int threads) {
+LKDN_EXPORT int lkdn_encode(const char *instructions, const Conversion *c, int threads) {
     const Kernels *kernels = find_kernels(instructions);
     return kernels ? for_bands(*c, kernels->color, threads, kernels->color.encode) : 2;
 }

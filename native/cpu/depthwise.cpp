@@ -33,9 +33,9 @@ INLINE void store_some(float *p, V v, int count) {
 }
 
 // Rows [y0, y1) and one vector of channels.
-template <int Size, int Dilation>
+template <int Dilation>
 struct Task {
-    static constexpr int kTaps = Size * Size, kPad = Dilation * (Size / 2);
+    static constexpr int kPad = Dilation * (kSize / 2);
     const DepthwiseLayer &layer;
     const int y0, y1, channel, lanes;
 
@@ -69,10 +69,10 @@ struct Task {
                 taps[t * L + z] = weight[(channel + z) * kTaps + (Flip ? kTaps - 1 - t : t)];
         const int width = layer.width, depth = layer.channels, n = lanes;
         for (int y = y0; y < y1; y++) {
-            const float *rows[Size];
-            for (int k = 0; k < Size; k++) rows[k] = row(plane, y + Dilation * (k - Size / 2));
+            const float *rows[kSize];
+            for (int k = 0; k < kSize; k++) rows[k] = row(plane, y + Dilation * (k - kSize / 2));
             float *to = out + y * layer.row() + channel;
-            depthwise<Size, Dilation>(rows, L, taps, biases, L, 0, layer.covered(),
+            depthwise<kSize, Dilation>(rows, L, taps, biases, L, 0, layer.covered(),
                                       [=](int x, int, V v) {
                 if (x < width) store_some(to + x * depth, v, n);
             });
@@ -85,9 +85,9 @@ struct Task {
         const int width = layer.width;
         V total[To - From] = {};
         for (int y = y0; y < y1; y++) {
-            const float *grad = row(grad_plane, y), *in[Size];
-            for (int k = 0; k < Size; k++)
-                in[k] = row(x_plane, y + Dilation * (k - Size / 2)) - kPad * L;
+            const float *grad = row(grad_plane, y), *in[kSize];
+            for (int k = 0; k < kSize; k++)
+                in[k] = row(x_plane, y + Dilation * (k - kSize / 2)) - kPad * L;
             V a[To - From] = {};  // a row is summed by itself: smaller rounding errors
             for (int x = 0; x < width; x++) {
                 const V g = load(grad + x * L);
@@ -95,7 +95,7 @@ struct Task {
                 for (int t = From; t < To; t++)
                     a[t - From] += t == kTaps
                                        ? g
-                                       : g * load(in[t / Size] + (x + Dilation * (t % Size)) * L);
+                                       : g * load(in[t / kSize] + (x + Dilation * (t % kSize)) * L);
             }
 #pragma GCC unroll 26
             for (int i = 0; i < To - From; i++) total[i] += a[i];
@@ -110,10 +110,8 @@ struct Task {
 template <class Run>
 INLINE void tasks(const DepthwiseLayer &layer, int y0, int y1, Run run) {
     for (int z = 0; z < layer.channels; z += L) {
-        if (layer.size == 3 && layer.dilation == 1) run(Task<3, 1>(layer, y0, y1, z));
-        if (layer.size == 3 && layer.dilation == 3) run(Task<3, 3>(layer, y0, y1, z));
-        if (layer.size == 5 && layer.dilation == 1) run(Task<5, 1>(layer, y0, y1, z));
-        if (layer.size == 5 && layer.dilation == 3) run(Task<5, 3>(layer, y0, y1, z));
+        if (layer.dilation == 1) run(Task<1>(layer, y0, y1, z));
+        if (layer.dilation == 3) run(Task<3>(layer, y0, y1, z));
     }
 }
 
@@ -134,7 +132,7 @@ void backward(const DepthwiseLayer &layer, const float *weight, const float *x, 
         task.fill(grad, grad_plane);
         task.template convolve<true>(weight, splat(0.f), grad_plane, grad_x);
         // Thirteen sums and the gradient fit 16 registers; AVX-512 has 32.
-        constexpr int all = decltype(task)::kTaps + 1, some = L < 16 && all > 13 ? 13 : all;
+        constexpr int all = kTaps + 1, some = L < 16 ? 13 : all;
         task.template gradient<0, some>(x_plane, grad_plane, sums);
         if constexpr (some < all) task.template gradient<some, all>(x_plane, grad_plane, sums);
     });

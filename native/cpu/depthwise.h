@@ -1,14 +1,15 @@
-// Depth-wise convolutions for training: "same" layers on maps (height, width, channels), float32.
+// Depth-wise 5x5 layers for training: "same" ones on maps (height, width, channels), float32.
 #pragma once
 #include "network.h"
 
 namespace lkdn {
 
-struct DepthwiseLayer {
-    int size, dilation, height, width, channels;
+constexpr int kSize = 5, kTaps = kSize * kSize;
 
-    LKDN_INLINE int taps() const { return size * size; }
-    LKDN_INLINE int pad() const { return dilation * (size / 2); }
+struct DepthwiseLayer {
+    int dilation, height, width, channels;
+
+    LKDN_INLINE int pad() const { return dilation * (kSize / 2); }
     LKDN_INLINE size_t row() const { return size_t(width) * channels; }
     // Pixels that a row's tiles cover: the last tile may reach beyond the map.
     LKDN_INLINE int covered() const {

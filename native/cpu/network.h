@@ -13,6 +13,8 @@ struct DepthwiseKernels;  // depthwise.h
 // The kernels are compiled for several instruction sets, so that no function they share may be left
 // to the linker: it would keep one copy for all.
 #define LKDN_INLINE inline __attribute__((always_inline))
+// What Python calls.
+#define LKDN_EXPORT extern "C" __attribute__((visibility("default")))
 
 // A dense layer. `weight` is cut into strips of a few vectors of outputs, each [inputs][strip].
 struct Dense {

@@ -66,7 +66,7 @@ def test_planes_to_rgb(bits: int, kind: str, instructions: str) -> None:
         for height, width in SIZES:
             planes, _ = framed(samples(format, height, width))
             rgb = torch.full((2, 3, height, width), 9.0)
-            native_color.decode(planes, rgb, decoding(format), instructions)
+            native_color.decode(planes, rgb, decoding(format), instructions=instructions)
             plain = to_rgb_plain(planes, format)
             torch.testing.assert_close(rgb, plain, rtol=0, atol=1e-6, msg=str(format))
 
@@ -83,7 +83,7 @@ def test_rgb_to_planes(bits: int, kind: str, instructions: str) -> None:
             plain = [torch.empty(2, *shape, dtype=format.dtype) for shape in shapes]
             ours, around = framed(plain)
             rgb = torch.rand(2, 3, height, width) * 1.2 - 0.1
-            native_color.encode(rgb, ours, encoding(format), instructions)
+            native_color.encode(rgb, ours, encoding(format), instructions=instructions)
             from_rgb_plain(rgb, plain, format)
             for got, wanted in zip(ours, plain, strict=True):
                 distance = (got.double() - wanted.double()).abs()
