@@ -11,18 +11,17 @@ half precision or without the library is here, and is the reference for it.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from types import EllipsisType
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from lkdn_core import native_color
+from lkdn_core.chroma import downsample, enlarging_taps, shrinking_taps, sites, upsample
 from lkdn_core.errors import FormatError
 from lkdn_core.formats import FrameFormat
-from lkdn_core.native_color import Conversion, Taps
+from lkdn_core.native_color import Conversion
 from lkdn_core.quantize import quantize
-from lkdn_core.resize import bicubic_weights
 
 __all__ = [
     "check_planes",
@@ -43,10 +42,6 @@ _RED_BLUE: Final = {
     "fcc": (0.30, 0.11),
     "smpte240m": (0.212, 0.087),
 }
-#: Chroma locations that are not in the middle of the luma samples they stand for, by axis:
-#: 0 is the first of these luma samples, 1 the last.
-_HORIZONTAL: Final = {"left": 0.0, "topleft": 0.0, "bottomleft": 0.0}
-_VERTICAL: Final = {"topleft": 0.0, "top": 0.0, "bottomleft": 1.0, "bottom": 1.0}
 
 #: Luma samples encoded at a time on a CPU: they stay in its cache, and no copy of a large picture
 #: is made. Never fewer rows than ``_MIN_BAND``, so that mirrored borders lie in one band.
@@ -69,19 +64,19 @@ def to_rgb(planes: Sequence[Tensor], format: FrameFormat) -> Tensor:
     batch, height, width = planes[0].shape
     format = format.resolved(width, height)
     if native_color.decodes(planes):
-        rgb = torch.empty(batch, 3, height, width)
+        rgb = torch.empty(batch, 3, height, width, dtype=torch.float32, device=planes[0].device)
         native_color.decode(planes, rgb, decoding(format))
         return rgb
     return to_rgb_plain(planes, format)
 
 
 def to_rgb_plain(planes: Sequence[Tensor], format: FrameFormat) -> Tensor:
-    """`to_rgb` of a resolved format in plain torch."""
+    """`to_rgb` of a resolved format in plain torch, for planes that `check_planes` passed."""
     batch, height, width = planes[0].shape
     values = [_decode(plane, format, chroma=i > 0) for i, plane in enumerate(planes)]
     if format.family != "yuv":
         return torch.stack(values if len(values) == 3 else values * 3, 1).clamp_(0, 1)
-    luma, chroma = values[0], _upsample(torch.stack(values[1:]), format, height, width)
+    luma, chroma = values[0], upsample(torch.stack(values[1:]), format, height, width)
     rgb = luma.new_empty(batch, 3, height, width)
     for channel, weights in enumerate(_decoding_rows(format.matrix)):
         total, out = luma, rgb[:, channel]
@@ -122,7 +117,7 @@ def from_rgb(
 
 
 def from_rgb_plain(rgb: Tensor, planes: Sequence[Tensor], format: FrameFormat) -> None:
-    """Fill ``planes`` of a resolved format in plain torch."""
+    """`from_rgb` of a resolved format in plain torch: fills ``planes`` (N, h, w), maybe strided."""
     n, _, height, width = rgb.shape
     fitting = _BAND_SAMPLES // max(1, n * width)
     band = height if rgb.device.type != "cpu" else max(_MIN_BAND, fitting)
@@ -163,7 +158,7 @@ def _encode_rows(
         return
     factor = 1 << format.subsampling[1]
     chroma_rows = slice(top // factor, -(-bottom // factor))
-    chroma = _downsample(_mix(around, rows[1:]), format, top - start, bottom - start)
+    chroma = downsample(_mix(around, rows[1:]), format, top - start, bottom - start)
     for plane, values in zip(planes[1:], chroma, strict=True):
         plane[:, chroma_rows] = _encode(values, format, chroma=True)
 
@@ -202,7 +197,7 @@ def decoding(format: FrameFormat) -> Conversion:
     if format.family != "yuv":
         return Conversion(scale=scale, offset=offset)
     rows, columns = (
-        (factor, tuple(_enlarging_taps(factor, site))) for factor, site in _sites(format)
+        (factor, tuple(enlarging_taps(factor, site))) for factor, site in sites(format)
     )
     matrix = tuple((1.0, *row) for row in _decoding_rows(format.matrix))
     return Conversion(scale=scale, offset=offset, matrix=matrix, vertical=rows, horizontal=columns)
@@ -215,7 +210,7 @@ def encoding(format: FrameFormat) -> Conversion:
     limit = 2.0**format.bits - 1
     if format.family == "rgb":
         return Conversion(scale=scale, offset=offset, limit=limit)
-    rows, columns = ((factor, (_shrinking_taps(factor, site),)) for factor, site in _sites(format))
+    rows, columns = ((factor, (shrinking_taps(factor, site),)) for factor, site in sites(format))
     return Conversion(
         scale=scale,
         offset=offset,
@@ -268,96 +263,3 @@ def _mix(rgb: Tensor, rows: Sequence[tuple[float, float, float]]) -> Tensor:
     for plane, row in zip(out, rows, strict=True):
         torch.mul(r, row[0], out=plane).add_(g, alpha=row[1]).add_(b, alpha=row[2])
     return out
-
-
-def _upsample(x: Tensor, format: FrameFormat, height: int, width: int) -> Tensor:
-    """Chroma (..., h, w) at every luma sample: (..., ``height``, ``width``)."""
-    # Rows first: their sums run over contiguous memory, and the picture is still narrow.
-    for dim, size, factor, site in _axes(format, height, width):
-        shape = list(x.shape)
-        shape[dim] = size
-        out = x.new_empty(shape)
-        for phase, taps in enumerate(_enlarging_taps(factor, site)):
-            target = out[_along(dim, phase, None, factor)]
-            target.copy_(_filter(x, dim, taps, step=1, count=target.shape[dim]))
-        x = out
-    return x
-
-
-def _downsample(x: Tensor, format: FrameFormat, top: int, bottom: int) -> Tensor:
-    """Chroma of luma rows ``top:bottom`` of ``x`` (..., H, W), at the sites of ``format``."""
-    if format.subsampling[1] == 0:
-        x = x[..., top:bottom, :]
-    for dim, size, factor, site in _axes(format, bottom - top, x.shape[-1]):
-        first = top if dim == -2 else 0
-        taps, count = _shrinking_taps(factor, site), -(-size // factor)
-        x = _filter(x, dim, taps, step=factor, count=count, first=first)
-    return x
-
-
-def _axes(format: FrameFormat, height: int, width: int) -> list[tuple[int, int, int, float]]:
-    """(dim, luma size, factor, site) of each subsampled axis.
-
-    A chroma sample stands for ``factor`` luma samples; its site is its distance from the first.
-    """
-    rows, columns = _sites(format)
-    axes = (-2, height, *rows), (-1, width, *columns)
-    return [axis for axis in axes if axis[2] > 1]
-
-
-def _sites(format: FrameFormat) -> tuple[tuple[int, float], tuple[int, float]]:
-    """(factor, site) of rows and of columns."""
-    horizontal, vertical = (1 << log2 for log2 in format.subsampling)
-    place = format.chroma_location or "left"
-    return (
-        (vertical, _VERTICAL.get(place, 0.5) * (vertical - 1)),
-        (horizontal, _HORIZONTAL.get(place, 0.5) * (horizontal - 1)),
-    )
-
-
-@lru_cache
-def _enlarging_taps(factor: int, site: float) -> tuple[Taps, ...]:
-    """For each of the luma samples 0 to ``factor`` - 1: (chroma index, weight) of its sum."""
-    shift = ((factor - 1) / 2 - site) / factor
-    rows = bicubic_weights(8, 8 * factor, shift=shift)[4 * factor : 5 * factor]
-    return tuple(_taps(row, 4) for row in rows)
-
-
-@lru_cache
-def _shrinking_taps(factor: int, site: float) -> Taps:
-    """(luma index, weight) of the sum that makes chroma sample 0."""
-    row = bicubic_weights(8 * factor, 8, shift=site - (factor - 1) / 2)[4]
-    return _taps(row, 4 * factor)
-
-
-def _taps(row: Tensor, origin: int) -> Taps:
-    return tuple((i - origin, weight) for i, weight in enumerate(row.tolist()) if weight)
-
-
-def _filter(x: Tensor, dim: int, taps: Taps, *, step: int, count: int, first: int = 0) -> Tensor:
-    """``y[i] = sum of weight * x[first + step * i + index]`` over ``taps``, ``count`` of them."""
-    last = first + step * (count - 1)
-    before = max(-taps[0][0] - first, 0)
-    x = _mirror(x, dim, before, max(last + taps[-1][0] + 1 - x.shape[dim], 0))
-    first, last = first + before, last + before
-    parts = [x[_along(dim, first + i, last + i + 1, step)] for i, _ in taps]
-    total = parts[0] * taps[0][1]
-    for part, (_, weight) in zip(parts[1:], taps[1:], strict=True):
-        total.add_(part, alpha=weight)
-    return total
-
-
-def _along(dim: int, start: int, stop: int | None, step: int) -> tuple[EllipsisType | slice, ...]:
-    """An index that slices the last (-1) or the last but one (-2) dimension."""
-    return (..., slice(start, stop, step), *[slice(None)] * (-1 - dim))
-
-
-def _mirror(x: Tensor, dim: int, before: int, after: int) -> Tensor:
-    """Pad ``x`` as ``... 1 0 | 0 1 ... n-1 | n-1 n-2 ...``, again and again where it is short."""
-    if before == after == 0:
-        return x
-    size = x.shape[dim]
-    head, tail = min(before, size), min(after, size)
-    left, right = x.narrow(dim, 0, head), x.narrow(dim, size - tail, tail)
-    x = torch.cat([left.flip(dim), x, right.flip(dim)], dim)
-    return _mirror(x, dim, before - head, after - tail)

@@ -13,12 +13,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from lkdn_core.chroma import Taps
 from lkdn_core.native_library import native_library
 
-__all__ = ["Conversion", "Taps", "decode", "decodes", "encode", "encodes"]
-
-#: (index of a sample, weight) of each addend of a sum.
-Taps = tuple[tuple[int, float], ...]
+__all__ = ["Conversion", "decode", "decodes", "encode", "encodes"]
 
 #: What the library says where the processor can't do it.
 _ABSENT: Final = 2
