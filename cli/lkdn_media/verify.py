@@ -35,10 +35,11 @@ def verify(path: Path, frames: int) -> None:
                 packets += 1
         if packets != frames:
             raise LKDNError(f"the new file holds {packets} frames instead of {frames}")
-        wanted = decoded = frames
+        cheap = stream.width * stream.height * frames <= _CHEAP
         try:
-            if stream.width * stream.height * frames <= _CHEAP or not times:
-                decoded = _decoded(path, frames)
+            if cheap or not times:  # without keyframes there is no place to go to
+                wanted = frames if cheap else 1
+                decoded = _decoded(path, wanted)
             else:
                 places = {times[i * (len(times) - 1) // _PLACES] for i in range(_PLACES + 1)}
                 wanted = len(places)
