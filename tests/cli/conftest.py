@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lkdn_cli.video import main
+from lkdn_cli import image, video
 from lkdn_core.arch import LKDN, LKDNConfig
-from tests.cli.media import Command
+from tests.cli.media import Command, ImageCommand
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -60,6 +60,17 @@ def lkdn_video(nearest: dict[int, Path]) -> Command:
     def command(source: Path, target: Path, *options: str, scale: int = 2) -> int:
         weights = nearest.get(scale, nearest[2])
         fixed = ["--scale", str(scale), "--weights", str(weights), "--device", "cpu"]
-        return main([str(source), str(target), *fixed, *options])
+        return video.main([str(source), str(target), *fixed, *options])
+
+    return command
+
+
+@pytest.fixture
+def lkdn_image(nearest: dict[int, Path]) -> ImageCommand:
+    """The command with a network that repeats every pixel twice each way."""
+
+    def command(*arguments: object) -> int:
+        fixed = ["--scale", "2", "--weights", str(nearest[2]), "--device", "cpu"]
+        return image.main([*map(str, arguments), *fixed])
 
     return command

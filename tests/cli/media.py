@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 __all__ = [
     "Command",
     "Copy",
+    "ImageCommand",
     "colour",
     "copies",
     "durations",
@@ -26,6 +27,8 @@ __all__ = [
 
 #: ``lkdn-video SOURCE TARGET OPTIONS...`` with a pixel-repeating network; the exit code.
 Command = Callable[..., int]
+#: ``lkdn-image ARGUMENTS...`` likewise.
+ImageCommand = Callable[..., int]
 
 
 @dataclass

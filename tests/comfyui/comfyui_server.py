@@ -59,7 +59,7 @@ class Server:
         options += ["--database-url", f"sqlite:///{base / 'comfyui.db'}"]
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(str(p) for p in packages),
-            "OMP_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
             "PYTHONUNBUFFERED": "1",
         }
         self.log = base / "server.log"
