@@ -275,7 +275,8 @@ def compare(bench: Bench, arguments: argparse.Namespace) -> None:
 @torch.inference_mode()
 def sweep(bench: Bench, arguments: argparse.Namespace) -> None:
     """Milliseconds of each kernel on 1080p, by tile; what the GPU has no room for is left out."""
-    from lkdn_core.kernels.launches import Maps, Schedule, compile_ahead, map_bytes
+    from lkdn_core.kernels.launch import compile_ahead
+    from lkdn_core.kernels.launches import Maps, Schedule, map_bytes
     from lkdn_core.kernels.pack import pack
     from lkdn_core.kernels.tiles import TILES, Tile
     from lkdn_core.prepare import fold
