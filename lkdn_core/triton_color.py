@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from lkdn_core.chroma import Taps
-from lkdn_core.conversion import Conversion
+from lkdn_core.conversion import Conversion, decoding, encoding
+from lkdn_core.formats import FrameFormat
 
 if TYPE_CHECKING:
     from lkdn_core.kernels.launch import Launch
@@ -59,17 +60,21 @@ def encoding_launch(rgb: Tensor, planes: Sequence[Tensor], how: Conversion) -> "
     """What `encode` runs."""
     from lkdn_core.kernels import color
 
-    return _launch(color.encode, planes, rgb, how, rows=_ROWS, LIMIT=how.limit, TY=_ROWS)
+    return _launch(color.encode, planes, rgb, how, rows=_ROWS, PLANES=len(planes), TY=_ROWS)
 
 
 @cache
 def _works(device: torch.device) -> bool:
-    """Triton may be missing, find no C compiler, or be too new or too old for the GPU."""
-    gray = torch.zeros(1, 1, 1, dtype=torch.uint8, device=device)
-    rgb = torch.empty(1, 3, 1, 1, device=device)
+    """Triton may be missing, find no C compiler, or be too old, or too new for the GPU."""
+    # The most common format, so that compiling for it is seldom in vain.
+    format = FrameFormat(family="yuv", subsampling=(1, 1)).resolved(2, 2)
+    shapes = format.plane_shapes(2, 2)
+    planes = [torch.zeros(1, *shape, dtype=format.dtype, device=device) for shape in shapes]
+    rgb = torch.zeros(1, 3, 2, 2, device=device)
     try:
-        decode([gray], rgb, Conversion(scale=(255.0,), offset=(0.0,)))
-    except Exception as error:  # whatever it is, torch needs none of it
+        decode(planes, rgb.half(), decoding(format))
+        encode(rgb, planes, encoding(format))
+    except Exception as error:  # whatever it is, torch does without
         log.info("colours on %s are converted by torch: %s", device, error)
         return False
     return True
@@ -91,36 +96,41 @@ def _launch(
     arguments: dict[str, Tensor | int | float] = {"rgb": rgb, "H": height, "W": width}
     arguments |= zip(("SN", "SC", "SY", "SX"), rgb.stride(), strict=True)
     for k in range(3):
-        plane = planes[min(k, len(planes) - 1)]  # gray is three times the same
+        plane = planes[min(k, len(planes) - 1)]
         arguments[f"plane{k}"] = plane
         arguments |= zip((f"SN{k}", f"SY{k}", f"SX{k}"), plane.stride(), strict=True)
-    padding = 3 - len(planes)
     (fy, vertical), (fx, horizontal) = how.vertical, how.horizontal
-    columns = _COLUMNS // fx
-    constants = {
-        "SCALE": how.scale + how.scale[:1] * padding,
-        "OFFSET": how.offset + how.offset[:1] * padding,
-        "MATRIX": how.matrix,
-        "FY": fy,
-        "ROWS": _by_distance(fy, vertical),
-        "FX": fx,
-        "COLUMNS": _by_distance(fx, horizontal),
-        "TC": columns,
-    }
-    grid = -(-height // (fy * rows)), -(-width // (fx * columns)), n
+    (y0, down), (x0, across) = _by_distance(fy, vertical), _by_distance(fx, horizontal)
+    groups = _COLUMNS // fx
+    arguments["table"] = _table(how, rgb.device)
+    constants = {"MIXED": bool(how.matrix), "TC": groups}
+    constants |= {"FY": fy, "KY": len(down), "Y0": y0, "FX": fx, "KX": len(across), "X0": x0}
+    grid = -(-height // (fy * rows)), -(-width // (fx * groups)), n
     return Launch(kernel, grid, arguments, constants | more, _WARPS)
 
 
 @cache
-def _by_distance(factor: int, sums: tuple[Taps, ...]) -> tuple[tuple[int, tuple[float, ...]], ...]:
-    """The addends of ``kernels/color.py``, by distance and without gaps."""
+def _table(how: Conversion, device: torch.device) -> Tensor:
+    """``table`` of ``kernels/color.py``. It is there when this returns, for every stream."""
+    numbers = [*(how.scale * 3)[:3], *(how.offset * 3)[:3]]  # gray: three times the same
+    numbers += [weight for row in how.matrix for weight in row]
+    numbers += [0.0] * (15 - len(numbers)) + [how.limit]
+    for axis in (how.vertical, how.horizontal):
+        numbers += [weight for weights in _by_distance(*axis)[1] for weight in weights]
+    return torch.tensor(numbers, dtype=torch.float32, device=device)
+
+
+@cache
+def _by_distance(factor: int, sums: tuple[Taps, ...]) -> tuple[int, list[list[float]]]:
+    """The least distance of an addend, and the weights of each distance from there on."""
     weights = {}
     for phase, taps in enumerate(sums):
         for index, weight in taps:
             enlarging = len(sums) == factor
             weights[(index, phase) if enlarging else divmod(index, factor)] = weight
     distances = [distance for distance, _ in weights]
-    return tuple(
-        (distance, tuple(weights.get((distance, phase), 0.0) for phase in range(factor)))
-        for distance in range(min(distances), max(distances) + 1)
-    )
+    first, last = min(distances), max(distances)
+    return first, [
+        [weights.get((distance, phase), 0.0) for phase in range(factor)]
+        for distance in range(first, last + 1)
+    ]

@@ -44,30 +44,29 @@ def test_addends_by_distance() -> None:
     for format in (YUV420P10, *FORMATS):
         for enlarging, how in ((True, decoding(format)), (False, encoding(format))):
             for factor, sums in (how.vertical, how.horizontal):
-                addends = triton_color._by_distance(factor, sums)
+                first, addends = triton_color._by_distance(factor, sums)
                 assert len(addends) <= 5
-                distances = [distance for distance, _ in addends]
-                assert distances == list(range(distances[0], distances[-1] + 1))
-                assert 0 in distances
                 found = {
                     (phase, distance) if enlarging else (0, distance * factor + phase): weight
-                    for distance, weights in addends
+                    for distance, weights in enumerate(addends, first)
                     for phase, weight in enumerate(weights)
                     if weight
                 }
                 assert found == {(p, i): w for p, taps in enumerate(sums) for i, w in taps}
 
 
-@pytest.mark.parametrize("error", [ImportError("no Triton"), RuntimeError("no C compiler")])
-def test_torch_takes_over(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """On a CPU, and where Triton fails."""
+@pytest.mark.parametrize("failing", ["decode", "encode", None])
+def test_torch_takes_over(monkeypatch: pytest.MonkeyPatch, failing: str | None) -> None:
+    """On a CPU, and where Triton is missing or fails, if in one direction only."""
 
     def fail(*_: object) -> None:
-        raise error
+        raise RuntimeError("no C compiler")
 
+    for name in ("decode", "encode"):
+        monkeypatch.setattr(triton_color, name, fail if name == failing else lambda *_: None)
+    works = triton_color._works.__wrapped__(torch.device("cpu"))
+    assert works == (failing is None)
     assert not triton_color.converts(torch.zeros(1))
-    monkeypatch.setattr(triton_color, "decode", fail)
-    assert not triton_color._works.__wrapped__(torch.device("cpu"))
 
 
 @pytest.mark.slow
@@ -86,7 +85,7 @@ def test_kernels_compile_without_spilling(capability: int, tmp_path: Path) -> No
     for launch in launches:
         found = resources(launch, capability, tmp_path)
         assert found.stack <= 16
-        assert found.registers <= 128
+        assert found.registers <= 168  # three programs still share a multiprocessor
         assert found.shared <= 8 * 1024
 
 
