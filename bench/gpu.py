@@ -193,7 +193,7 @@ def film(case: Case, device: torch.device, name: str, precision: str) -> Callabl
     out = torch.empty_like(case.truth)
 
     def run(turn: int) -> Tensor:
-        x = to_rgb(planes[turn % len(planes)], YUV).to(network.dtype)
+        x = to_rgb(planes[turn % len(planes)], YUV, dtype=network.dtype)
         network(x.contiguous(memory_format=network.memory_format), out)
         from_rgb(out, YUV)
         return out

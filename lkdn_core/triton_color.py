@@ -103,7 +103,7 @@ def _launch(
     (y0, down), (x0, across) = _by_distance(fy, vertical), _by_distance(fx, horizontal)
     groups = _COLUMNS // fx
     arguments["table"] = _table(how, rgb.device)
-    constants = {"MIXED": bool(how.matrix), "TC": groups}
+    constants: dict[str, int | str | bool] = {"MIXED": bool(how.matrix), "TC": groups}
     constants |= {"FY": fy, "KY": len(down), "Y0": y0, "FX": fx, "KX": len(across), "X0": x0}
     grid = -(-height // (fy * rows)), -(-width // (fx * groups)), n
     return Launch(kernel, grid, arguments, constants | more, _WARPS)

@@ -18,7 +18,7 @@ class Launch:
     kernel: Any
     grid: tuple[int, int, int]
     arguments: dict[str, Tensor | int | float]
-    constants: dict[str, Any]
+    constants: dict[str, int | str | bool]
     num_warps: int
 
     def compile(self) -> None:

@@ -130,8 +130,8 @@ def test_programs_join(format: FrameFormat, monkeypatch: pytest.MonkeyPatch) -> 
     """A picture of many small programs, none of which it fills to the end."""
     monkeypatch.setattr(triton_color, "_COLUMNS", 16)
     monkeypatch.setattr(triton_color, "_ROWS", 2)
-    resolved = format.resolved(37, 11)
-    planes, _ = on_device(samples(resolved, 11, 37))
+    resolved = format.resolved(19, 9)
+    planes, _ = on_device(samples(resolved, 9, 19))
     compare_planes(compare_rgb(planes, resolved), resolved)
 
 
