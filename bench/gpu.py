@@ -193,7 +193,7 @@ def film(case: Case, device: torch.device, name: str, precision: str) -> Callabl
     out = torch.empty_like(case.truth)
 
     def run(turn: int) -> Tensor:
-        x = to_rgb(planes[turn % len(planes)], YUV).to(network.dtype)
+        x = to_rgb(planes[turn % len(planes)], YUV, dtype=network.dtype)
         network(x.contiguous(memory_format=network.memory_format), out)
         from_rgb(out, YUV)
         return out
@@ -275,7 +275,8 @@ def compare(bench: Bench, arguments: argparse.Namespace) -> None:
 @torch.inference_mode()
 def sweep(bench: Bench, arguments: argparse.Namespace) -> None:
     """Milliseconds of each kernel on 1080p, by tile; what the GPU has no room for is left out."""
-    from lkdn_core.kernels.launches import Maps, Schedule, compile_ahead, map_bytes
+    from lkdn_core.kernels.launch import compile_ahead
+    from lkdn_core.kernels.launches import Maps, Schedule, map_bytes
     from lkdn_core.kernels.pack import pack
     from lkdn_core.kernels.tiles import TILES, Tile
     from lkdn_core.prepare import fold

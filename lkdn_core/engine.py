@@ -154,7 +154,8 @@ class Upscaler:
         source = format.resolved(width, height)
         home = planes[0].device
         with torch.inference_mode():
-            rgb = self._enlarge(to_rgb(self._copier.upload(planes), source), clip=False)
+            rgb = to_rgb(self._copier.upload(planes), source, dtype=self._network.dtype)
+            rgb = self._enlarge(rgb, clip=False)
             if size is not None:
                 rgb = size.apply(rgb.clamp_(0, 1))
             final_height, final_width = rgb.shape[2:]

@@ -6,7 +6,6 @@ rounding: RGB by 1e-6, an integer sample by one code, and only where it lies bet
 
 import ctypes as c
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -14,32 +13,14 @@ import torch
 from torch import Tensor
 
 from lkdn_core.chroma import Taps
+from lkdn_core.conversion import Conversion
 from lkdn_core.native_library import native_library
 
-__all__ = ["Conversion", "decode", "decodes", "encode", "encodes"]
+__all__ = ["decode", "decodes", "encode", "encodes"]
 
 #: What the library says where the processor can't do it.
 _ABSENT: Final = 2
 _SAMPLES: Final = {torch.uint8: 0, torch.uint16: 1, torch.float32: 2}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conversion:
-    """One way of converting. A sample of a plane is ``offset + scale * value``, each by plane.
-
-    A row of ``matrix`` makes a channel of all values, or a value of all channels; without it each
-    channel is the value of the plane of its number. Integers are clipped to ``limit``.
-
-    ``vertical`` and ``horizontal``: how many luma samples share one of chroma, and the sums that
-    resample chroma: enlarging has one for each of these samples, shrinking one for all.
-    """
-
-    scale: tuple[float, ...]
-    offset: tuple[float, ...]
-    matrix: tuple[tuple[float, ...], ...] = ()
-    limit: float = 0.0
-    vertical: tuple[int, tuple[Taps, ...]] = (1, (((0, 1.0),),))
-    horizontal: tuple[int, tuple[Taps, ...]] = (1, (((0, 1.0),),))
 
 
 def decodes(planes: Sequence[Tensor]) -> bool:

@@ -1,4 +1,7 @@
-"""The place that rounds and clips to integers; `rounded` in native/cpu/color.cpp does the same."""
+"""The place that rounds and clips to integers.
+
+``rounded`` of native/cpu/color.cpp and ``put`` of kernels/color.py do the same in their languages.
+"""
 
 import torch
 from torch import Tensor

@@ -9,6 +9,7 @@ from torch import Tensor
 from lkdn_core.arch import LKDNConfig
 from lkdn_core.backends.graphs import Graphs
 from lkdn_core.fuse import Weights
+from lkdn_core.kernels.launch import compile_ahead
 from lkdn_core.kernels.pack import pack
 from lkdn_core.prepare import DTYPES, fold
 
@@ -75,7 +76,7 @@ class TritonNetwork:
         )
         launches = list(schedule.trunk(x))
         if not self._compiled:
-            self._kernels.compile_ahead(launches)
+            compile_ahead(launches)
             self._compiled = True
         for launch in launches:
             launch.run()

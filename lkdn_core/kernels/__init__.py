@@ -1,1 +1,1 @@
-"""Fused Triton kernels of the network (``launches``), and what carries them: weights, buffers."""
+"""Fused Triton kernels: of the network (``launches``), with its weights and buffers; of colour."""

@@ -4,8 +4,7 @@ Six kernels a block, three after the last block, one before the first: 52 for LK
 A list, so that the same launches can be run, compiled ahead of time, or captured in a graph.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
@@ -14,39 +13,15 @@ import torch
 from torch import Tensor
 
 from lkdn_core.kernels import block, ends
+from lkdn_core.kernels.launch import Launch
 from lkdn_core.kernels.pack import Packed
 from lkdn_core.kernels.tiles import Tile
 
-__all__ = ["Launch", "Maps", "Schedule", "compile_ahead", "map_bytes"]
+__all__ = ["Maps", "Schedule", "map_bytes"]
 
 #: Rows of a program, and channels of one of "local".
 _ROWS: Final = 4
 _CHUNK: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """One kernel with everything it is called with."""
-
-    kernel: Any
-    grid: tuple[int, int, int]
-    arguments: dict[str, Tensor | int | float]
-    constants: dict[str, int | str | bool]
-    num_warps: int
-
-    def compile(self) -> None:
-        """Compile it, or load it from Triton's cache, without starting it."""
-        tensors = [v for v in self.arguments.values() if isinstance(v, Tensor)]
-        with torch.cuda.device(tensors[0].device):
-            self.kernel.warmup(**self.arguments, **self._options(), grid=self.grid)
-
-    def run(self) -> None:
-        """Start it on the current stream."""
-        self.kernel[self.grid](**self.arguments, **self._options())
-
-    def _options(self) -> dict[str, Any]:
-        # Fused multiply-adds are asked for, because not every Triton has them by default.
-        return {**self.constants, "num_warps": self.num_warps, "enable_fp_fusion": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +168,6 @@ class Schedule:
         grid = programs * -(-self.width // tile.columns), groups, self.n
         constants = {**constants, "TX": tile.columns}
         return Launch(kernel, grid, arguments | self.size, constants, tile.warps)
-
-
-def compile_ahead(launches: Iterable[Launch]) -> None:
-    """Compile what is not in Triton's cache, side by side: most of it runs outside the GIL."""
-    distinct = {(n.kernel.__name__, *sorted(n.constants.items())): n for n in launches}
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(Launch.compile, distinct.values()))
 
 
 def _first(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

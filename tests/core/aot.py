@@ -11,9 +11,15 @@ from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from lkdn_core.kernels.launches import Launch
+from lkdn_core.kernels.launch import Launch
 
-TYPES = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
+TYPES = {
+    torch.float16: "fp16",
+    torch.bfloat16: "bf16",
+    torch.float32: "fp32",
+    torch.uint8: "u8",
+    torch.uint16: "u16",
+}
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
 
@@ -35,7 +41,10 @@ def resources(launch: Launch, capability: int, folder: Path) -> Resources:
             signature[name], constants[(i,)] = "constexpr", launch.constants[name]
         elif isinstance(value := launch.arguments[name], Tensor):
             signature[name] = "*" + TYPES[value.dtype]
-            attributes[(i,)] = [["tt.divisibility", 16]]
+            if not parameter.do_not_specialize:
+                attributes[(i,)] = [["tt.divisibility", 16]]
+        elif value == 1 and not parameter.do_not_specialize:
+            signature[name], constants[(i,)] = "constexpr", 1
         else:
             signature[name] = "fp32" if isinstance(value, float) else "i32"
     source = ASTSource(launch.kernel, signature, constants, attributes)

@@ -202,6 +202,13 @@ def test_rgb_of_any_memory_layout_makes_contiguous_planes(
         torch.testing.assert_close(planes, expected, rtol=0, atol=0)
 
 
+def test_rgb_of_another_type_is_the_float_one_rounded() -> None:
+    format = FrameFormat(family="yuv", subsampling=(1, 1))
+    planes = random_planes(format, 9, 14)
+    for dtype in (torch.float16, torch.bfloat16):
+        assert torch.equal(to_rgb(planes, format, dtype=dtype), to_rgb(planes, format).to(dtype))
+
+
 def test_untagged_gray_takes_the_weights_of_its_size() -> None:
     red = torch.zeros(1, 3, 578, 2)
     red[:, 0] = 1

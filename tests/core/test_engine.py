@@ -163,11 +163,13 @@ def test_a_batch_of_frames_without_room_goes_in_halves(
     expected = list(upscaler.stream(frames(7), YUV420P10))
     sizes: list[int] = []
 
-    def limited(planes: list[torch.Tensor], format: FrameFormat) -> torch.Tensor:
+    def limited(
+        planes: list[torch.Tensor], format: FrameFormat, *, dtype: torch.dtype
+    ) -> torch.Tensor:
         sizes.append(len(planes[0]))
         if len(planes[0]) > 2:
             raise RuntimeError("CUDA error: out of memory")
-        return to_rgb(planes, format)
+        return to_rgb(planes, format, dtype=dtype)
 
     monkeypatch.setattr("lkdn_core.engine.to_rgb", limited)
     for frame, wanted in zip(upscaler.stream(frames(7), YUV420P10), expected, strict=True):

@@ -1,16 +1,14 @@
 """The Triton kernels, as far as they can be checked with and without a GPU."""
 
 import math
-import os
 import re
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from own_process import check
 
 from lkdn_core.arch import LKDN, LKDN_CONFIGS, LKDNConfig
 from lkdn_core.fuse import fuse
@@ -19,10 +17,11 @@ from lkdn_core.kernels.tiles import TILES, tiles_for
 
 triton = pytest.importorskip("triton")
 from lkdn_core.kernels import parts  # noqa: E402
-from lkdn_core.kernels.launches import Launch, Maps, Schedule, map_bytes  # noqa: E402
+from lkdn_core.kernels.launch import Launch  # noqa: E402
+from lkdn_core.kernels.launches import Maps, Schedule, map_bytes  # noqa: E402
 
 CPU = torch.device("cpu")
-CHECKS = Path(__file__).parent / "kernel_checks.py"
+CHECKS = "kernel_checks.py"
 #: Shared memory of a block, in bytes, by compute capability.
 SHARED = {80: 163 * 1024, 89: 99 * 1024, 90: 227 * 1024}
 #: Bytes of stack a thread may spill: some versions of the compiler take 32, others 88.
@@ -46,31 +45,16 @@ def packed(config: LKDNConfig, dtype: torch.dtype = torch.float16) -> Packed:
     return pack(fuse(LKDN(config).state_dict()), device=CPU, dtype=dtype)
 
 
-def check(environment: dict[str, str]) -> None:
-    """Run the checks in a process of their own."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [*command, str(CHECKS)],
-        env=os.environ | environment,
-        cwd=CHECKS.parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert "passed" in done.stdout
-
-
 @pytest.mark.slow
 def test_kernels_in_the_interpreter() -> None:
-    check({"TRITON_INTERPRET": "1"})
+    check(CHECKS, interpreted=True)
 
 
 @pytest.mark.gpu
 def test_kernels_on_a_gpu() -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    check({})
+    check(CHECKS, interpreted=False)
 
 
 @pytest.mark.parametrize(("name", "count"), [("lkdn-x2", 52), ("lkdn-s-x4", 34)])

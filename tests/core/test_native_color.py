@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor
+from planes import framed, samples
 
 from lkdn_core import native_color
-from lkdn_core.color import decoding, encoding, from_rgb, from_rgb_plain, to_rgb, to_rgb_plain
+from lkdn_core.color import from_rgb, from_rgb_plain, to_rgb, to_rgb_plain
+from lkdn_core.conversion import decoding, encoding
 from lkdn_core.formats import FrameFormat
 from lkdn_core.native_library import instruction_sets
 
@@ -35,22 +36,6 @@ def formats(bits: int, kind: str) -> Iterator[FrameFormat]:
                 for site in SITES if subsampling != (0, 0) else ():
                     tags["chroma_location"] = site
                     yield FrameFormat(family="yuv", subsampling=subsampling, **common, **tags)
-
-
-def samples(format: FrameFormat, height: int, width: int) -> list[Tensor]:
-    """Two pictures, every code as likely as any other."""
-    shapes = format.plane_shapes(width, height)
-    if format.sample_type == "integer":
-        codes = (torch.randint(0, 2**format.bits, (2, *shape)) for shape in shapes)
-        return [plane.to(format.dtype) for plane in codes]
-    middle = [0.5 * (format.family == "yuv" and i > 0) for i in range(len(shapes))]
-    return [torch.rand(2, *shape) - m for shape, m in zip(shapes, middle, strict=True)]
-
-
-def framed(planes: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Views as large as ``planes`` inside larger planes of ones, and the larger planes."""
-    wide = [p.new_ones(len(p), p.shape[1] + 2, p.shape[2] + 5) for p in planes]
-    return [p[:, 1:-1, 2:-3] for p in wide], wide
 
 
 @pytest.fixture(autouse=True)
