@@ -6,21 +6,21 @@
 
 namespace lkdn {
 
-// Floats from the system, all zero, in large pages where it has them: rows of many maps are read
+// Bytes from the system, all zero, in large pages where it has them: rows of many maps are read
 // side by side, and the processor keeps few small pages in mind. Throws std::bad_alloc.
 class Pages {
 public:
     Pages() = default;
-    explicit Pages(size_t floats);
+    explicit Pages(size_t bytes);
     Pages(const Pages &) = delete;
     Pages &operator=(const Pages &) = delete;
     ~Pages();
-    float *data() const { return data_; }  // at a cache line
+    char *data() const { return data_; }  // at a cache line
 
 private:
     void *start_ = nullptr;
     size_t bytes_ = 0;
-    float *data_ = nullptr;
+    char *data_ = nullptr;
 };
 
 // The picture is worked on in tiles of `rows` x `columns`, and a tile goes through the whole network
@@ -43,7 +43,9 @@ public:
     Workspace(const Net &net, const Schedule &schedule, int height, int width, int threads);
 
     const Lines &lines() const { return lines_; }
-    float *scratch(int thread) const { return scratch_ + size_t(thread) * scratch_size_; }
+    float *scratch(int thread) const {
+        return reinterpret_cast<float *>(scratch_ + size_t(thread) * scratch_size_);
+    }
     bool fits(int height, int width, int threads) const {
         return height == height_ && width == width_ && threads == threads_;
     }
@@ -51,15 +53,15 @@ public:
                         int threads);
 
 private:
-    // Lays everything out from `memory` on; returns the floats it takes.
-    size_t lay_out(const Net &net, const Schedule &schedule, float *memory);
+    // Lays everything out from `memory` on; returns the bytes it takes.
+    size_t lay_out(const Net &net, const Schedule &schedule, char *memory);
 
     Workspace(int height, int width, int threads)
         : height_(height), width_(width), threads_(threads) {}
 
     int height_, width_, threads_;
     size_t scratch_size_ = 0;
-    float *scratch_ = nullptr;
+    char *scratch_ = nullptr;
     std::vector<BlockRings> block_;
     Lines lines_{};
     Pages memory_;

@@ -15,9 +15,9 @@ namespace {
 
 class Run {
 public:
-    Run(const Kernels &kernels, const Net &net, const Schedule &schedule,
+    Run(const Stages &stages, const Net &net, const Schedule &schedule,
         const Workspace &workspace, const Picture &picture)
-        : kernels_(kernels), net_(net), schedule_(schedule), workspace_(workspace),
+        : stages_(stages), net_(net), schedule_(schedule), workspace_(workspace),
           picture_(picture), across_(schedule.tiles_across(picture.width)),
           done_(schedule.tiles_down(picture.height)) {}
 
@@ -51,11 +51,11 @@ private:
             const Part part{std::max(0, y), std::min(picture_.height, y + height),
                             std::max(0, x), std::min(picture_.width, x + width)};
             if (part.y0 < part.y1 && part.x0 < part.x1)
-                kernels_.run(net_, workspace_.lines(), picture_, s, part, scratch);
+                stages_.run(net_, workspace_.lines(), picture_, s, part, scratch);
         }
     }
 
-    const Kernels &kernels_;
+    const Stages &stages_;
     const Net &net_;
     const Schedule &schedule_;
     const Workspace &workspace_;
@@ -70,9 +70,9 @@ private:
 
 }  // namespace
 
-void run_picture(const Kernels &kernels, const Net &net, const Schedule &schedule,
+void run_picture(const Stages &stages, const Net &net, const Schedule &schedule,
                  const Workspace &workspace, const Picture &picture, int threads) {
-    Run run(kernels, net, schedule, workspace, picture);
+    Run run(stages, net, schedule, workspace, picture);
     run_together(threads, [&](int thread) { run.work(thread); });
 }
 
