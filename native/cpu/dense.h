@@ -3,17 +3,17 @@
 #pragma once
 #include "vectors.h"
 
-// Inputs that a lane of the weights is for: with LKDN_PAIRS two bfloat16 of an input and two of the
+// How many inputs a lane of the weights is for: with LKDN_PAIRS two bfloat16 of an input and two of the
 // weights are multiplied and added at once.
 template <class In>
-static constexpr int kTogether = 1;
+static constexpr int kAtOnce = 1;
 
 INLINE V spread(const float *in) { return splat(*in); }
 INLINE V add_product(V sum, V in, V weight, const float *) { return sum + in * weight; }
 
 #ifdef LKDN_PAIRS
 template <>
-constexpr int kTogether<bf16> = 2;
+constexpr int kAtOnce<bf16> = 2;
 
 INLINE V spread(const bf16 *in) {
     float pair;
@@ -54,7 +54,7 @@ INLINE void tile(const In *const *x, int segments, int inputs, int ldx, int p, c
             a[i][n] = Add ? load(y + size_t(p + i) * ldy + n * L) : load(bias + n * L);
     for (int s = 0; s < segments; s++) {
         const In *in = x[s] + size_t(p) * ldx;
-        for (int k = 0; k < inputs; k += kTogether<In>, w += N * L) {
+        for (int k = 0; k < inputs; k += kAtOnce<In>, w += N * L) {
             V b[N];
 #pragma GCC unroll 4
             for (int n = 0; n < N; n++) b[n] = load(w + n * L);
@@ -95,7 +95,7 @@ static void dense(const float *weight, const float *bias, int vectors, const In 
         if (n == 3) strip<3, Add>(x, segments, inputs, ldx, weight, b, pixels, to, ldy);
         if constexpr (kWidest == 4)
             if (n == 4) strip<4, Add>(x, segments, inputs, ldx, weight, b, pixels, to, ldy);
-        weight += size_t(segments) * inputs / kTogether<In> * n * L;
+        weight += size_t(segments) * inputs / kAtOnce<In> * n * L;
         v += n;
     }
 }
@@ -103,7 +103,7 @@ static void dense(const float *weight, const float *bias, int vectors, const In 
 // Room for the strips of a layer, in floats.
 template <class In>
 static size_t packed_size(int inputs, int outputs) {
-    return size_t(inputs / kTogether<In>) * ((outputs + L - 1) / L * L);
+    return size_t(inputs / kAtOnce<In>) * ((outputs + L - 1) / L * L);
 }
 
 // The strips of a layer from its weights, [inputs][outputs]; pairs want even inputs in each segment.
@@ -112,13 +112,13 @@ static void pack(const float *weight, int inputs, int outputs, float *packed) {
     const int vectors = (outputs + L - 1) / L;
     for (int v = 0; v < vectors;) {
         const int n = strip_width(vectors - v);
-        for (int k = 0; k < inputs; k += kTogether<In>)
+        for (int k = 0; k < inputs; k += kAtOnce<In>)
             for (int i = 0; i < n * L; i++, packed++) {
                 const int o = v * L + i;
                 const float *w = weight + size_t(k) * outputs + o;
                 if (o >= outputs) {
                     *packed = 0;
-                } else if constexpr (kTogether<In> == 2) {
+                } else if constexpr (kAtOnce<In> == 2) {
                     const bf16 pair[] = {narrow(w[0]), narrow(w[outputs])};
                     std::memcpy(packed, pair, sizeof pair);
                 } else {

@@ -25,7 +25,7 @@ INLINE To *as(From *from, int n, float *room) {
 template <class T>
 struct Worker {
     // What dense layers read: T where its products can be taken, else floats.
-    using In = std::conditional_t<kTogether<T> == 2, T, float>;
+    using In = std::conditional_t<kAtOnce<T> == 2, T, float>;
 
     const Net &net;
     const Lines &lines;

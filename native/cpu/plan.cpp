@@ -11,9 +11,9 @@
 namespace lkdn {
 namespace {
 
-// Larger tiles read less of their surroundings again; smaller ones let more threads follow each
-// other, and each of them needs rows of its own.
-constexpr int kRows = 8, kColumns = 2 * kSegment, kFewThreads = 4;
+// Larger tiles read less of their surroundings again, from memory; smaller ones let more threads
+// follow each other.
+constexpr int kRows = 12, kColumns = 2 * kSegment, kBand = 4, kFewThreads = 4;
 // Columns go through the kernels four at a time.
 constexpr int kTogether = 4;
 // Bytes. Rows start at cache lines, and not all at the same place of a page.
@@ -21,15 +21,13 @@ constexpr size_t kLine = 64, kPage = 4096;
 #ifdef __unix__
 constexpr size_t kLargePage = 1 << 21;
 #endif
-constexpr int kStagesOfBlock = 6;
 
 int stage_of(int block, int index) { return kStagesOfBlock * block + index; }
 
 }  // namespace
 
 Schedule make_schedule(const Net &net, int threads) {
-    const int divisor = threads > kFewThreads ? 2 : 1;
-    Schedule s{kRows / divisor, kColumns / divisor, {}};
+    Schedule s{kRows, threads > kFewThreads ? kColumns / 2 : kColumns, kBand, {}};
     int delay = 0, shift = 0;
     const auto add = [&](Kind kind, int block, int index, int reach) {
         delay += reach;
@@ -59,8 +57,12 @@ size_t Workspace::lay_out(const Net &net, const Schedule &s, char *memory) {
     const auto ring = [&](int maker, int reader, int depth, int reach, size_t sample) {
         Ring r;
         const int behind = s.stages[reader].delay - s.stages[maker].delay;
-        // Every thread may be in a row of tiles of its own.
-        r.count = std::min(height_, threads_ * s.rows + behind + reach);
+        const int across = s.stages[reader].shift - s.stages[maker].shift + reach;
+        // Every thread may be in a row of tiles of its own, and the last one must not write over
+        // what the others still read: with a tile between them, nothing that is read in the next
+        // tile at the latest.
+        const bool apart = s.distance(width_, threads_) == 2 && across <= s.columns;
+        r.count = std::min(height_, (apart ? 1 : threads_) * s.rows + behind + reach);
         r.depth = depth;
         r.pad = reach;
         r.stride = (depth * sample * (width_ + 2 * reach) + kLine - 1) / kLine * kLine;

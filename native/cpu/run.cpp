@@ -1,6 +1,6 @@
-// Threads take rows of tiles in turn, each following the one above at a distance of a tile; there is
-// no barrier. A pixel is computed by the same instructions whoever takes it, so results do not depend
-// on the number of threads.
+// Threads take rows of tiles in turn, each following the one above at a distance; there is no barrier.
+// A pixel is computed by the same instructions whoever takes it, so results do not depend on the
+// number of threads.
 #include "run.h"
 
 #include "pool.h"
@@ -16,9 +16,10 @@ namespace {
 class Run {
 public:
     Run(const Stages &stages, const Net &net, const Schedule &schedule,
-        const Workspace &workspace, const Picture &picture)
+        const Workspace &workspace, const Picture &picture, int threads)
         : stages_(stages), net_(net), schedule_(schedule), workspace_(workspace),
           picture_(picture), across_(schedule.tiles_across(picture.width)),
+          distance_(schedule.distance(picture.width, threads)),
           done_(schedule.tiles_down(picture.height)) {}
 
     // Works until nothing is left to take.
@@ -27,7 +28,8 @@ public:
         while (taken_ < done_.size()) {
             const size_t row = taken_++;
             for (int column = 0; column < across_; column++) {
-                while (row > 0 && done_[row - 1] <= column) wait(lock);
+                const int above = std::min(column + distance_, across_);
+                while (row > 0 && done_[row - 1] < above) wait(lock);
                 lock.unlock();
                 make(static_cast<int>(row), column, workspace_.scratch(thread));
                 lock.lock();
@@ -45,14 +47,22 @@ private:
     }
 
     void make(int row, int column, float *scratch) const {
-        const int height = schedule_.rows, width = schedule_.columns;
-        for (const Stage &s : schedule_.stages) {
-            const int y = row * height - s.delay, x = column * width - s.shift;
-            const Part part{std::max(0, y), std::min(picture_.height, y + height),
-                            std::max(0, x), std::min(picture_.width, x + width)};
-            if (part.y0 < part.y1 && part.x0 < part.x1)
-                stages_.run(net_, workspace_.lines(), picture_, s, part, scratch);
+        const size_t stages = schedule_.stages.size();
+        for (size_t first = 0, last = 1; first < stages;) {
+            for (int top = 0; top < schedule_.rows; top += schedule_.band)
+                for (size_t i = first; i < last; i++)
+                    make(schedule_.stages[i], row * schedule_.rows + top, column, scratch);
+            first = last;
+            last = std::min(first + kStagesOfBlock, stages);
         }
+    }
+
+    void make(const Stage &s, int top, int column, float *scratch) const {
+        const int y = top - s.delay, x = column * schedule_.columns - s.shift;
+        const Part part{std::max(0, y), std::min(picture_.height, y + schedule_.band),
+                        std::max(0, x), std::min(picture_.width, x + schedule_.columns)};
+        if (part.y0 < part.y1 && part.x0 < part.x1)
+            stages_.run(net_, workspace_.lines(), picture_, s, part, scratch);
     }
 
     const Stages &stages_;
@@ -60,7 +70,7 @@ private:
     const Schedule &schedule_;
     const Workspace &workspace_;
     const Picture &picture_;
-    const int across_;
+    const int across_, distance_;
     std::mutex mutex_;
     std::condition_variable changed_;
     size_t taken_ = 0;
@@ -72,7 +82,7 @@ private:
 
 void run_picture(const Stages &stages, const Net &net, const Schedule &schedule,
                  const Workspace &workspace, const Picture &picture, int threads) {
-    Run run(stages, net, schedule, workspace, picture);
+    Run run(stages, net, schedule, workspace, picture, threads);
     run_together(threads, [&](int thread) { run.work(thread); });
 }
 
