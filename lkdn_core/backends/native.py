@@ -1,7 +1,7 @@
 """The CPU backend: our own C++ kernels, small tiles streamed through the whole network.
 
 Maps never exist as a whole, only the rows that are still needed, so memory grows with the width of
-the picture and not with its area. In bf16 most of these rows are bfloat16; sums, and what is carried
+the picture and not with its area. In bf16 most of these rows are bfloat16; sums, and what goes on
 from block to block, stay float32. The library has an AVX-512, an AVX2 and a portable form of every
 kernel, one more for processors that multiply bfloat16, and takes the best one the processor has.
 Results are the same to the bit for any number of threads, which is ``torch.get_num_threads()``.

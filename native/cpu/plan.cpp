@@ -13,7 +13,7 @@ namespace {
 
 // Larger tiles read less of their surroundings again, from memory; smaller ones let more threads
 // follow each other.
-constexpr int kRows = 12, kColumns = 2 * kSegment, kBand = 4, kFewThreads = 4;
+constexpr int kRows = 12, kColumns = 2 * kSegment, kBand = 4, kFewThreads = 3;
 // Columns go through the kernels four at a time.
 constexpr int kTogether = 4;
 // Bytes. Rows start at cache lines, and not all at the same place of a page.
@@ -27,7 +27,8 @@ int stage_of(int block, int index) { return kStagesOfBlock * block + index; }
 }  // namespace
 
 Schedule make_schedule(const Net &net, int threads) {
-    Schedule s{kRows, threads > kFewThreads ? kColumns / 2 : kColumns, kBand, {}};
+    const bool few = threads <= kFewThreads;
+    Schedule s{few ? kRows : kBand, few ? kColumns : kColumns / 2, kBand, {}};
     int delay = 0, shift = 0;
     const auto add = [&](Kind kind, int block, int index, int reach) {
         delay += reach;

@@ -40,7 +40,7 @@ struct Schedule {
     // Tiles by which a thread stays behind the one in the row above it. At two nearly nothing that
     // the other still needs lies in the thread's own columns; narrow pictures have no room for it.
     int distance(int width, int threads) const {
-        return tiles_across(width) >= 2 * threads ? 2 : 1;
+        return tiles_across(width) >= 3 * threads ? 2 : 1;
     }
 };
 

@@ -50,7 +50,7 @@ def test_any_network(config: LKDNConfig, instructions: str) -> None:
 def test_set5_with_official_weights(name: str) -> None:
     weights, config = read_checkpoint(official_file(name))
     for _, small, _ in read_pairs(eval_folder("Set5") / f"x{config.scale}", config.scale):
-        x = small[None].float() / 255
+        x = small[None].contiguous().float() / 255
         exact, rounded = (run(weights, config, SETS[0], x, p) for p in ("fp32", "bf16"))
         assert agreement(exact, rounded) > 50
 
