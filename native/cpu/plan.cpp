@@ -11,9 +11,9 @@
 namespace lkdn {
 namespace {
 
-// Larger tiles read less of their surroundings again, from memory; smaller ones let more threads
-// follow each other.
-constexpr int kRows = 12, kColumns = 2 * kSegment, kBand = 4, kFewThreads = 3;
+// Larger tiles read less of their surroundings again; smaller ones let more threads follow each
+// other, and each of them may need rows of its own.
+constexpr int kRows = 8, kColumns = 2 * kSegment, kFewThreads = 4;
 // Columns go through the kernels four at a time.
 constexpr int kTogether = 4;
 // Bytes. Rows start at cache lines, and not all at the same place of a page.
@@ -21,14 +21,15 @@ constexpr size_t kLine = 64, kPage = 4096;
 #ifdef __unix__
 constexpr size_t kLargePage = 1 << 21;
 #endif
+constexpr int kStagesOfBlock = 6;
 
 int stage_of(int block, int index) { return kStagesOfBlock * block + index; }
 
 }  // namespace
 
 Schedule make_schedule(const Net &net, int threads) {
-    const bool few = threads <= kFewThreads;
-    Schedule s{few ? kRows : kBand, few ? kColumns : kColumns / 2, kBand, {}};
+    const int divisor = threads > kFewThreads ? 2 : 1;
+    Schedule s{kRows / divisor, kColumns / divisor, {}};
     int delay = 0, shift = 0;
     const auto add = [&](Kind kind, int block, int index, int reach) {
         delay += reach;

@@ -23,15 +23,11 @@ private:
     char *data_ = nullptr;
 };
 
-// A block's stages follow each other; the head comes before them all, two stages after them.
-constexpr int kStagesOfBlock = 6;
-
 // The picture is worked on in tiles of `rows` x `columns`, and a tile goes through the whole network
-// while it is in the cache; through each block in bands of `band` rows, for the nearest cache. A
-// stage is `delay` rows and `shift` columns behind the input, so that all it needs lies in its own
-// tile or in those above and to the left, finished before.
+// while it is in the cache. A stage is `delay` rows and `shift` columns behind the input, so that
+// all it needs lies in its own tile or in those above and to the left, finished before.
 struct Schedule {
-    int rows, columns, band;
+    int rows, columns;
     std::vector<Stage> stages;
     int tiles_down(int height) const { return (height + stages.back().delay + rows - 1) / rows; }
     int tiles_across(int width) const {

@@ -47,22 +47,14 @@ private:
     }
 
     void make(int row, int column, float *scratch) const {
-        const size_t stages = schedule_.stages.size();
-        for (size_t first = 0, last = 1; first < stages;) {
-            for (int top = 0; top < schedule_.rows; top += schedule_.band)
-                for (size_t i = first; i < last; i++)
-                    make(schedule_.stages[i], row * schedule_.rows + top, column, scratch);
-            first = last;
-            last = std::min(first + kStagesOfBlock, stages);
+        const int height = schedule_.rows, width = schedule_.columns;
+        for (const Stage &s : schedule_.stages) {
+            const int y = row * height - s.delay, x = column * width - s.shift;
+            const Part part{std::max(0, y), std::min(picture_.height, y + height),
+                            std::max(0, x), std::min(picture_.width, x + width)};
+            if (part.y0 < part.y1 && part.x0 < part.x1)
+                stages_.run(net_, workspace_.lines(), picture_, s, part, scratch);
         }
-    }
-
-    void make(const Stage &s, int top, int column, float *scratch) const {
-        const int y = top - s.delay, x = column * schedule_.columns - s.shift;
-        const Part part{std::max(0, y), std::min(picture_.height, y + schedule_.band),
-                        std::max(0, x), std::min(picture_.width, x + schedule_.columns)};
-        if (part.y0 < part.y1 && part.x0 < part.x1)
-            stages_.run(net_, workspace_.lines(), picture_, s, part, scratch);
     }
 
     const Stages &stages_;
