@@ -1,13 +1,15 @@
-"""The CPU backend: our own C++ kernels, small tiles streamed through the whole network in float32.
+"""The CPU backend: our own C++ kernels, small tiles streamed through the whole network.
 
 Maps never exist as a whole, only the rows that are still needed, so memory grows with the width of
-the picture and not with its area. The library has an AVX-512, an AVX2 and a portable form of every
-kernel and takes the best one the processor has. Results are the same to the bit for any number of
-threads, which is ``torch.get_num_threads()``.
+the picture and not with its area. In bf16 most of these rows are bfloat16; sums, and what goes on
+from block to block, stay float32. The library has an AVX-512, an AVX2 and a portable form of every
+kernel, one more for processors that multiply bfloat16, and takes the best one the processor has.
+Results are the same to the bit for any number of threads, which is ``torch.get_num_threads()``.
 """
 
 import ctypes as c
 from functools import cache
+from typing import Final
 from weakref import finalize
 
 import torch
@@ -20,14 +22,15 @@ from lkdn_core.native_library import instruction_sets, library_file, native_libr
 __all__ = ["COMPILES", "NativeNetwork", "load", "obstacle"]
 
 COMPILES = False
+_PRECISIONS: Final = ("fp32", "bf16")
 
 
 def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | None:
     """See ``Backend.obstacle``."""
     if device.type != "cpu":
         return f"it runs on a CPU, not on {device.type}"
-    if precision != "fp32":
-        return f"it computes in fp32, not in {precision}"
+    if precision not in _PRECISIONS:
+        return f"it computes in {' and '.join(_PRECISIONS)}, not in {precision}"
     if library_file() is None:
         return "it was not compiled, as no working C++ compiler was found during the install"
     return None if _library() is not None else "its library is of another version or platform"
@@ -37,22 +40,27 @@ def load(
     weights: Weights, config: LKDNConfig, device: torch.device, precision: str
 ) -> "NativeNetwork":
     """See ``Backend.load``."""
-    return NativeNetwork(weights, config, instruction_sets()[0])
+    return NativeNetwork(weights, config, instruction_sets()[0], precision)
 
 
 class NativeNetwork:
-    """A ``Network`` of the library's; ``instructions`` is one of ``instruction_sets()``."""
+    """A ``Network`` of the library's, in fp32 or bf16.
+
+    ``instructions`` is one of ``instruction_sets()``.
+    """
 
     dtype = torch.float32
     memory_format = torch.contiguous_format
 
-    def __init__(self, weights: Weights, config: LKDNConfig, instructions: str) -> None:
+    def __init__(
+        self, weights: Weights, config: LKDNConfig, instructions: str, precision: str = "fp32"
+    ) -> None:
         library = _library()
         assert library is not None
         flat = _flatten(weights, config)
         sizes = config.channels, config.blocks, config.scale
         self._handle = library.lkdn_create(
-            instructions.encode(), *sizes, flat.data_ptr(), flat.numel()
+            instructions.encode(), *sizes, precision == "bf16", flat.data_ptr(), flat.numel()
         )
         if not self._handle:
             raise RuntimeError("not enough memory for the weights")
@@ -132,7 +140,7 @@ def _library() -> c.CDLL | None:
     if library is None:
         return None
     sizes, plane = (c.c_int, c.c_int, c.c_int), (c.c_void_p, c.c_int64, c.c_int64)
-    library.lkdn_create.argtypes = (c.c_char_p, *sizes, c.c_void_p, c.c_int64)
+    library.lkdn_create.argtypes = (c.c_char_p, *sizes, c.c_int, c.c_void_p, c.c_int64)
     library.lkdn_create.restype = c.c_void_p
     library.lkdn_destroy.argtypes, library.lkdn_destroy.restype = (c.c_void_p,), None
     library.lkdn_bytes.argtypes, library.lkdn_bytes.restype = (c.c_void_p, *sizes), c.c_int64

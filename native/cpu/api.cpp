@@ -14,6 +14,9 @@ namespace lkdn {
 namespace {
 
 const Kernels *const kAll[] = {
+#ifdef LKDN_AVX512_BF16
+    &kernels_avx512_bf16,
+#endif
 #ifdef LKDN_X86
     &kernels_avx512, &kernels_avx2,
 #endif
@@ -22,17 +25,17 @@ const Kernels *const kAll[] = {
 // Reads the flat list of weights that native.py writes, in its order.
 class Loader {
 public:
-    Loader(const Kernels &kernels, const float *from, int64_t count, std::vector<float> &into)
-        : kernels_(kernels), next_(from), left_(count), into_(into) {}
+    Loader(int lanes, const float *from, int64_t count, std::vector<float> &into)
+        : lanes_(lanes), next_(from), left_(count), into_(into) {}
 
-    Dense dense(int inputs, int outputs, int segments = 1) {
+    Dense dense(const Stages &stages, int inputs, int outputs, int segments = 1) {
         Dense d;
         const int rows = inputs * segments;
         const float *from = take(size_t(rows) * outputs);
-        float *packed = reserve(kernels_.packed_size(rows, outputs));
-        if (from) kernels_.pack(from, rows, outputs, packed);
+        float *packed = reserve(stages.packed_size(rows, outputs));
+        if (from) stages.pack(from, rows, outputs, packed);
         d.inputs = inputs;
-        d.vectors = (outputs + kernels_.lanes - 1) / kernels_.lanes;
+        d.vectors = (outputs + lanes_ - 1) / lanes_;
         d.weight = packed;
         d.bias = vector(outputs);
         return d;
@@ -62,7 +65,7 @@ public:
     bool complete() const { return left_ == 0; }
 
 private:
-    int padded(int n) const { return (n + kernels_.lanes - 1) / kernels_.lanes * kernels_.lanes; }
+    int padded(int n) const { return (n + lanes_ - 1) / lanes_ * lanes_; }
 
     const float *take(size_t n) {
         left_ -= static_cast<int64_t>(n);
@@ -77,7 +80,7 @@ private:
         return into_.data() + into_.size() - n;
     }
 
-    const Kernels &kernels_;
+    const int lanes_;
     const float *next_;
     int64_t left_;
     std::vector<float> &into_;
@@ -98,42 +101,45 @@ using namespace lkdn;
 // A network and the memory its runs have left.
 struct lkdn_network {
     const Kernels &kernels;
+    const Stages &stages;
     Net net{};
     std::vector<Block> blocks;
     std::vector<float> weights;
     std::mutex mutex;
     std::vector<std::unique_ptr<Workspace>> idle;
 
-    explicit lkdn_network(const Kernels &k) : kernels(k) {}
+    lkdn_network(const Kernels &k, bool bf16) : kernels(k), stages(bf16 ? k.bf16 : k.fp32) {
+        net.sample = bf16 ? 2 : 4;
+    }
 
     bool load(int channels, int count, int scale, const float *from, int64_t floats) {
         // Every tensor grows by less than 32 lanes a row; this is generous.
         weights.reserve(size_t(floats) * (channels < 32 ? 40 : 2) + 65536);
-        Loader l(kernels, from, floats, weights);
+        Loader l(kernels.lanes, from, floats, weights);
         const int half = channels / 2;
         net.channels = channels;
         net.blocks = count;
         net.scale = scale;
         net.lanes = kernels.lanes;
-        net.head = l.dense(9, channels, 3);
+        net.head = l.dense(kernels.fp32, 9, channels, 3);  // the picture stays in floats
         for (int i = 0; i < count; i++) {
             Block b;
-            for (Dense &m : b.merged) m = l.dense(channels, channels + half);
-            b.c4 = l.dense(channels, half);
+            for (Dense &m : b.merged) m = l.dense(stages, channels, channels + half);
+            b.c4 = l.dense(stages, channels, half);
             for (int k = 0; k < 4; k++) b.refine[k] = l.depthwise(9, k < 3 ? channels : half);
-            b.c5 = l.dense(4 * half, 2 * channels);
+            b.c5 = l.dense(stages, 4 * half, 2 * channels);
             b.small = l.depthwise(25, channels);
             b.large = l.depthwise(25, channels);
-            b.c6 = l.dense(channels, channels);
+            b.c6 = l.dense(stages, channels, channels);
             b.gain = l.vector(channels);
             b.shift = l.vector(channels);
             b.epsilon = l.number();
-            b.c1 = l.dense(channels, channels);
+            b.c1 = l.dense(stages, channels, channels);
             blocks.push_back(b);
         }
-        net.c2 = l.dense(channels, channels);
+        net.c2 = l.dense(stages, channels, channels);
         net.c2_refine = l.depthwise(9, channels);
-        net.up = l.dense(channels, 3 * scale * scale, 9);
+        net.up = l.dense(stages, channels, 3 * scale * scale, 9);
         net.block = blocks.data();
         return l.complete();
     }
@@ -159,7 +165,7 @@ struct lkdn_network {
 };
 
 // Changes whenever something that Python relies on does, here or in another file with an LKDN_EXPORT.
-LKDN_EXPORT int lkdn_abi() { return 2; }
+LKDN_EXPORT int lkdn_abi() { return 3; }
 
 // The instruction sets this processor has, the best first; null past the last.
 LKDN_EXPORT const char *lkdn_instructions(int index) {
@@ -168,13 +174,14 @@ LKDN_EXPORT const char *lkdn_instructions(int index) {
     return nullptr;
 }
 
-// Null if the weights are not `floats` numbers, the instruction set is not here, or for memory.
+// Computes in float32, or with `bf16` in bfloat16 and sums of float32. Null if the weights are not
+// `floats` numbers, the instruction set is not here, or for memory.
 LKDN_EXPORT lkdn_network *lkdn_create(const char *instructions, int channels, int blocks, int scale,
-                                 const float *weights, int64_t floats) {
+                                      int bf16, const float *weights, int64_t floats) {
     const Kernels *kernels = find_kernels(instructions);
     if (!kernels) return nullptr;
     try {
-        auto made = std::make_unique<lkdn_network>(*kernels);
+        auto made = std::make_unique<lkdn_network>(*kernels, bf16 != 0);
         return made->load(channels, blocks, scale, weights, floats) ? made.release() : nullptr;
     } catch (const std::bad_alloc &) {
         return nullptr;
@@ -201,7 +208,7 @@ LKDN_EXPORT int lkdn_run(lkdn_network *n, const float *x, int64_t x_row, int64_t
         const Schedule schedule = make_schedule(n->net, threads);
         auto workspace = n->borrow(schedule, height, width, threads);
         const Picture picture{x, x_row, x_plane, out, out_row, out_plane, height, width};
-        run_picture(n->kernels, n->net, schedule, *workspace, picture, threads);
+        run_picture(n->stages, n->net, schedule, *workspace, picture, threads);
         n->give_back(std::move(workspace));
         return 0;
     } catch (const std::bad_alloc &) {

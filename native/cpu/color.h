@@ -51,10 +51,4 @@ struct ColorKernels {
     void (*encode)(const Conversion &, const Band &, float *scratch);
 };
 
-extern const ColorKernels color_portable;
-#ifdef LKDN_X86
-extern const ColorKernels color_avx2;
-extern const ColorKernels color_avx512;
-#endif
-
 }  // namespace lkdn

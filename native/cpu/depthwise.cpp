@@ -2,7 +2,7 @@
 // Channels are copied a vector at a time to planes with zeros around them: borders, and a last
 // vector that is not full, matter nowhere else, and what 25 taps read lies close together.
 #include "depthwise.h"
-#include "vectors.h"
+#include "taps.h"
 
 namespace lkdn {
 namespace {

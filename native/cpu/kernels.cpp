@@ -1,12 +1,32 @@
 // The stages of the network for one instruction set. Compiled once for each, with LKDN_LANES floats
 // in a vector and LKDN_KERNELS as the name of the table; nothing in it may be shared between them.
+#include "dense.h"
 #include "network.h"
-#include "vectors.h"
+#include "taps.h"
+
+#include <type_traits>
 
 namespace lkdn {
 namespace {
 
+// `n` values as To: where they are, or converted in `room`.
+template <class To, class From>
+INLINE To *as(From *from, int n, float *room) {
+    if constexpr (std::is_same_v<To, From>) {
+        return from;
+    } else {
+        auto *to = reinterpret_cast<std::remove_const_t<To> *>(room);
+        for (int i = 0; i < n; i += L) store(to + i, load(from + i));
+        return to;
+    }
+}
+
+// T is what lies between stages. The sum over the blocks and what is added to it stay floats.
+template <class T>
 struct Worker {
+    // What dense layers read: T where its products can be taken, else floats.
+    using In = std::conditional_t<kAtOnce<T> == 2, T, float>;
+
     const Net &net;
     const Lines &lines;
     const Picture &picture;
@@ -15,24 +35,30 @@ struct Worker {
     int channels() const { return net.padded(net.channels); }
     int half() const { return net.padded(net.half()); }
 
-    const float *row(const Ring &ring, int y) const {
-        return y < 0 || y >= picture.height ? lines.zeros : ring.row(y);
+    // The scratch memory: first what a dense layer reads, then what it makes.
+    In *inputs() const { return reinterpret_cast<In *>(scratch); }
+    float *outputs() const { return scratch + (kSegment + 2) * 3 * channels(); }
+
+    const T *row(const Ring &ring, int y) const {
+        const bool outside = y < 0 || y >= picture.height;
+        return outside ? static_cast<const T *>(lines.zeros) : ring.row<T>(y);
     }
 
-    void apply(const Dense &layer, const float *x, int ldx, int pixels, float *y, int ldy) const {
+    template <class Out>
+    void apply(const Dense &layer, const In *x, int ldx, int pixels, Out *y, int ldy) const {
         dense(layer.weight, layer.bias, layer.vectors, &x, 1, layer.inputs, ldx, pixels, y, ldy);
     }
 
     // [c_r.pw | c_d] of what is in `x`: one half to the next refinement, one to the parts of c5.
-    void merge(int block, int index, const float *x, int ldx, int y, int from, int pixels) const {
+    void merge(int block, int index, const In *x, int y, int from, int pixels) const {
         const Dense &layer = net.block[block].merged[index];
         const BlockRings &rings = lines.block[block];
         const int ld = layer.vectors * L, c = channels();
-        float *both = scratch + kSegment * c;
-        apply(layer, x, ldx, pixels, both, ld);
+        float *both = outputs();
+        apply(layer, x, c, pixels, both, ld);
         const Ring &next = rings.t[index];
-        float *t = next.row(y) + size_t(from) * next.depth;
-        float *part = rings.parts.row(y) + size_t(from) * rings.parts.depth + index * net.half();
+        T *t = next.row<T>(y) + size_t(from) * next.depth;
+        T *part = rings.parts.row<T>(y) + size_t(from) * rings.parts.depth + index * net.half();
         for (int p = 0; p < pixels; p++) {
             for (int z = 0; z < c; z += L) store(t + p * next.depth + z, load(both + p * ld + z));
             // Lanes past the half are the next part's place, which is filled later.
@@ -45,7 +71,7 @@ struct Worker {
     template <int Size, int Dilation, class Emit>
     void refine(const Depthwise &layer, const Ring &ring, int y, int from, int pixels,
                 Emit emit) const {
-        const float *rows[Size];
+        const T *rows[Size];
         for (int k = 0; k < Size; k++) rows[k] = row(ring, y + Dilation * (k - Size / 2));
         depthwise<Size, Dilation>(rows, ring.depth, layer.weight, layer.bias, ring.depth, from,
                                   pixels, emit);
@@ -65,9 +91,9 @@ struct Worker {
                 for (int z = 0; z < 3; z++)
                     rgb[3 * (k * wide + i) + z] = inside ? in[z * picture.x_plane] : 0.f;
             }
-        float *x = lines.first.row(y) + size_t(from) * c;
+        float *x = lines.first.row<float>(y) + size_t(from) * c;
         dense(net.head.weight, net.head.bias, net.head.vectors, rows, 3, 9, 3, pixels, x, c);
-        merge(0, 0, x, c, y, from, pixels);
+        merge(0, 0, as<In>(x, pixels * c, scratch), y, from, pixels);
     }
 
     void distill(int block, int index, int y, int from, int pixels) const {
@@ -75,11 +101,11 @@ struct Worker {
         const BlockRings &rings = lines.block[block];
         const int c = channels();
         refine<3, 1>(w.refine[index], rings.t[index], y, from, pixels, [&](int x, int z, V v) {
-            store(scratch + (x - from) * c + z, gelu(v));
+            store(inputs() + (x - from) * c + z, gelu(v));
         });
-        if (index < 2) return merge(block, index + 1, scratch, c, y, from, pixels);
+        if (index < 2) return merge(block, index + 1, inputs(), y, from, pixels);
         const Ring &t = rings.t[3];
-        apply(w.c4, scratch, c, pixels, t.row(y) + size_t(from) * t.depth, t.depth);
+        apply(w.c4, inputs(), c, pixels, t.row<T>(y) + size_t(from) * t.depth, t.depth);
     }
 
     // The fourth part, and [c5 | pointwise] over all four.
@@ -87,23 +113,25 @@ struct Worker {
         const Block &w = net.block[block];
         const BlockRings &rings = lines.block[block];
         const int ld = rings.parts.depth, c = channels();
-        float *parts = rings.parts.row(y) + size_t(from) * ld;
+        T *three = rings.parts.row<T>(y) + size_t(from) * ld;
+        In *parts = as<In>(three, pixels * ld, scratch);
         refine<3, 1>(w.refine[3], rings.t[3], y, from, pixels, [&](int x, int z, V v) {
             store(parts + size_t(x - from) * ld + 3 * net.half() + z, gelu(v));
         });
         const int wide = w.c5.vectors * L;
-        apply(w.c5, parts, ld, pixels, scratch, wide);
-        float *u = rings.u.row(y) + size_t(from) * c, *a = rings.a.row(y) + size_t(from) * c;
+        const float *both = outputs();
+        apply(w.c5, parts, ld, pixels, outputs(), wide);
+        T *u = rings.u.row<T>(y) + size_t(from) * c, *a = rings.a.row<T>(y) + size_t(from) * c;
         for (int p = 0; p < pixels; p++)
             for (int z = 0; z < c; z += L) {
-                store(u + p * c + z, load(scratch + p * wide + z));
-                store(a + p * c + z, load(scratch + p * wide + net.channels + z));
+                store(u + p * c + z, load(both + p * wide + z));
+                store(a + p * c + z, load(both + p * wide + net.channels + z));
             }
     }
 
     void small(int block, int y, int from, int pixels) const {
         const BlockRings &rings = lines.block[block];
-        float *b = rings.b.row(y);
+        T *b = rings.b.row<T>(y);
         refine<5, 1>(net.block[block].small, rings.a, y, from, pixels, [&](int x, int z, V v) {
             store(b + size_t(x) * rings.b.depth + z, v);
         });
@@ -114,15 +142,15 @@ struct Worker {
         const Block &w = net.block[block];
         const BlockRings &rings = lines.block[block];
         const int c = channels();
-        const float *u = rings.u.row(y);
+        const T *u = rings.u.row<T>(y);
         refine<5, 3>(w.large, rings.b, y, from, pixels, [&](int x, int z, V v) {
-            store(scratch + (x - from) * c + z, v * load(u + size_t(x) * c + z));
+            store(inputs() + (x - from) * c + z, v * load(u + size_t(x) * c + z));
         });
-        float *norm = scratch + kSegment * c;
-        apply(w.c6, scratch, c, pixels, norm, c);
+        float *norm = outputs();
+        apply(w.c6, inputs(), c, pixels, norm, c);
         const Ring &before = block ? lines.block[block - 1].x : lines.first;
-        const float *x = before.row(y) + size_t(from) * c;
-        float *out = rings.x.row(y) + size_t(from) * c;
+        const float *x = before.row<float>(y) + size_t(from) * c;
+        float *out = rings.x.row<float>(y) + size_t(from) * c;
         for (int p = 0; p < pixels; p++) {
             V squares = splat(0.f);
             for (int z = 0; z < c; z += L) {
@@ -134,21 +162,22 @@ struct Worker {
                 store(out + p * c + z, load(norm + p * c + z) * r * load(w.gain + z) +
                                            load(w.shift + z) + load(x + p * c + z));
         }
-        float *sums = lines.sum.row(y) + size_t(from) * c;
+        const In *made = as<In>(out, pixels * c, scratch);
+        float *sums = lines.sum.row<float>(y) + size_t(from) * c;
         if (block == 0)
-            apply(w.c1, out, c, pixels, sums, c);
+            apply(w.c1, made, c, pixels, sums, c);
         else
-            dense<true>(w.c1.weight, w.c1.bias, w.c1.vectors, &out, 1, w.c1.inputs, c, pixels,
+            dense<true>(w.c1.weight, w.c1.bias, w.c1.vectors, &made, 1, w.c1.inputs, c, pixels,
                         sums, c);
-        if (block + 1 < net.blocks) return merge(block + 1, 0, out, c, y, from, pixels);
-        for (int i = 0; i < pixels * c; i += L) store(scratch + i, gelu(load(sums + i)));
-        apply(net.c2, scratch, c, pixels, lines.mixed.row(y) + size_t(from) * c, c);
+        if (block + 1 < net.blocks) return merge(block + 1, 0, made, y, from, pixels);
+        for (int i = 0; i < pixels * c; i += L) store(inputs() + i, gelu(load(sums + i)));
+        apply(net.c2, inputs(), c, pixels, lines.mixed.row<T>(y) + size_t(from) * c, c);
     }
 
     void mix(int y, int from, int pixels) const {
         const int c = channels();
-        const float *first = lines.first.row(y);
-        float *last = lines.last.row(y);
+        const float *first = lines.first.row<float>(y);
+        T *last = lines.last.row<T>(y);
         refine<3, 1>(net.c2_refine, lines.mixed, y, from, pixels, [&](int x, int z, V v) {
             store(last + size_t(x) * c + z, v + load(first + size_t(x) * c + z));
         });
@@ -157,25 +186,32 @@ struct Worker {
     // The upsampler, a dense 3x3, and the pixel shuffle; its outputs come as [row][RGB][column].
     void up(int y, int from, int pixels) const {
         const int c = channels(), ld = net.up.vectors * L, s = net.scale;
-        const float *x[9];
-        for (int k = 0; k < 9; k++)
-            x[k] = row(lines.last, y + k / 3 - 1) + ptrdiff_t(from + k % 3 - 1) * c;
-        dense(net.up.weight, net.up.bias, net.up.vectors, x, 9, net.channels, c, pixels, scratch,
-              ld);
+        const int wide = (pixels + 2) * c;
+        const In *x[9];
+        for (int k = 0; k < 9; k++) {
+            if (k % 3 == 0)
+                x[k] = as<const In>(row(lines.last, y + k / 3 - 1) + ptrdiff_t(from - 1) * c, wide,
+                                    scratch + k / 3 * wide);
+            else
+                x[k] = x[k - 1] + c;
+        }
+        float *all = outputs();
+        dense(net.up.weight, net.up.bias, net.up.vectors, x, 9, net.channels, c, pixels, all, ld);
         for (int i = 0; i < s; i++)
             for (int z = 0; z < 3; z++) {
                 float *out = picture.out + z * picture.out_plane +
                              (ptrdiff_t(y) * s + i) * picture.out_row + ptrdiff_t(from) * s;
-                const float *in = scratch + (i * 3 + z) * s;
+                const float *in = all + (i * 3 + z) * s;
                 for (int p = 0; p < pixels; p++)
                     for (int j = 0; j < s; j++) out[p * s + j] = in[p * ld + j];
             }
     }
 };
 
+template <class T>
 void run(const Net &net, const Lines &lines, const Picture &picture, const Stage &stage,
          const Part &part, float *scratch) {
-    const Worker w{net, lines, picture, scratch};
+    const Worker<T> w{net, lines, picture, scratch};
     for (int from = part.x0; from < part.x1; from += kSegment) {
         const int left = part.x1 - from, pixels = left < kSegment ? left : kSegment;
         for (int y = part.y0; y < part.y1; y++) switch (stage.kind) {
@@ -190,29 +226,18 @@ void run(const Net &net, const Lines &lines, const Picture &picture, const Stage
     }
 }
 
-size_t packed_size(int inputs, int outputs) {
-    return size_t(inputs) * ((outputs + L - 1) / L * L);
-}
-
-void pack(const float *weight, int inputs, int outputs, float *packed) {
-    const int vectors = (outputs + L - 1) / L;
-    for (int v = 0; v < vectors;) {
-        const int n = strip_width(vectors - v);
-        for (int k = 0; k < inputs; k++)
-            for (int i = 0; i < n * L; i++) {
-                const int o = v * L + i;
-                *packed++ = o < outputs ? weight[size_t(k) * outputs + o] : 0.f;
-            }
-        v += n;
-    }
-}
+template <class T>
+constexpr Stages stages{packed_size<typename Worker<T>::In>, pack<typename Worker<T>::In>, run<T>};
 
 bool usable() {
-#if LKDN_LANES == 16
+#ifdef __AVX512F__
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+#ifdef __AVX512BF16__
+           __builtin_cpu_supports("avx512bf16") &&
+#endif
            __builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2");
-#elif LKDN_LANES == 8
+#elif defined __AVX2__
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #else
     return true;
@@ -221,9 +246,10 @@ bool usable() {
 
 }  // namespace
 
+extern const ColorKernels LKDN_COLOR;
 extern const DepthwiseKernels LKDN_DEPTHWISE;
 extern const Kernels LKDN_KERNELS;
 const Kernels LKDN_KERNELS{
-    LKDN_NAME, L, usable, packed_size, pack, run, LKDN_COLOR, LKDN_DEPTHWISE};
+    LKDN_NAME, L, usable, stages<float>, stages<bf16>, LKDN_COLOR, LKDN_DEPTHWISE};
 
 }  // namespace lkdn

@@ -1,5 +1,5 @@
 // The network as the kernels see it: weights in the lanes of one instruction set, line buffers, and
-// the chain of stages that rows go through. Every pixel is a row of channels (NHWC), float32.
+// the chain of stages that rows go through. Every pixel is a row of channels (NHWC).
 #pragma once
 #include "color.h"
 
@@ -16,7 +16,8 @@ struct DepthwiseKernels;  // depthwise.h
 // What Python calls.
 #define LKDN_EXPORT extern "C" __attribute__((visibility("default")))
 
-// A dense layer. `weight` is cut into strips of a few vectors of outputs, each [inputs][strip].
+// A dense layer. `weight` is cut into strips of a few vectors of outputs, each [inputs][strip]; or,
+// of pairs of bfloat16, [inputs / 2][strip].
 struct Dense {
     int inputs = 0, vectors = 0;
     const float *weight = nullptr, *bias = nullptr;
@@ -41,17 +42,22 @@ struct Net {
     Dense head, c2, up;
     Depthwise c2_refine;
     const Block *block;
+    size_t sample;  // bytes of a value between two stages: 4, or 2 for bfloat16
 
     LKDN_INLINE int half() const { return channels / 2; }
     LKDN_INLINE int padded(int n) const { return (n + lanes - 1) / lanes * lanes; }
 };
 
-// Rows of a map, the newest `count` of them. Beside each row lie `pad` pixels of zeros.
+// Rows of a map, the newest `count` of them, `stride` bytes apart. Beside each row lie `pad` pixels of
+// zeros.
 struct Ring {
     int count = 0, depth = 0, pad = 0;
     size_t stride = 0;
-    float *memory = nullptr;
-    LKDN_INLINE float *row(int y) const { return memory + size_t(y % count) * stride + size_t(pad) * depth; }
+    char *memory = nullptr;
+    template <class T>
+    LKDN_INLINE T *row(int y) const {
+        return reinterpret_cast<T *>(memory + size_t(y % count) * stride) + size_t(pad) * depth;
+    }
 };
 
 // A stage makes rows of its maps from rows of those before it.
@@ -78,30 +84,37 @@ struct Part {
     int y0, y1, x0, x1;
 };
 
+// `x` is the block's result, of floats in any precision.
 struct BlockRings {
-    Ring t[4], parts, u, a, b, x;  // `x` is the block's result
+    Ring t[4], parts, u, a, b, x;
 };
 
+// `first` and `sum` are of floats in any precision.
 struct Lines {
     const BlockRings *block;
     Ring first, sum, mixed, last;
-    const float *zeros;  // a row outside the picture, from its first pixel on
+    const void *zeros;  // a row outside the picture, from its first pixel on
 };
 
 // Pixels of a row that are worked on at once, so that what lies between two layers stays in L1.
 constexpr int kSegment = 48;
 
-// One instruction set.
-struct Kernels {
-    const char *name;
-    int lanes;
-    bool (*usable)();
+// The network in one precision.
+struct Stages {
     // Floats of a dense layer's strips, and the strips themselves from [inputs][outputs].
     size_t (*packed_size)(int inputs, int outputs);
     void (*pack)(const float *weight, int inputs, int outputs, float *packed);
     // The rows and columns of `part` of a stage.
     void (*run)(const Net &, const Lines &, const Picture &, const Stage &, const Part &part,
                 float *scratch);
+};
+
+// One instruction set.
+struct Kernels {
+    const char *name;
+    int lanes;
+    bool (*usable)();
+    Stages fp32, bf16;
     const ColorKernels &color;
     const DepthwiseKernels &depthwise;
 };
@@ -113,6 +126,9 @@ extern const Kernels kernels_portable;
 #ifdef LKDN_X86
 extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
+#endif
+#ifdef LKDN_AVX512_BF16
+extern const Kernels kernels_avx512_bf16;
 #endif
 
 }  // namespace lkdn

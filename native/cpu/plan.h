@@ -6,21 +6,21 @@
 
 namespace lkdn {
 
-// Floats from the system, all zero, in large pages where it has them: rows of many maps are read
+// Bytes from the system, all zero, in large pages where it has them: rows of many maps are read
 // side by side, and the processor keeps few small pages in mind. Throws std::bad_alloc.
 class Pages {
 public:
     Pages() = default;
-    explicit Pages(size_t floats);
+    explicit Pages(size_t bytes);
     Pages(const Pages &) = delete;
     Pages &operator=(const Pages &) = delete;
     ~Pages();
-    float *data() const { return data_; }  // at a cache line
+    char *data() const { return data_; }  // at a cache line
 
 private:
     void *start_ = nullptr;
     size_t bytes_ = 0;
-    float *data_ = nullptr;
+    char *data_ = nullptr;
 };
 
 // The picture is worked on in tiles of `rows` x `columns`, and a tile goes through the whole network
@@ -33,6 +33,11 @@ struct Schedule {
     int tiles_across(int width) const {
         return (width + stages.back().shift + columns - 1) / columns;
     }
+    // Tiles by which a thread stays behind the one in the row above it. At two nearly nothing that
+    // the other still needs lies in the thread's own columns; narrow pictures have no room for it.
+    int distance(int width, int threads) const {
+        return tiles_across(width) >= 3 * threads ? 2 : 1;
+    }
 };
 
 Schedule make_schedule(const Net &net, int threads);
@@ -43,7 +48,9 @@ public:
     Workspace(const Net &net, const Schedule &schedule, int height, int width, int threads);
 
     const Lines &lines() const { return lines_; }
-    float *scratch(int thread) const { return scratch_ + size_t(thread) * scratch_size_; }
+    float *scratch(int thread) const {
+        return reinterpret_cast<float *>(scratch_ + size_t(thread) * scratch_size_);
+    }
     bool fits(int height, int width, int threads) const {
         return height == height_ && width == width_ && threads == threads_;
     }
@@ -51,15 +58,15 @@ public:
                         int threads);
 
 private:
-    // Lays everything out from `memory` on; returns the floats it takes.
-    size_t lay_out(const Net &net, const Schedule &schedule, float *memory);
+    // Lays everything out from `memory` on; returns the bytes it takes.
+    size_t lay_out(const Net &net, const Schedule &schedule, char *memory);
 
     Workspace(int height, int width, int threads)
         : height_(height), width_(width), threads_(threads) {}
 
     int height_, width_, threads_;
     size_t scratch_size_ = 0;
-    float *scratch_ = nullptr;
+    char *scratch_ = nullptr;
     std::vector<BlockRings> block_;
     Lines lines_{};
     Pages memory_;

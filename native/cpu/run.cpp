@@ -1,6 +1,6 @@
-// Threads take rows of tiles in turn, each following the one above at a distance of a tile; there is
-// no barrier. A pixel is computed by the same instructions whoever takes it, so results do not depend
-// on the number of threads.
+// Threads take rows of tiles in turn, each following the one above at a distance; there is no barrier.
+// A pixel is computed by the same instructions whoever takes it, so results do not depend on the
+// number of threads.
 #include "run.h"
 
 #include "pool.h"
@@ -15,10 +15,11 @@ namespace {
 
 class Run {
 public:
-    Run(const Kernels &kernels, const Net &net, const Schedule &schedule,
-        const Workspace &workspace, const Picture &picture)
-        : kernels_(kernels), net_(net), schedule_(schedule), workspace_(workspace),
+    Run(const Stages &stages, const Net &net, const Schedule &schedule,
+        const Workspace &workspace, const Picture &picture, int threads)
+        : stages_(stages), net_(net), schedule_(schedule), workspace_(workspace),
           picture_(picture), across_(schedule.tiles_across(picture.width)),
+          distance_(schedule.distance(picture.width, threads)),
           done_(schedule.tiles_down(picture.height)) {}
 
     // Works until nothing is left to take.
@@ -27,7 +28,8 @@ public:
         while (taken_ < done_.size()) {
             const size_t row = taken_++;
             for (int column = 0; column < across_; column++) {
-                while (row > 0 && done_[row - 1] <= column) wait(lock);
+                const int above = std::min(column + distance_, across_);
+                while (row > 0 && done_[row - 1] < above) wait(lock);
                 lock.unlock();
                 make(static_cast<int>(row), column, workspace_.scratch(thread));
                 lock.lock();
@@ -51,16 +53,16 @@ private:
             const Part part{std::max(0, y), std::min(picture_.height, y + height),
                             std::max(0, x), std::min(picture_.width, x + width)};
             if (part.y0 < part.y1 && part.x0 < part.x1)
-                kernels_.run(net_, workspace_.lines(), picture_, s, part, scratch);
+                stages_.run(net_, workspace_.lines(), picture_, s, part, scratch);
         }
     }
 
-    const Kernels &kernels_;
+    const Stages &stages_;
     const Net &net_;
     const Schedule &schedule_;
     const Workspace &workspace_;
     const Picture &picture_;
-    const int across_;
+    const int across_, distance_;
     std::mutex mutex_;
     std::condition_variable changed_;
     size_t taken_ = 0;
@@ -70,9 +72,9 @@ private:
 
 }  // namespace
 
-void run_picture(const Kernels &kernels, const Net &net, const Schedule &schedule,
+void run_picture(const Stages &stages, const Net &net, const Schedule &schedule,
                  const Workspace &workspace, const Picture &picture, int threads) {
-    Run run(kernels, net, schedule, workspace, picture);
+    Run run(stages, net, schedule, workspace, picture, threads);
     run_together(threads, [&](int thread) { run.work(thread); });
 }
 

@@ -5,7 +5,7 @@
 
 namespace lkdn {
 
-void run_picture(const Kernels &kernels, const Net &net, const Schedule &schedule,
+void run_picture(const Stages &stages, const Net &net, const Schedule &schedule,
                  const Workspace &workspace, const Picture &picture, int threads);
 
 }  // namespace lkdn

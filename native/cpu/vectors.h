@@ -1,21 +1,67 @@
-// Vectors of LKDN_LANES floats in the compiler's own extension, and the two inner loops of the
-// network. Everything here is static: each instruction set has its own copy.
+// Vectors of LKDN_LANES floats in the compiler's own extension. Everything here is static: each
+// instruction set has its own copy.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
-#if LKDN_LANES > 4
+#ifdef __AVX__
 #include <immintrin.h>
 #endif
 
 typedef float V __attribute__((vector_size(LKDN_LANES * 4)));
 typedef float Unaligned __attribute__((vector_size(LKDN_LANES * 4), aligned(4), may_alias));
+typedef uint32_t Bits __attribute__((vector_size(LKDN_LANES * 4)));
+typedef uint16_t Halves __attribute__((vector_size(LKDN_LANES * 2)));
+typedef uint16_t UnalignedHalves
+    __attribute__((vector_size(LKDN_LANES * 2), aligned(2), may_alias));
 
 static constexpr int L = LKDN_LANES;
 
 #define INLINE static inline __attribute__((always_inline))
 
+// The upper half of a float.
+struct bf16 {
+    uint16_t bits;
+};
+
 INLINE V load(const float *p) { return *reinterpret_cast<const Unaligned *>(p); }
 INLINE void store(float *p, V v) { *reinterpret_cast<Unaligned *>(p) = v; }
+
+// Plain conversions become several instructions where these processors have one or two.
+INLINE Bits widen(Halves h) {
+#if LKDN_LANES == 16 && defined __AVX512F__
+    return (Bits)_mm512_cvtepu16_epi32((__m256i)h);
+#elif LKDN_LANES == 8 && defined __AVX2__
+    return (Bits)_mm256_cvtepu16_epi32((__m128i)h);
+#else
+    return __builtin_convertvector(h, Bits);
+#endif
+}
+INLINE Halves lower_halves(Bits b) {
+#if LKDN_LANES == 16 && defined __AVX512F__
+    return (Halves)_mm512_cvtepi32_epi16((__m512i)b);
+#elif LKDN_LANES == 8 && defined __AVX2__
+    const auto all = (__m256i)b;  // none is over 16 bits
+    return (Halves)_mm_packus_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+#else
+    return __builtin_convertvector(b, Halves);
+#endif
+}
+
+INLINE V load(const bf16 *p) {
+    return (V)(widen(*reinterpret_cast<const UnalignedHalves *>(p)) << 16);
+}
+
+// Rounded to the nearest, of two to the even one; a NaN stays a NaN.
+INLINE void store(bf16 *p, V v) {
+#ifdef __AVX512BF16__
+    const auto rounded = (Halves)_mm512_cvtneps_pbh((__m512)v);
+#else
+    const Bits bits = (Bits)v, nearest = bits + 0x7fffu + (bits >> 16 & 1u);
+    const Halves rounded = lower_halves((nearest | (Bits)(v != v)) >> 16);
+#endif
+    *reinterpret_cast<UnalignedHalves *>(p) = rounded;
+}
 
 INLINE V splat(float s) {
 #if LKDN_LANES == 4
@@ -28,16 +74,22 @@ INLINE V splat(float s) {
 }
 
 // The smaller, the larger of each lane; of `b` if there is a NaN.
-#if LKDN_LANES == 16
+#if LKDN_LANES == 16 && defined __AVX512F__
 INLINE V smaller(V a, V b) { return (V)_mm512_min_ps((__m512)a, (__m512)b); }
 INLINE V larger(V a, V b) { return (V)_mm512_max_ps((__m512)a, (__m512)b); }
-#elif LKDN_LANES == 8
+#elif LKDN_LANES == 8 && defined __AVX__
 INLINE V smaller(V a, V b) { return (V)_mm256_min_ps((__m256)a, (__m256)b); }
 INLINE V larger(V a, V b) { return (V)_mm256_max_ps((__m256)a, (__m256)b); }
 #else
 INLINE V smaller(V a, V b) { return a < b ? a : b; }
 INLINE V larger(V a, V b) { return a > b ? a : b; }
 #endif
+
+INLINE bf16 narrow(float s) {
+    bf16 all[L];
+    store(all, splat(s));
+    return all[0];
+}
 
 INLINE float sum(V v) {
     float part[L];
@@ -65,123 +117,4 @@ INLINE V gelu(V x) {
     q = q * s + splat(-7.37332916720468e-03f);
     q = q * s + splat(-1.42647390514189e-02f);
     return half * (t * p / q) + half;
-}
-
-// ---------------------------------------------------------------- dense layers
-// How many vectors of outputs the next strip has when `left` are left, and how many pixels go with
-// them: as many accumulators as the registers hold, at least eight to hide a multiply-add's latency.
-#if LKDN_LANES == 16
-INLINE int strip_width(int left) { return left <= 4 ? left : left <= 6 ? 3 : 4; }
-static constexpr int kPixels[] = {0, 12, 12, 8, 6};
-#else
-INLINE int strip_width(int left) { return left == 4 ? 2 : left < 3 ? left : 3; }
-static constexpr int kPixels[] = {0, 12, 6, 4};
-#endif
-static constexpr int kWidest = sizeof kPixels / sizeof *kPixels - 1;
-
-// A tile of P pixels and N vectors: y = (Add ? y : bias) + sum over the segments of x.
-template <int N, int P, bool Add>
-INLINE void tile(const float *const *x, int segments, int inputs, int ldx, int p, const float *w,
-                 const float *bias, float *y, int ldy) {
-    V a[P][N];
-#pragma GCC unroll 16
-    for (int i = 0; i < P; i++)
-#pragma GCC unroll 4
-        for (int n = 0; n < N; n++)
-            a[i][n] = Add ? load(y + size_t(p + i) * ldy + n * L) : load(bias + n * L);
-    for (int s = 0; s < segments; s++) {
-        const float *in = x[s] + size_t(p) * ldx;
-        for (int k = 0; k < inputs; k++, w += N * L) {
-            V b[N];
-#pragma GCC unroll 4
-            for (int n = 0; n < N; n++) b[n] = load(w + n * L);
-#pragma GCC unroll 16
-            for (int i = 0; i < P; i++) {
-                const V v = splat(in[i * ldx + k]);
-#pragma GCC unroll 4
-                for (int n = 0; n < N; n++) a[i][n] += v * b[n];
-            }
-        }
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < P; i++)
-#pragma GCC unroll 4
-        for (int n = 0; n < N; n++) store(y + size_t(p + i) * ldy + n * L, a[i][n]);
-}
-
-template <int N, bool Add>
-static void strip(const float *const *x, int segments, int inputs, int ldx, const float *w,
-                  const float *bias, int pixels, float *y, int ldy) {
-    constexpr int P = kPixels[N];
-    int p = 0;
-    for (; p + P <= pixels; p += P)
-        tile<N, P, Add>(x, segments, inputs, ldx, p, w, bias, y, ldy);
-    for (; p < pixels; p++) tile<N, 1, Add>(x, segments, inputs, ldx, p, w, bias, y, ldy);
-}
-
-// `pixels` of a dense layer whose inputs lie in `segments` places, `inputs` floats in each.
-template <bool Add = false>
-static void dense(const float *weight, const float *bias, int vectors, const float *const *x,
-                  int segments, int inputs, int ldx, int pixels, float *y, int ldy) {
-    for (int v = 0; v < vectors;) {
-        const int n = strip_width(vectors - v);
-        const float *b = bias + v * L;
-        float *to = y + v * L;
-        if (n == 1) strip<1, Add>(x, segments, inputs, ldx, weight, b, pixels, to, ldy);
-        if (n == 2) strip<2, Add>(x, segments, inputs, ldx, weight, b, pixels, to, ldy);
-        if (n == 3) strip<3, Add>(x, segments, inputs, ldx, weight, b, pixels, to, ldy);
-        if constexpr (kWidest == 4)
-            if (n == 4) strip<4, Add>(x, segments, inputs, ldx, weight, b, pixels, to, ldy);
-        weight += size_t(segments) * inputs * n * L;
-        v += n;
-    }
-}
-
-// ---------------------------------------------------------------- depth-wise layers
-// Q outputs `Dilation` pixels apart share their inputs: each is loaded once a row.
-template <int Size, int Dilation, int Q, class Emit>
-INLINE void taps(const float *const *rows, int ld, int z, int x, const float *w, int channels,
-                 V bias, Emit emit) {
-    V a[Q];
-#pragma GCC unroll 16
-    for (int i = 0; i < Q; i++) a[i] = bias;
-#pragma GCC unroll 5
-    for (int ky = 0; ky < Size; ky++) {
-        const float *in = rows[ky] + ptrdiff_t(x - Dilation * (Size / 2)) * ld + z;
-        V b[Size];
-#pragma GCC unroll 5
-        for (int kx = 0; kx < Size; kx++) b[kx] = load(w + (ky * Size + kx) * channels + z);
-#pragma GCC unroll 16
-        for (int i = 0; i < Q + Size - 1; i++) {
-            const V v = load(in + ptrdiff_t(i) * Dilation * ld);
-#pragma GCC unroll 5
-            for (int kx = 0; kx < Size; kx++)
-                if (i - kx >= 0 && i - kx < Q) a[i - kx] += v * b[kx];
-        }
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < Q; i++) emit(x + i * Dilation, z, a[i]);
-}
-
-// Q x Dilation pixels from x on. All their channels before the next pixels: a cache line holds
-// several vectors of a pixel, and is fetched once.
-template <int Size, int Dilation, int Q, class Emit>
-INLINE void group(const float *const *rows, int ld, const float *weight, const float *bias,
-                  int channels, int x, Emit emit) {
-    for (int z = 0; z < channels; z += L)
-        for (int phase = 0; phase < (Q > 1 ? Dilation : 1); phase++)
-            taps<Size, Dilation, Q>(rows, ld, z, x + phase, weight, channels, load(bias + z), emit);
-}
-
-// `emit(pixel, channel, value)` for pixels [from, from + pixels) of a Size x Size layer.
-template <int Size, int Dilation, class Emit>
-INLINE void depthwise(const float *const *rows, int ld, const float *weight, const float *bias,
-                      int channels, int from, int pixels, Emit emit) {
-    int x = from;
-    const int end = from + pixels;
-    for (; x + 8 * Dilation <= end; x += 8 * Dilation)
-        group<Size, Dilation, 8>(rows, ld, weight, bias, channels, x, emit);
-    for (; x + 4 * Dilation <= end; x += 4 * Dilation)
-        group<Size, Dilation, 4>(rows, ld, weight, bias, channels, x, emit);
-    for (; x < end; x++) group<Size, Dilation, 1>(rows, ld, weight, bias, channels, x, emit);
 }

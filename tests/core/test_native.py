@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from native_checks import SETS, compiled, every_set, picture, run
 from networks import TINY
 from official import OFFICIAL, official_file
 
@@ -18,26 +19,17 @@ from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.fuse import Weights
 
 CPU = torch.device("cpu")
-SETS = list(native_library.instruction_sets()) or ["absent"]
 SIZES = [(1, 1), (1, 70), (53, 1), (2, 3), (17, 49), (31, 101)]
-
-compiled = pytest.mark.skipif(SETS == ["absent"], reason="the native library was not compiled")
-every_set = pytest.mark.parametrize("instructions", SETS)
-
-
-def picture(*shape: int, seed: int = 7) -> torch.Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
 @torch.inference_mode()
 def both(
     weights: Weights, config: LKDNConfig, instructions: str, x: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    n, _, height, width = x.shape
-    results = torch.full((2, n, 3, height * config.scale, width * config.scale), 9.0)
-    native.NativeNetwork(weights, config, instructions)(x, results[0])
-    reference.load(weights, config, CPU, "fp32")(x, results[1])
-    return results[0], results[1]
+    ours = run(weights, config, instructions, x)
+    plain = torch.empty_like(ours)
+    reference.load(weights, config, CPU, "fp32")(x, plain)
+    return ours, plain
 
 
 def agree(weights: Weights, config: LKDNConfig, instructions: str, x: torch.Tensor) -> None:
@@ -73,19 +65,20 @@ def test_any_network(config: LKDNConfig, instructions: str) -> None:
 
 @compiled
 @every_set
-def test_threads_do_not_change_a_bit(instructions: str) -> None:
-    weights, config = load_model(scale=2)
-    network = native.NativeNetwork(weights, config, instructions)
-    x, results = picture(1, 3, 75, 60), list[torch.Tensor]()
-    try:
-        for threads in (1, 2, 3, 8):
-            torch.set_num_threads(threads)
-            out = torch.empty(1, 3, 150, 120)
-            network(x, out)
-            results.append(out)
-    finally:
-        torch.set_num_threads(1)
-    assert all(torch.equal(r, results[0]) for r in results)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_threads_do_not_change_a_bit(instructions: str, precision: str) -> None:
+    """In a picture where they follow each other closely, and in a wide one where they need not."""
+    small = LKDNConfig(2, 8, 2)
+    cases = [(*load_model(scale=2), 75, 60), (LKDN(small).state_dict(), small, 90, 700)]
+    for weights, config, height, width in cases:
+        x, results = picture(1, 3, height, width), list[torch.Tensor]()
+        try:
+            for threads in (1, 2, 3, 8):
+                torch.set_num_threads(threads)
+                results.append(run(weights, config, instructions, x, precision))
+        finally:
+            torch.set_num_threads(1)
+        assert all(torch.equal(r, results[0]) for r in results)
 
 
 @compiled
@@ -95,16 +88,16 @@ def test_several_callers_at_once() -> None:
     sizes = [(20, 31), (33, 17), (20, 31), (9, 64)] * 3
     pictures = [picture(1, 3, *size, seed=i) for i, size in enumerate(sizes)]
 
-    def run(x: torch.Tensor) -> torch.Tensor:
+    def enlarge(x: torch.Tensor) -> torch.Tensor:
         torch.set_num_threads(2)
         out = torch.empty(1, 3, 2 * x.shape[2], 2 * x.shape[3])
         network(x, out)
         return out
 
     try:
-        alone = [run(x) for x in pictures]
+        alone = [enlarge(x) for x in pictures]
         with ThreadPoolExecutor(4) as pool:
-            assert all(map(torch.equal, pool.map(run, pictures), alone))
+            assert all(map(torch.equal, pool.map(enlarge, pictures), alone))
     finally:
         torch.set_num_threads(1)
 
@@ -155,6 +148,19 @@ def test_memory_grows_with_the_width_only() -> None:
 
 
 @compiled
+def test_threads_take_next_to_no_memory_in_wide_pictures() -> None:
+    weights, config = load_model(scale=4)
+    network, taken = native.NativeNetwork(weights, config, SETS[0]), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            taken.append(network.bytes_for(720, 1280))
+    finally:
+        torch.set_num_threads(1)
+    assert taken[1] < 1.1 * taken[0]
+
+
+@compiled
 def test_wide_and_tall(weights_file: Path) -> None:
     upscaler = Upscaler(scale=2, weights=weights_file, device="cpu", backend="native")
     plain = Upscaler(scale=2, weights=weights_file, device="cpu", backend="reference")
@@ -189,7 +195,7 @@ def test_a_forked_child_has_threads_too() -> None:
 def test_what_it_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     config = LKDNConfig(2)
     assert "not on cuda" in str(native.obstacle(torch.device("cuda"), "fp32", config))
-    assert "not in bf16" in str(native.obstacle(CPU, "bf16", config))
+    assert "not in fp16" in str(native.obstacle(CPU, "fp16", config))
     monkeypatch.setattr(native, "_library", lambda: None)
     monkeypatch.setattr(native, "library_file", lambda: None)
     assert "no working C++ compiler" in str(native.obstacle(CPU, "fp32", config))

@@ -1,0 +1,33 @@
+"""What the tests of the CPU backend share: instruction sets, pictures, a run."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from lkdn_core import native_library
+from lkdn_core.arch import LKDNConfig
+from lkdn_core.backends import native
+from lkdn_core.fuse import Weights
+
+SETS = list(native_library.instruction_sets()) or ["absent"]
+
+compiled = pytest.mark.skipif(SETS == ["absent"], reason="the native library was not compiled")
+every_set = pytest.mark.parametrize("instructions", SETS)
+
+
+def picture(*shape: int, seed: int = 7) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def run(
+    weights: Weights, config: LKDNConfig, instructions: str, x: Tensor, precision: str = "fp32"
+) -> Tensor:
+    n, _, height, width = x.shape
+    out = torch.full((n, 3, height * config.scale, width * config.scale), 9.0)
+    native.NativeNetwork(weights, config, instructions, precision)(x, out)
+    return out
+
+
+def agreement(a: Tensor, b: Tensor) -> float:
+    """PSNR in dB of two pictures in [0, 1]."""
+    return float(-10 * (a.clamp(0, 1) - b.clamp(0, 1)).double().square().mean().log10())
