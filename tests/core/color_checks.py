@@ -7,7 +7,7 @@ import os
 
 import pytest
 import torch
-from planes import framed, samples
+from pictures import framed, random_planes
 from torch import Tensor
 
 from lkdn_core import triton_color
@@ -101,7 +101,7 @@ def compare_planes(rgb: Tensor, format: FrameFormat) -> tuple[int, int]:
 def test_planes_to_rgb(format: FrameFormat) -> None:
     for height, width in SIZES:
         resolved = format.resolved(width, height)
-        planes, _ = on_device(samples(resolved, height, width))
+        planes, _ = on_device(random_planes(resolved, width, height, batch=2))
         compare_rgb(planes, resolved)
 
 
@@ -121,7 +121,7 @@ def test_rgb_to_planes(format: FrameFormat) -> None:
 def test_pictures_smaller_than_a_sum(height: int, width: int) -> None:
     for format in (FORMATS[2], FORMATS[8]):
         resolved = format.resolved(width, height)
-        planes, _ = on_device(samples(resolved, height, width))
+        planes, _ = on_device(random_planes(resolved, width, height, batch=2))
         compare_planes(compare_rgb(planes, resolved), resolved)
 
 
@@ -131,7 +131,7 @@ def test_programs_join(format: FrameFormat, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(triton_color, "_COLUMNS", 16)
     monkeypatch.setattr(triton_color, "_ROWS", 2)
     resolved = format.resolved(19, 9)
-    planes, _ = on_device(samples(resolved, 9, 19))
+    planes, _ = on_device(random_planes(resolved, 19, 9, batch=2))
     compare_planes(compare_rgb(planes, resolved), resolved)
 
 
@@ -141,7 +141,9 @@ def test_other_floats_and_strides(dtype: torch.dtype) -> None:
     format = FORMATS[0].resolved(9, 6)
     rgb = (torch.rand(1, 6, 9, 3, dtype=dtype) * 1.2 - 0.1).to(DEVICE).movedim(-1, 1)
     compare_planes(rgb, format)
-    planes = [plane.to(DEVICE).repeat_interleave(2, -1) for plane in samples(format, 6, 9)]
+    planes = [
+        plane.to(DEVICE).repeat_interleave(2, -1) for plane in random_planes(format, 9, 6, batch=2)
+    ]
     planes = [plane[..., ::2] for plane in planes]
     rgb = torch.full((2, 3, 6, 9), torch.nan, dtype=dtype, device=DEVICE)
     triton_color.decode(planes, rgb, decoding(format))

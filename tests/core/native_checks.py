@@ -26,8 +26,3 @@ def run(
     out = torch.full((n, 3, height * config.scale, width * config.scale), 9.0)
     native.NativeNetwork(weights, config, instructions, precision)(x, out)
     return out
-
-
-def agreement(a: Tensor, b: Tensor) -> float:
-    """PSNR in dB of two pictures in [0, 1]."""
-    return float(-10 * (a.clamp(0, 1) - b.clamp(0, 1)).double().square().mean().log10())

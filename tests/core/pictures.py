@@ -1,4 +1,4 @@
-"""Pictures in every format, for the tests of colour."""
+"""Pictures in every format, and how near two are."""
 
 from typing import Any, Final
 
@@ -42,3 +42,14 @@ def random_planes(format: FrameFormat, width: int, height: int, batch: int = 1) 
 
 def random_rgb(width: int, height: int, batch: int = 1) -> Tensor:
     return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(2))
+
+
+def framed(planes: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Views as large as ``planes`` inside larger planes of ones, and the larger planes."""
+    wide = [p.new_ones(len(p), p.shape[1] + 2, p.shape[2] + 5) for p in planes]
+    return [p[:, 1:-1, 2:-3] for p in wide], wide
+
+
+def agreement(a: Tensor, b: Tensor) -> float:
+    """PSNR in dB of two pictures in [0, 1]."""
+    return float(-10 * (a.clamp(0, 1) - b.clamp(0, 1)).double().square().mean().log10())

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from official import OFFICIAL, eval_folder, official_file
+from pictures import agreement
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -67,10 +68,6 @@ def half(weights: Weights, x: Tensor, gelu: Gelu = F.gelu) -> Tensor:
     single = {k: v.float() for k, v in prepared.items()}
     with Rounded(gelu):
         return run_network(single, x.half().float().contiguous(memory_format=torch.channels_last))
-
-
-def agreement(a: Tensor, b: Tensor) -> float:
-    return float(-10 * (a.clamp(0, 1) - b.clamp(0, 1)).square().mean().log10())
 
 
 @torch.inference_mode()

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from native_checks import SETS, agreement, compiled, every_set, picture, run
+from native_checks import SETS, compiled, every_set, picture, run
 from networks import TINY
 from official import OFFICIAL, eval_folder, official_file
+from pictures import agreement
 
 from lkdn_cli.pairs import read_pairs
 from lkdn_core import Upscaler, load_model

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from planes import framed, samples
+from pictures import framed, random_planes
 
 from lkdn_core import native_color
 from lkdn_core.color import from_rgb, from_rgb_plain, to_rgb, to_rgb_plain
@@ -49,7 +49,7 @@ def seeded() -> None:
 def test_planes_to_rgb(bits: int, kind: str, instructions: str) -> None:
     for format in formats(bits, kind):
         for height, width in SIZES:
-            planes, _ = framed(samples(format, height, width))
+            planes, _ = framed(random_planes(format, width, height, batch=2))
             rgb = torch.full((2, 3, height, width), 9.0)
             native_color.decode(planes, rgb, decoding(format), instructions=instructions)
             plain = to_rgb_plain(planes, format)
@@ -100,7 +100,7 @@ def test_every_thread_count_gives_the_same_bits() -> None:
 
 def test_no_picture_at_all() -> None:
     format = FrameFormat(family="yuv", subsampling=(1, 1)).resolved(14, 9)
-    planes = [plane[:0] for plane in samples(format, 9, 14)]
+    planes = [plane[:0] for plane in random_planes(format, 14, 9, batch=2)]
     rgb = to_rgb(planes, format)
     assert rgb.shape == (0, 3, 9, 14)
     assert [p.shape for p in from_rgb(rgb, format)] == [p.shape for p in planes]
@@ -110,7 +110,7 @@ def test_no_picture_at_all() -> None:
 def test_plain_torch_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the library, in half precision, and on other devices."""
     format = FrameFormat(family="yuv", subsampling=(1, 1)).resolved(14, 9)
-    planes = samples(format, 9, 14)
+    planes = random_planes(format, 14, 9, batch=2)
     there = to_rgb(planes, format), from_rgb(to_rgb(planes, format), format)
     rgb = torch.zeros(2, 3, 9, 14)
     assert native_color.encodes(rgb, planes)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from native_checks import agreement, picture, run
+from native_checks import picture, run
 from networks import TINY
+from pictures import agreement
 
 from lkdn_core import load_model, native_library
 from lkdn_core.arch import LKDN, LKDNConfig

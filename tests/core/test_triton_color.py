@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from own_process import check
-from planes import samples
+from pictures import random_planes
 from torch import Tensor
 
 from lkdn_core import triton_color
@@ -77,7 +77,7 @@ def test_kernels_compile_without_spilling(capability: int, tmp_path: Path) -> No
 
     launches = []
     for format in FORMATS:
-        planes, rgb = samples(format, 32, 64), torch.empty(2, 3, 32, 64)
+        planes, rgb = random_planes(format, 64, 32, batch=2), torch.empty(2, 3, 32, 64)
         launches += [
             triton_color.decoding_launch(planes, rgb.half(), decoding(format)),
             triton_color.encoding_launch(rgb, planes, encoding(format)),
@@ -92,7 +92,7 @@ def test_kernels_compile_without_spilling(capability: int, tmp_path: Path) -> No
 @on_a_gpu
 @torch.inference_mode()
 def test_every_gpu_whichever_is_current() -> None:
-    planes = samples(YUV420P10, 51, 70)
+    planes = random_planes(YUV420P10, 70, 51, batch=2)
     for i in range(torch.cuda.device_count()):
         there = [plane.to(f"cuda:{i}") for plane in planes]
         assert triton_color.converts(there[0])
