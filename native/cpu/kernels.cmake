@@ -9,7 +9,7 @@ find_package(Threads REQUIRED)
 set(kernels "${CMAKE_CURRENT_SOURCE_DIR}/native/cpu")
 add_library(lkdn_native MODULE
   ${kernels}/api.cpp ${kernels}/color_api.cpp ${kernels}/training_api.cpp
-  ${kernels}/plan.cpp ${kernels}/pool.cpp ${kernels}/run.cpp)
+  ${kernels}/gelu.cpp ${kernels}/plan.cpp ${kernels}/pool.cpp ${kernels}/run.cpp)
 target_link_libraries(lkdn_native PRIVATE Threads::Threads)
 # GCC would carry loads over to the next pixel, in registers that the sums need.
 set_source_files_properties(${kernels}/depthwise.cpp PROPERTIES

@@ -30,7 +30,8 @@ struct Worker {
     const Net &net;
     const Lines &lines;
     const Picture &picture;
-    float *scratch;
+    char *own;  // the thread's memory: `scratch`, then rows that pass
+    float *scratch = reinterpret_cast<float *>(own);
 
     int channels() const { return net.padded(net.channels); }
     int half() const { return net.padded(net.half()); }
@@ -41,7 +42,7 @@ struct Worker {
 
     const T *row(const Ring &ring, int y) const {
         const bool outside = y < 0 || y >= picture.height;
-        return outside ? static_cast<const T *>(lines.zeros) : ring.row<T>(y);
+        return outside ? static_cast<const T *>(lines.zeros) : ring.row<T>(y, own);
     }
 
     template <class Out>
@@ -57,8 +58,8 @@ struct Worker {
         float *both = outputs();
         apply(layer, x, c, pixels, both, ld);
         const Ring &next = rings.t[index];
-        T *t = next.row<T>(y) + size_t(from) * next.depth;
-        T *part = rings.parts.row<T>(y) + size_t(from) * rings.parts.depth + index * net.half();
+        T *t = next.row<T>(y, own) + size_t(from) * next.depth;
+        T *part = rings.parts.row<T>(y, own) + size_t(from) * rings.parts.depth + index * net.half();
         for (int p = 0; p < pixels; p++) {
             for (int z = 0; z < c; z += L) store(t + p * next.depth + z, load(both + p * ld + z));
             // Lanes past the half are the next part's place, which is filled later.
@@ -91,7 +92,7 @@ struct Worker {
                 for (int z = 0; z < 3; z++)
                     rgb[3 * (k * wide + i) + z] = inside ? in[z * picture.x_plane] : 0.f;
             }
-        float *x = lines.first.row<float>(y) + size_t(from) * c;
+        float *x = lines.first.row<float>(y, own) + size_t(from) * c;
         dense(net.head.weight, net.head.bias, net.head.vectors, rows, 3, 9, 3, pixels, x, c);
         merge(0, 0, as<In>(x, pixels * c, scratch), y, from, pixels);
     }
@@ -105,7 +106,7 @@ struct Worker {
         });
         if (index < 2) return merge(block, index + 1, inputs(), y, from, pixels);
         const Ring &t = rings.t[3];
-        apply(w.c4, inputs(), c, pixels, t.row<T>(y) + size_t(from) * t.depth, t.depth);
+        apply(w.c4, inputs(), c, pixels, t.row<T>(y, own) + size_t(from) * t.depth, t.depth);
     }
 
     // The fourth part, and [c5 | pointwise] over all four.
@@ -113,7 +114,7 @@ struct Worker {
         const Block &w = net.block[block];
         const BlockRings &rings = lines.block[block];
         const int ld = rings.parts.depth, c = channels();
-        T *three = rings.parts.row<T>(y) + size_t(from) * ld;
+        T *three = rings.parts.row<T>(y, own) + size_t(from) * ld;
         In *parts = as<In>(three, pixels * ld, scratch);
         refine<3, 1>(w.refine[3], rings.t[3], y, from, pixels, [&](int x, int z, V v) {
             store(parts + size_t(x - from) * ld + 3 * net.half() + z, gelu(v));
@@ -121,7 +122,7 @@ struct Worker {
         const int wide = w.c5.vectors * L;
         const float *both = outputs();
         apply(w.c5, parts, ld, pixels, outputs(), wide);
-        T *u = rings.u.row<T>(y) + size_t(from) * c, *a = rings.a.row<T>(y) + size_t(from) * c;
+        T *u = rings.u.row<T>(y, own) + size_t(from) * c, *a = rings.a.row<T>(y, own) + size_t(from) * c;
         for (int p = 0; p < pixels; p++)
             for (int z = 0; z < c; z += L) {
                 store(u + p * c + z, load(both + p * wide + z));
@@ -131,7 +132,7 @@ struct Worker {
 
     void small(int block, int y, int from, int pixels) const {
         const BlockRings &rings = lines.block[block];
-        T *b = rings.b.row<T>(y);
+        T *b = rings.b.row<T>(y, own);
         refine<5, 1>(net.block[block].small, rings.a, y, from, pixels, [&](int x, int z, V v) {
             store(b + size_t(x) * rings.b.depth + z, v);
         });
@@ -142,15 +143,15 @@ struct Worker {
         const Block &w = net.block[block];
         const BlockRings &rings = lines.block[block];
         const int c = channels();
-        const T *u = rings.u.row<T>(y);
+        const T *u = rings.u.row<T>(y, own);
         refine<5, 3>(w.large, rings.b, y, from, pixels, [&](int x, int z, V v) {
             store(inputs() + (x - from) * c + z, v * load(u + size_t(x) * c + z));
         });
         float *norm = outputs();
         apply(w.c6, inputs(), c, pixels, norm, c);
         const Ring &before = block ? lines.block[block - 1].x : lines.first;
-        const float *x = before.row<float>(y) + size_t(from) * c;
-        float *out = rings.x.row<float>(y) + size_t(from) * c;
+        const float *x = before.row<float>(y, own) + size_t(from) * c;
+        float *out = rings.x.row<float>(y, own) + size_t(from) * c;
         for (int p = 0; p < pixels; p++) {
             V squares = splat(0.f);
             for (int z = 0; z < c; z += L) {
@@ -163,7 +164,7 @@ struct Worker {
                                            load(w.shift + z) + load(x + p * c + z));
         }
         const In *made = as<In>(out, pixels * c, scratch);
-        float *sums = lines.sum.row<float>(y) + size_t(from) * c;
+        float *sums = lines.sum.row<float>(y, own) + size_t(from) * c;
         if (block == 0)
             apply(w.c1, made, c, pixels, sums, c);
         else
@@ -171,13 +172,13 @@ struct Worker {
                         sums, c);
         if (block + 1 < net.blocks) return merge(block + 1, 0, made, y, from, pixels);
         for (int i = 0; i < pixels * c; i += L) store(inputs() + i, gelu(load(sums + i)));
-        apply(net.c2, inputs(), c, pixels, lines.mixed.row<T>(y) + size_t(from) * c, c);
+        apply(net.c2, inputs(), c, pixels, lines.mixed.row<T>(y, own) + size_t(from) * c, c);
     }
 
     void mix(int y, int from, int pixels) const {
         const int c = channels();
-        const float *first = lines.first.row<float>(y);
-        T *last = lines.last.row<T>(y);
+        const float *first = lines.first.row<float>(y, own);
+        T *last = lines.last.row<T>(y, own);
         refine<3, 1>(net.c2_refine, lines.mixed, y, from, pixels, [&](int x, int z, V v) {
             store(last + size_t(x) * c + z, v + load(first + size_t(x) * c + z));
         });
@@ -210,8 +211,8 @@ struct Worker {
 
 template <class T>
 void run(const Net &net, const Lines &lines, const Picture &picture, const Stage &stage,
-         const Part &part, float *scratch) {
-    const Worker<T> w{net, lines, picture, scratch};
+         const Part &part, char *own) {
+    const Worker<T> w{net, lines, picture, own};
     for (int from = part.x0; from < part.x1; from += kSegment) {
         const int left = part.x1 - from, pixels = left < kSegment ? left : kSegment;
         for (int y = part.y0; y < part.y1; y++) switch (stage.kind) {

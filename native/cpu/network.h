@@ -48,15 +48,23 @@ struct Net {
     LKDN_INLINE int padded(int n) const { return (n + lanes - 1) / lanes * lanes; }
 };
 
-// Rows of a map, the newest `count` of them, `stride` bytes apart. Beside each row lie `pad` pixels of
-// zeros.
+// Zeros beside each row, in pixels: as far as any layer reaches.
+constexpr int kPad = 6;
+
+// Rows of a map. Tiles make `tall` of them at a time, the first for row -delay. The next tile down
+// reads the last `lasting` ones: these have a place of their own, `count` in all before it comes again.
+// The others pass: they lie in a thread's own memory, from `passing` on, where it makes other maps, and
+// the next tiles, as soon as they are read.
 struct Ring {
-    int count = 0, depth = 0, pad = 0;
-    size_t stride = 0;
-    char *memory = nullptr;
+    int tall = 1, delay = 0, lasting = 0, count = 0, depth = 0;
+    size_t stride = 0, passing = 0;  // in bytes
+    char *kept = nullptr;
     template <class T>
-    LKDN_INLINE T *row(int y) const {
-        return reinterpret_cast<T *>(memory + size_t(y % count) * stride) + size_t(pad) * depth;
+    LKDN_INLINE T *row(int y, char *own) const {
+        const int tile = (y + delay) / tall, in = (y + delay) % tall, last = in - tall + lasting;
+        char *start = last < 0 ? own + passing + size_t(in) * stride
+                               : kept + size_t(tile * lasting + last) % count * stride;
+        return reinterpret_cast<T *>(start) + size_t(kPad) * depth;
     }
 };
 
@@ -104,9 +112,10 @@ struct Stages {
     // Floats of a dense layer's strips, and the strips themselves from [inputs][outputs].
     size_t (*packed_size)(int inputs, int outputs);
     void (*pack)(const float *weight, int inputs, int outputs, float *packed);
-    // The rows and columns of `part` of a stage.
+    // The rows and columns of `part` of a stage, in a thread's own memory, which starts with what
+    // one call needs.
     void (*run)(const Net &, const Lines &, const Picture &, const Stage &, const Part &part,
-                float *scratch);
+                char *own);
 };
 
 // One instruction set.

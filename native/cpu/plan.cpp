@@ -11,9 +11,8 @@
 namespace lkdn {
 namespace {
 
-// Larger tiles read less of their surroundings again; smaller ones let more threads follow each
-// other, and each of them may need rows of its own.
-constexpr int kRows = 8, kColumns = 2 * kSegment, kFewThreads = 4;
+// Taller tiles read less of their surroundings again; lower ones let more threads follow each other.
+constexpr int kRows = 16, kColumns = kSegment, kFewThreads = 4;
 // Columns go through the kernels four at a time.
 constexpr int kTogether = 4;
 // Bytes. Rows start at cache lines, and not all at the same place of a page.
@@ -28,8 +27,7 @@ int stage_of(int block, int index) { return kStagesOfBlock * block + index; }
 }  // namespace
 
 Schedule make_schedule(const Net &net, int threads) {
-    const int divisor = threads > kFewThreads ? 2 : 1;
-    Schedule s{kRows / divisor, kColumns / divisor, {}};
+    Schedule s{threads > kFewThreads ? kRows / 2 : kRows, kColumns, {}};
     int delay = 0, shift = 0;
     const auto add = [&](Kind kind, int block, int index, int reach) {
         delay += reach;
@@ -48,6 +46,41 @@ Schedule make_schedule(const Net &net, int threads) {
     return s;
 }
 
+namespace {
+
+// Memory of a thread for rows that pass. Maps share it if one is read for the last time left of
+// where the other is made.
+class Passing {
+public:
+    explicit Passing(size_t before) : bytes_((before + kLine - 1) / kLine * kLine) {}
+
+    // For `rows` rows of a map made `from` columns behind the input and read `to` columns behind it
+    // at the latest.
+    size_t take(int rows, size_t stride, int from, int to) {
+        for (Shared &s : shared_)
+            if (s.stride == stride && s.rows == rows && s.to < from) {
+                s.to = to;
+                return s.offset;
+            }
+        shared_.push_back({rows, stride, to, bytes_});
+        bytes_ += rows * stride;
+        return shared_.back().offset;
+    }
+    size_t bytes() const { return bytes_; }
+
+private:
+    struct Shared {
+        int rows;
+        size_t stride;
+        int to;
+        size_t offset;
+    };
+    std::vector<Shared> shared_;
+    size_t bytes_;
+};
+
+}  // namespace
+
 size_t Workspace::lay_out(const Net &net, const Schedule &s, char *memory) {
     char *next = memory;
     const auto take = [&](size_t bytes) {
@@ -55,27 +88,35 @@ size_t Workspace::lay_out(const Net &net, const Schedule &s, char *memory) {
         next += (bytes + kLine - 1) / kLine * kLine;
         return p;
     };
-    // Made by one stage, read by others, the last of which is `reader` and sees `reach` pixels.
-    const auto ring = [&](int maker, int reader, int depth, int reach, size_t sample) {
-        Ring r;
-        const int behind = s.stages[reader].delay - s.stages[maker].delay;
-        const int across = s.stages[reader].shift - s.stages[maker].shift + reach;
-        // Every thread may be in a row of tiles of its own, and the last one must not write over
-        // what the others still read: with a tile between them, nothing that is read in the next
-        // tile at the latest.
-        const bool apart = s.distance(width_, threads_) == 2 && across <= s.columns;
-        r.count = std::min(height_, (apart ? 1 : threads_) * s.rows + behind + reach);
-        r.depth = depth;
-        r.pad = reach;
-        r.stride = (depth * sample * (width_ + 2 * reach) + kLine - 1) / kLine * kLine;
-        if (r.stride % kPage < 4 * kLine) r.stride += 4 * kLine;
-        r.memory = take(r.stride * r.count);
-        return r;
-    };
     const int c = net.padded(net.channels), half = net.padded(net.half());
     const int parts = net.padded(3 * net.half() + half);
     const int blocks = net.blocks, mix = stage_of(blocks, 1);
     const size_t sample = net.sample, trunk = sizeof(float);
+    const int widest = std::max({net.block[0].merged[0].vectors, net.block[0].c5.vectors,
+                                 net.up.vectors, c / net.lanes});
+    Passing own(size_t(kSegment + 2) * (3 * c + widest * net.lanes) * sizeof(float));
+    // Made by one stage, read by others, the last of which is `reader` and sees `reach` pixels.
+    const auto ring = [&](int maker, int reader, int depth, int reach, size_t sample) {
+        Ring r;
+        const Stage &from = s.stages[maker], &to = s.stages[reader];
+        const int needed = to.delay - from.delay + reach;
+        const int across = to.shift - from.shift + reach;
+        // Every thread may be in a row of tiles of its own, and the last one must not write over
+        // what the others still read: with a tile between them, nothing that is read in the next
+        // tile at the latest.
+        const bool apart = s.distance(width_, threads_) == 2 && across <= s.columns;
+        r.tall = s.rows;
+        r.delay = from.delay;
+        r.lasting = std::min(needed, s.rows);
+        r.count = std::min(height_, needed + (apart ? 1 : threads_) * r.lasting);
+        r.depth = depth;
+        r.stride = (depth * sample * (width_ + 2 * kPad) + kLine - 1) / kLine * kLine;
+        if (r.stride % kPage < 4 * kLine) r.stride += 4 * kLine;
+        r.kept = take(r.stride * r.count);
+        if (r.lasting < r.tall)
+            r.passing = own.take(r.tall - r.lasting, r.stride, from.shift, to.shift + reach);
+        return r;
+    };
     block_.resize(blocks);
     for (int b = 0; b < blocks; b++) {
         const int base = stage_of(b, 0);
@@ -93,12 +134,9 @@ size_t Workspace::lay_out(const Net &net, const Schedule &s, char *memory) {
     lines_.sum = ring(stage_of(0, 6), stage_of(blocks, 0), c, 0, trunk);
     lines_.mixed = ring(stage_of(blocks, 0), mix, c, 1, sample);
     lines_.last = ring(mix, mix + 1, c, 1, sample);
-    lines_.zeros = take(c * sample * (width_ + 12)) + 6 * c * sample;
-    const int widest = std::max({net.block[0].merged[0].vectors, net.block[0].c5.vectors,
-                                 net.up.vectors, c / net.lanes});
-    scratch_size_ = size_t(kSegment + 2) * (3 * c + widest * net.lanes);
-    scratch_size_ = (scratch_size_ * sizeof(float) + kPage - 1) / kPage * kPage;
-    scratch_ = take(scratch_size_ * threads_);
+    lines_.zeros = take(c * sample * (width_ + 2 * kPad)) + kPad * c * sample;
+    own_size_ = (own.bytes() + kPage - 1) / kPage * kPage;
+    own_ = take(own_size_ * threads_);
     return size_t(next - memory);
 }
 

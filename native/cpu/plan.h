@@ -36,7 +36,7 @@ struct Schedule {
     // Tiles by which a thread stays behind the one in the row above it. At two nearly nothing that
     // the other still needs lies in the thread's own columns; narrow pictures have no room for it.
     int distance(int width, int threads) const {
-        return tiles_across(width) >= 3 * threads ? 2 : 1;
+        return tiles_across(width) >= 2 * threads + 2 ? 2 : 1;
     }
 };
 
@@ -48,9 +48,7 @@ public:
     Workspace(const Net &net, const Schedule &schedule, int height, int width, int threads);
 
     const Lines &lines() const { return lines_; }
-    float *scratch(int thread) const {
-        return reinterpret_cast<float *>(scratch_ + size_t(thread) * scratch_size_);
-    }
+    char *own(int thread) const { return own_ + size_t(thread) * own_size_; }
     bool fits(int height, int width, int threads) const {
         return height == height_ && width == width_ && threads == threads_;
     }
@@ -65,8 +63,8 @@ private:
         : height_(height), width_(width), threads_(threads) {}
 
     int height_, width_, threads_;
-    size_t scratch_size_ = 0;
-    char *scratch_ = nullptr;
+    size_t own_size_ = 0;
+    char *own_ = nullptr;
     std::vector<BlockRings> block_;
     Lines lines_{};
     Pages memory_;

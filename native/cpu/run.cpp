@@ -31,7 +31,7 @@ public:
                 const int above = std::min(column + distance_, across_);
                 while (row > 0 && done_[row - 1] < above) wait(lock);
                 lock.unlock();
-                make(static_cast<int>(row), column, workspace_.scratch(thread));
+                make(static_cast<int>(row), column, thread);
                 lock.lock();
                 done_[row]++;
                 if (waiting_) changed_.notify_all();
@@ -46,14 +46,14 @@ private:
         waiting_--;
     }
 
-    void make(int row, int column, float *scratch) const {
+    void make(int row, int column, int thread) const {
         const int height = schedule_.rows, width = schedule_.columns;
         for (const Stage &s : schedule_.stages) {
             const int y = row * height - s.delay, x = column * width - s.shift;
             const Part part{std::max(0, y), std::min(picture_.height, y + height),
                             std::max(0, x), std::min(picture_.width, x + width)};
             if (part.y0 < part.y1 && part.x0 < part.x1)
-                stages_.run(net_, workspace_.lines(), picture_, s, part, scratch);
+                stages_.run(net_, workspace_.lines(), picture_, s, part, workspace_.own(thread));
         }
     }
 
