@@ -22,6 +22,27 @@ const Kernels *const kAll[] = {
 #endif
     &kernels_portable};
 
+// Those that this processor has, the best first.
+class Usable {
+public:
+    Usable() {
+        for (const Kernels *k : kAll)
+            if (k->usable()) found_[count_++] = k;
+        if (count_ > 1 && !found_[0]->pays()) std::swap(found_[0], found_[1]);
+    }
+    const Kernels *const *begin() const { return found_; }
+    const Kernels *const *end() const { return found_ + count_; }
+
+private:
+    const Kernels *found_[sizeof kAll / sizeof *kAll];
+    int count_ = 0;
+};
+
+const Usable &usable() {
+    static const Usable found;
+    return found;
+}
+
 // Reads the flat list of weights that native.py writes, in its order.
 class Loader {
 public:
@@ -89,8 +110,8 @@ private:
 }  // namespace
 
 const Kernels *find_kernels(const char *name) {
-    for (const Kernels *k : kAll)
-        if (k->usable() && (!name || !std::strcmp(k->name, name))) return k;
+    for (const Kernels *k : usable())
+        if (!name || !std::strcmp(k->name, name)) return k;
     return nullptr;
 }
 
@@ -169,8 +190,8 @@ LKDN_EXPORT int lkdn_abi() { return 3; }
 
 // The instruction sets this processor has, the best first; null past the last.
 LKDN_EXPORT const char *lkdn_instructions(int index) {
-    for (const Kernels *k : kAll)
-        if (k->usable() && index-- == 0) return k->name;
+    for (const Kernels *k : usable())
+        if (index-- == 0) return k->name;
     return nullptr;
 }
 

@@ -123,6 +123,7 @@ struct Kernels {
     const char *name;
     int lanes;
     bool (*usable)();
+    bool (*pays)();  // where usable: whether it is better than the next one, as measured
     Stages fp32, bf16;
     const ColorKernels &color;
     const DepthwiseKernels &depthwise;

@@ -12,7 +12,7 @@ namespace lkdn {
 namespace {
 
 // Taller tiles read less of their surroundings again; lower ones let more threads follow each other.
-constexpr int kRows = 16, kColumns = kSegment, kFewThreads = 4;
+constexpr int kRows = 12, kColumns = kSegment, kFewThreads = 4;
 // Columns go through the kernels four at a time.
 constexpr int kTogether = 4;
 // Bytes. Rows start at cache lines, and not all at the same place of a page.

@@ -110,8 +110,11 @@ INLINE V gelu(V x) {
         const auto table = lkdn::gelu_terms[power];
         return (V)_mm512_permutex2var_ps((__m512)load(table), (__m512i)k, (__m512)load(table + L));
     };
-    const V f = a - (k - magic);
-    return x * splat(.5f) + (((term(3) * f + term(2)) * f + term(1)) * f + term(0));
+    const V t = a - (k - magic);
+    V g = term(lkdn::kGeluTerms - 1);
+#pragma GCC unroll 4
+    for (int power = lkdn::kGeluTerms - 2; power >= 0; power--) g = g * t + term(power);
+    return x * splat(.5f) + g;
 }
 #else
 // x * Phi(x). The error function is a quotient of polynomials, off by less than 1e-6; a NaN stays.

@@ -73,7 +73,7 @@ def test_not_a_number_stays(instructions: str) -> None:
 def test_it_takes_less_memory() -> None:
     weights, config = load_model(scale=4)
     single, half = (native.NativeNetwork(weights, config, SETS[0], p) for p in ("fp32", "bf16"))
-    assert half.bytes_for(360, 640) < 0.65 * single.bytes_for(360, 640)
+    assert half.bytes_for(360, 640) < 0.68 * single.bytes_for(360, 640)
 
 
 @compiled

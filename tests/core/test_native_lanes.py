@@ -20,7 +20,7 @@ from lkdn_core.arch import LKDN, LKDNConfig
 from lkdn_core.backends import native, reference
 
 SOURCES = Path(__file__).parents[2] / "native" / "cpu"
-FILES = ("api", "plan", "pool", "run", "kernels", "color", "depthwise")
+FILES = ("api", "gelu", "plan", "pool", "run", "kernels", "color", "depthwise")
 FLAGS = ("-shared", "-fPIC", "-std=c++17", "-O1", "-Wno-psabi", "-pthread")
 NAMES = {"LANES": "16", "NAME": '"lanes"', "KERNELS": "kernels_portable"}
 NAMES |= {"COLOR": "color", "DEPTHWISE": "depthwise_16", "PAIRS": "1"}
