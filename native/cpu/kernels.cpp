@@ -46,6 +46,18 @@ struct Worker {
         return outside ? static_cast<const T *>(lines.zeros) : ring.row<T>(y, own);
     }
 
+    // From row y of a map to the next, in values. What will be written is fetched a row before, a cache
+    // line at a time between other work: it is out of the caches nearly everywhere.
+    template <class To>
+    ptrdiff_t next_row(const Ring &ring, int y) const {
+        return ring.row<To>(y + 1, own) - ring.row<To>(y, own);
+    }
+    template <class To>
+    static void put(To *p, V v, ptrdiff_t next) {
+        store(p, v);
+        __builtin_prefetch(p + next, 1);
+    }
+
     template <class Out>
     void apply(const Dense &layer, const In *x, int ldx, int pixels, Out *y, int ldy) const {
         dense(layer.weight, layer.bias, layer.vectors, &x, 1, layer.inputs, ldx, pixels, y, ldy);
@@ -61,12 +73,14 @@ struct Worker {
         const Ring &next = rings.t[index];
         T *t = next.row<T>(y, own) + size_t(from) * next.depth;
         T *part = rings.parts.row<T>(y, own) + size_t(from) * rings.parts.depth + index * net.half();
+        const ptrdiff_t next_t = next_row<T>(next, y), next_part = next_row<T>(rings.parts, y);
         for (int p = 0; p < pixels; p++) {
-            for (int z = 0; z < c; z += L) store(t + p * next.depth + z, load(both + p * ld + z));
+            for (int z = 0; z < c; z += L)
+                put(t + p * next.depth + z, load(both + p * ld + z), next_t);
             // Lanes past the half are the next part's place, which is filled later.
             for (int z = 0; z < half(); z += L)
-                store(part + p * rings.parts.depth + z,
-                      gelu(load(both + p * ld + net.channels + z)));
+                put(part + p * rings.parts.depth + z,
+                    gelu(load(both + p * ld + net.channels + z)), next_part);
         }
     }
 
@@ -123,19 +137,22 @@ struct Worker {
         const int wide = w.c5.vectors * L;
         const float *both = outputs();
         apply(w.c5, parts, ld, pixels, outputs(), wide);
-        T *u = rings.u.row<T>(y, own) + size_t(from) * c, *a = rings.a.row<T>(y, own) + size_t(from) * c;
+        T *u = rings.u.row<T>(y, own) + size_t(from) * c;
+        T *a = rings.a.row<T>(y, own) + size_t(from) * c;
+        const ptrdiff_t next_u = next_row<T>(rings.u, y), next_a = next_row<T>(rings.a, y);
         for (int p = 0; p < pixels; p++)
             for (int z = 0; z < c; z += L) {
-                store(u + p * c + z, load(both + p * wide + z));
-                store(a + p * c + z, load(both + p * wide + net.channels + z));
+                put(u + p * c + z, load(both + p * wide + z), next_u);
+                put(a + p * c + z, load(both + p * wide + net.channels + z), next_a);
             }
     }
 
     void small(int block, int y, int from, int pixels) const {
         const BlockRings &rings = lines.block[block];
         T *b = rings.b.row<T>(y, own);
+        const ptrdiff_t next = next_row<T>(rings.b, y);
         refine<5, 1>(net.block[block].small, rings.a, y, from, pixels, [&](int x, int z, V v) {
-            store(b + size_t(x) * rings.b.depth + z, v);
+            put(b + size_t(x) * rings.b.depth + z, v, next);
         });
     }
 
@@ -153,6 +170,7 @@ struct Worker {
         const Ring &before = block ? lines.block[block - 1].x : lines.first;
         const float *x = before.row<float>(y, own) + size_t(from) * c;
         float *out = rings.x.row<float>(y, own) + size_t(from) * c;
+        const ptrdiff_t next_out = next_row<float>(rings.x, y);
         for (int p = 0; p < pixels; p++) {
             V squares = splat(0.f);
             for (int z = 0; z < c; z += L) {
@@ -161,8 +179,8 @@ struct Worker {
             }
             const V r = splat(1.f / __builtin_sqrtf(sum(squares) / float(net.channels) + w.epsilon));
             for (int z = 0; z < c; z += L)
-                store(out + p * c + z, load(norm + p * c + z) * r * load(w.gain + z) +
-                                           load(w.shift + z) + load(x + p * c + z));
+                put(out + p * c + z, load(norm + p * c + z) * r * load(w.gain + z) +
+                                         load(w.shift + z) + load(x + p * c + z), next_out);
         }
         const In *made = as<In>(out, pixels * c, scratch);
         float *sums = lines.sum.row<float>(y, own) + size_t(from) * c;
