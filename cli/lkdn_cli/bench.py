@@ -78,7 +78,11 @@ def _ways(arguments: argparse.Namespace, device: "torch.device") -> dict[str, An
     import torch
 
     from lkdn_cli.benchmark.peers import peer_ways
+    from lkdn_cli.benchmark.report import add_shares
+    from lkdn_cli.benchmark.timing import matrix_product_rate
     from lkdn_cli.benchmark.ways import our_ways, plain_way
+    from lkdn_core.complexity import count_multiply_adds
+    from lkdn_core.models import load_model
 
     model, scale = arguments.model, arguments.scale
     width, height = arguments.size or (320, 180)
@@ -104,6 +108,10 @@ def _ways(arguments: argparse.Namespace, device: "torch.device") -> dict[str, An
                 bf16="bf16" in precisions,
             )
         made = _timed(ways, device, arguments.rounds)
+    if device.type == "cpu":
+        _, config = load_model(model, scale)
+        products = count_multiply_adds(config, width=width * scale, height=height * scale)
+        add_shares(made, products, matrix_product_rate(arguments.rounds))
     return {"title": f"{model} x{scale}, {width}x{height}", "rows": made}
 
 

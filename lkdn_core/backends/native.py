@@ -1,9 +1,9 @@
 """The CPU backend: our own C++ kernels, small tiles streamed through the whole network.
 
 Maps never exist as a whole, only the rows that are still needed, so memory grows with the width of
-the picture and not with its area. In bf16 most of these rows are bfloat16; sums, and what goes on
-from block to block, stay float32. The library has an AVX-512, an AVX2 and a portable form of every
-kernel, one more for processors that multiply bfloat16, and takes the best one the processor has.
+the picture and not with its area. In bf16 and fp16 most of these rows are in half precision; sums,
+and what goes on from block to block, stay float32. The library has an AVX-512, an AVX2 and a portable
+form of every kernel, and one more for processors that multiply bfloat16 fast, which it measures.
 Results are the same to the bit for any number of threads, which is ``torch.get_num_threads()``.
 """
 
@@ -16,13 +16,15 @@ import torch
 from torch import Tensor
 
 from lkdn_core.arch import LKDNConfig
-from lkdn_core.fuse import EPS, Weights, block_names, fuse
+from lkdn_core.fuse import EPS, Weights, block_names
 from lkdn_core.native_library import instruction_sets, library_file, native_library
+from lkdn_core.prepare import fold
 
 __all__ = ["COMPILES", "NativeNetwork", "load", "obstacle"]
 
 COMPILES = False
-_PRECISIONS: Final = ("fp32", "bf16")
+#: Each at the number that the library has for it.
+_PRECISIONS: Final = ("fp32", "bf16", "fp16")
 
 
 def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | None:
@@ -44,7 +46,7 @@ def load(
 
 
 class NativeNetwork:
-    """A ``Network`` of the library's, in fp32 or bf16.
+    """A ``Network`` of the library's, in fp32, bf16 or fp16.
 
     ``instructions`` is one of ``instruction_sets()``.
     """
@@ -57,10 +59,14 @@ class NativeNetwork:
     ) -> None:
         library = _library()
         assert library is not None
-        flat = _flatten(weights, config)
+        flat = _flatten(fold(weights, precision=precision), config)
         sizes = config.channels, config.blocks, config.scale
         self._handle = library.lkdn_create(
-            instructions.encode(), *sizes, precision == "bf16", flat.data_ptr(), flat.numel()
+            instructions.encode(),
+            *sizes,
+            _PRECISIONS.index(precision),
+            flat.data_ptr(),
+            flat.numel(),
         )
         if not self._handle:
             raise RuntimeError("not enough memory for the weights")
@@ -89,13 +95,12 @@ class NativeNetwork:
         return int(self._library.lkdn_bytes(self._handle, height, width, threads))
 
 
-def _flatten(weights: Weights, config: LKDNConfig) -> Tensor:
-    """All weights as one list in the library's order: inputs first, then outputs, then the bias.
+def _flatten(w: Weights, config: LKDNConfig) -> Tensor:
+    """All weights of ``fold`` as one list: of each layer inputs first, then outputs, then the bias.
 
-    Layers that share their input are one here: the refinement and the distillation of a step, and
-    c5 with the attention's 1x1 after it.
+    The order is the library's. Layers that share their input are one here: the refinement and the
+    distillation of a step, and c5 with the attention's 1x1 after it.
     """
-    w = fuse(weights)
     half, scale = config.channels // 2, config.scale
     none, some = w["head.bias"].new_zeros(config.channels), list[Tensor]()
 
@@ -121,7 +126,7 @@ def _flatten(weights: Weights, config: LKDNConfig) -> Tensor:
         depthwise(f"{attention}.depthwise_dilated")
         dense(w[f"{b}.c6.weight"][:, :, 0, 0], w[f"{b}.c6.bias"])
         some.extend((w[f"{b}.pixel_norm.weight"], w[f"{b}.pixel_norm.bias"]))
-        some.append(none.new_full((1,), EPS))
+        some.append(none.new_full((1,), float(w.get(f"{b}.eps", EPS))))
         columns = slice(i * config.channels, (i + 1) * config.channels)
         dense(w["c1.weight"][:, columns, 0, 0], none if i else w["c1.bias"])
     dense(w["c2.pw.weight"][:, :, 0, 0], none)

@@ -129,8 +129,8 @@ struct lkdn_network {
     std::mutex mutex;
     std::vector<std::unique_ptr<Workspace>> idle;
 
-    lkdn_network(const Kernels &k, bool bf16) : kernels(k), stages(bf16 ? k.bf16 : k.fp32) {
-        net.sample = bf16 ? 2 : 4;
+    lkdn_network(const Kernels &k, const Stages &s) : kernels(k), stages(s) {
+        net.sample = &s == &k.fp32 ? 4 : 2;
     }
 
     bool load(int channels, int count, int scale, const float *from, int64_t floats) {
@@ -186,7 +186,7 @@ struct lkdn_network {
 };
 
 // Changes whenever something that Python relies on does, here or in another file with an LKDN_EXPORT.
-LKDN_EXPORT int lkdn_abi() { return 3; }
+LKDN_EXPORT int lkdn_abi() { return 4; }
 
 // The instruction sets this processor has, the best first; null past the last.
 LKDN_EXPORT const char *lkdn_instructions(int index) {
@@ -195,14 +195,15 @@ LKDN_EXPORT const char *lkdn_instructions(int index) {
     return nullptr;
 }
 
-// Computes in float32, or with `bf16` in bfloat16 and sums of float32. Null if the weights are not
-// `floats` numbers, the instruction set is not here, or for memory.
+// `precision`: 0 for float32, 1 for bfloat16, 2 for float16; sums are of float32 in all of them. Null if
+// the weights are not `floats` numbers, the instruction set is not here, or for memory.
 LKDN_EXPORT lkdn_network *lkdn_create(const char *instructions, int channels, int blocks, int scale,
-                                      int bf16, const float *weights, int64_t floats) {
+                                      int precision, const float *weights, int64_t floats) {
     const Kernels *kernels = find_kernels(instructions);
     if (!kernels) return nullptr;
+    const Stages *const all[] = {&kernels->fp32, &kernels->bf16, &kernels->fp16};
     try {
-        auto made = std::make_unique<lkdn_network>(*kernels, bf16 != 0);
+        auto made = std::make_unique<lkdn_network>(*kernels, *all[precision]);
         return made->load(channels, blocks, scale, weights, floats) ? made.release() : nullptr;
     } catch (const std::bad_alloc &) {
         return nullptr;

@@ -1,4 +1,4 @@
-// Dense layers: sums over all inputs, for some pixels at once. Maps are floats or bfloat16, sums and
+// Dense layers: sums over all inputs, for some pixels at once. Maps are floats or halves, sums and
 // biases floats.
 #pragma once
 #include "vectors.h"

@@ -42,7 +42,7 @@ struct Net {
     Dense head, c2, up;
     Depthwise c2_refine;
     const Block *block;
-    size_t sample;  // bytes of a value between two stages: 4, or 2 for bfloat16
+    size_t sample;  // bytes of a value between two stages: 4, or 2 for the halves
 
     LKDN_INLINE int half() const { return channels / 2; }
     LKDN_INLINE int padded(int n) const { return (n + lanes - 1) / lanes * lanes; }
@@ -124,7 +124,7 @@ struct Kernels {
     int lanes;
     bool (*usable)();
     bool (*pays)();  // where usable: whether it is better than the next one, as measured
-    Stages fp32, bf16;
+    Stages fp32, bf16, fp16;
     const ColorKernels &color;
     const DepthwiseKernels &depthwise;
 };

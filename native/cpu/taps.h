@@ -1,4 +1,4 @@
-// Depth-wise layers: sums over the taps of one channel, in floats, on maps of floats or bfloat16.
+// Depth-wise layers: sums over the taps of one channel, in floats, on maps of floats or halves.
 #pragma once
 #include "vectors.h"
 

@@ -25,6 +25,11 @@ struct bf16 {
     uint16_t bits;
 };
 
+// IEEE 754 binary16.
+struct fp16 {
+    uint16_t bits;
+};
+
 INLINE V load(const float *p) { return *reinterpret_cast<const Unaligned *>(p); }
 INLINE void store(float *p, V v) { *reinterpret_cast<Unaligned *>(p) = v; }
 
@@ -60,6 +65,38 @@ INLINE void store(bf16 *p, V v) {
 #else
     const Bits bits = (Bits)v, nearest = bits + 0x7fffu + (bits >> 16 & 1u);
     const Halves rounded = lower_halves((nearest | (Bits)(v != v)) >> 16);
+#endif
+    *reinterpret_cast<UnalignedHalves *>(p) = rounded;
+}
+
+// The F16C instructions, which every processor with AVX2 has, or the same by hand.
+INLINE V load(const fp16 *p) {
+    const Halves h = *reinterpret_cast<const UnalignedHalves *>(p);
+#if LKDN_LANES == 16 && defined __AVX512F__
+    return (V)_mm512_cvtph_ps((__m256i)h);
+#elif LKDN_LANES == 8 && defined __F16C__
+    return (V)_mm256_cvtph_ps((__m128i)h);
+#else
+    const Bits b = widen(h), size = b & 0x7fffu;
+    const Bits infinite = (Bits)(size >= 0x7c00u) & 0x7f800000u;
+    return (V)((Bits)((V)(size << 13) * 0x1p112f) | infinite | (b & 0x8000u) << 16);
+#endif
+}
+
+// As that of bf16. Too large a number becomes infinite.
+INLINE void store(fp16 *p, V v) {
+#if LKDN_LANES == 16 && defined __AVX512F__
+    const auto rounded = (Halves)_mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT);
+#elif LKDN_LANES == 8 && defined __F16C__
+    const auto rounded = (Halves)_mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT);
+#else
+    const Bits size = (Bits)v & 0x7fffffffu;
+    const Bits normal = (size - (112u << 23) + 0xfffu + (size >> 13 & 1u)) >> 13;
+    const Bits tiny = (Bits)((V)size + .5f) - 0x3f000000u;  // one half's last bit is 2^-24
+    const Bits low = (Bits)(size < 113u << 23), high = (Bits)(size >= 143u << 23);
+    const Bits special = 0x7c00u | ((Bits)(v != v) & 0x200u);
+    const Bits rounded_size = (low & tiny) | (high & special) | (~(low | high) & normal);
+    const Halves rounded = lower_halves(rounded_size | (Bits)v >> 16 & 0x8000u);
 #endif
     *reinterpret_cast<UnalignedHalves *>(p) = rounded;
 }

@@ -13,7 +13,7 @@ from lkdn_cli.benchmark.timing import Timing
 from lkdn_core import __version__
 from lkdn_core.devices import device_name
 
-__all__ = ["about", "describe", "rows", "sweep_text", "table"]
+__all__ = ["about", "add_shares", "describe", "rows", "sweep_text", "table"]
 
 #: dB from which pictures in float32 count as the same.
 _EQUAL: Final = 140
@@ -61,6 +61,12 @@ def rows(
     return made
 
 
+def add_shares(made: list[dict[str, Any]], multiply_adds: int, peak: float) -> None:
+    """``peak_share`` for each row: multiply-adds a CPU second, of the ``peak`` of this machine."""
+    for row in made:
+        row["peak_share"] = multiply_adds / row["cpu_seconds"] / peak
+
+
 def describe(document: Mapping[str, Any]) -> str:
     """The line above the tables."""
     threads = f", threads: {document['threads']}" if document["threads"] else ""
@@ -69,16 +75,19 @@ def describe(document: Mapping[str, Any]) -> str:
 
 
 def table(title: str, made: list[dict[str, Any]]) -> str:
-    """Rows as Markdown."""
+    """Rows as Markdown; with a column for ``peak_share`` where it was measured."""
+    shares = any("peak_share" in row for row in made)
     lines = [
-        f"\n| {title} | CPU s | wall s | s / megapixel | speed | dB to the first |",
-        "|---|---|---|---|---|---|",
+        f"\n| {title} | CPU s | wall s | s / megapixel | speed | dB to the first |"
+        + shares * " % of GEMM |",
+        "|---|---|---|---|---|---|" + shares * "---|",
     ]
     for row in made:
         agreement = "equal" if row["agreement"] > _EQUAL else f"{row['agreement']:.1f}"
         lines.append(
             f"| {row['name']} | {row['cpu_seconds']:.3f} | {row['seconds']:.3f} "
             f"| {row['seconds_per_megapixel']:.3f} | {row['ratio']:.2f} | {agreement} |"
+            + (f" {100 * row['peak_share']:.0f} |" if shares else "")
         )
     return "\n".join(lines) + "\n"
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-__all__ = ["Timing", "compare", "measure"]
+__all__ = ["Timing", "compare", "matrix_product_rate", "measure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,11 @@ class Timing:
 def measure(
     ways: Mapping[str, Callable[[], object]], *, rounds: int = 7, warm: bool = False
 ) -> dict[str, Timing]:
-    """Run every way once in each round, after one round to warm up unless they are ``warm``."""
+    """Medians of ``rounds``, after one round to warm up unless the ways are ``warm``.
+
+    In each round every way runs twice in a row and the second run counts: the way before has left
+    its threads spinning, and its data in the caches.
+    """
     return {name: _median(times) for name, times in _rounds(ways, rounds, warm).items()}
 
 
@@ -42,6 +46,15 @@ def compare(ways: Mapping[str, Callable[[], object]], *, rounds: int = 7) -> Non
         sys.stdout.write(f"{name:32}{middle.cpu:9.3f}{cpu:8.2f}{middle.wall:9.3f}{wall:8.2f}\n")
 
 
+def matrix_product_rate(rounds: int) -> float:
+    """Multiply-adds a CPU second of torch's product of two float32 matrices of side 1024."""
+    import torch
+
+    one, other = torch.rand(2, 1024, 1024, generator=torch.Generator().manual_seed(0))
+    spent = measure({"product": lambda: [torch.mm(one, other) for _ in range(4)]}, rounds=rounds)
+    return float(4 * 1024**3 / spent["product"].cpu)
+
+
 def _rounds(
     ways: Mapping[str, Callable[[], object]], rounds: int, warm: bool
 ) -> dict[str, list[Timing]]:
@@ -49,7 +62,7 @@ def _rounds(
     for turn in range(warm, rounds + 1):
         for name, way in ways.items():
             if turn:
-                way()  # the way before has left its threads spinning, and its data in the caches
+                way()
             cpu, wall = time.process_time(), time.perf_counter()
             way()
             if turn:
