@@ -2,8 +2,8 @@
 
 Maps never exist as a whole, only the rows that are still needed, so memory grows with the width of
 the picture and not with its area. In bf16 and fp16 most of these rows are in half precision; sums,
-and what goes on from block to block, stay float32. The library has an AVX-512, an AVX2 and a portable
-form of every kernel, and one more for processors that multiply bfloat16 fast, which it measures.
+and what goes on from block to block, stay float32. The library has an AVX-512, an AVX2 and a
+portable form of every kernel, and one more for processors that multiply bfloat16 fast.
 Results are the same to the bit for any number of threads, which is ``torch.get_num_threads()``.
 """
 
