@@ -31,7 +31,8 @@ struct alignas(64) Terms {
     // Newton's divided differences, then the powers of t.
     void set(int segment, const double *t, double *g) {
         for (int order = 1; order < kGeluTerms; order++)
-            for (int i = kGeluTerms - 1; i >= order; i--) g[i] = (g[i] - g[i - 1]) / (t[i] - t[i - order]);
+            for (int i = kGeluTerms - 1; i >= order; i--)
+                g[i] = (g[i] - g[i - 1]) / (t[i] - t[i - order]);
         double sum[kGeluTerms] = {};
         for (int i = kGeluTerms - 1; i >= 0; i--) {  // sum = g[i] + (t - t[i]) * sum
             for (int power = kGeluTerms - 1; power > 0; power--)

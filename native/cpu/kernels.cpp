@@ -296,7 +296,7 @@ extern const ColorKernels LKDN_COLOR;
 extern const DepthwiseKernels LKDN_DEPTHWISE;
 extern const Kernels LKDN_KERNELS;
 const Kernels LKDN_KERNELS{
-    LKDN_NAME,    L,          usable,          pays, stages<float>, stages<bf16>,
-    stages<fp16>, LKDN_COLOR, LKDN_DEPTHWISE};
+    LKDN_NAME, L, usable, pays, stages<float>, stages<bf16>, stages<fp16>,
+    LKDN_COLOR, LKDN_DEPTHWISE};
 
 }  // namespace lkdn

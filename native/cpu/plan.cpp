@@ -48,21 +48,21 @@ Schedule make_schedule(const Net &net, int threads) {
 
 namespace {
 
-// Memory of a thread for rows that pass. Maps share it if one is read for the last time left of
-// where the other is made.
+// Memory of a thread for rows that pass. Maps of as many bytes a pixel, whose zeros beside the rows lie
+// in the same places, share it if one is read for the last time left of where the other is made.
 class Passing {
 public:
     explicit Passing(size_t before) : bytes_((before + kLine - 1) / kLine * kLine) {}
 
-    // For `rows` rows of a map made `from` columns behind the input and read `to` columns behind it
-    // at the latest.
-    size_t take(int rows, size_t stride, int from, int to) {
+    // For `rows` rows of a map of `pixel` bytes, made `from` columns behind the input and read `to`
+    // columns behind it at the latest.
+    size_t take(int rows, size_t stride, size_t pixel, int from, int to) {
         for (Shared &s : shared_)
-            if (s.stride == stride && s.rows == rows && s.to < from) {
+            if (s.pixel == pixel && s.rows == rows && s.to < from) {
                 s.to = to;
                 return s.offset;
             }
-        shared_.push_back({rows, stride, to, bytes_});
+        shared_.push_back({rows, pixel, to, bytes_});
         bytes_ += rows * stride;
         return shared_.back().offset;
     }
@@ -71,7 +71,7 @@ public:
 private:
     struct Shared {
         int rows;
-        size_t stride;
+        size_t pixel;
         int to;
         size_t offset;
     };
@@ -110,11 +110,13 @@ size_t Workspace::lay_out(const Net &net, const Schedule &s, char *memory) {
         r.lasting = std::min(needed, s.rows);
         r.count = std::min(height_, needed + (apart ? 1 : threads_) * r.lasting);
         r.depth = depth;
-        r.stride = (depth * sample * (width_ + 2 * kPad) + kLine - 1) / kLine * kLine;
+        const size_t pixel = depth * sample;
+        r.stride = (pixel * (width_ + 2 * kPad) + kLine - 1) / kLine * kLine;
         if (r.stride % kPage < 4 * kLine) r.stride += 4 * kLine;
         r.kept = take(r.stride * r.count);
         if (r.lasting < r.tall)
-            r.passing = own.take(r.tall - r.lasting, r.stride, from.shift, to.shift + reach);
+            r.passing =
+                own.take(r.tall - r.lasting, r.stride, pixel, from.shift, to.shift + reach);
         return r;
     };
     block_.resize(blocks);
