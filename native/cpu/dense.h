@@ -42,6 +42,22 @@ static constexpr int kPixels[] = {0, 12, 6, 4};
 #endif
 static constexpr int kWidest = sizeof kPixels / sizeof *kPixels - 1;
 
+// How many pixels to make before their results go on, so that storing them and the next products
+// overlap: those of one tile; of several strips more, as each turn reads all weights again.
+INLINE int turn(int vectors) { return strip_width(vectors) == vectors ? kPixels[vectors] : 24; }
+
+// A row that will be read soon. Dense layers leave memory idle, and fetch it to the second cache.
+struct Soon {
+    const char *row = nullptr;
+    size_t pixel = 0;  // in bytes
+};
+
+INLINE void fetch(const Soon &soon, int from, int pixels) {
+    if (!soon.row) return;
+    for (size_t at = from * soon.pixel; at < (from + pixels) * soon.pixel; at += 64)
+        __builtin_prefetch(soon.row + at, 0, 2);
+}
+
 // A tile of P pixels and N vectors: y = (Add ? y : bias) + sum over the segments of x.
 template <int N, int P, bool Add, class In, class Out>
 INLINE void tile(const In *const *x, int segments, int inputs, int ldx, int p, const float *w,
@@ -74,27 +90,29 @@ INLINE void tile(const In *const *x, int segments, int inputs, int ldx, int p, c
 
 template <int N, bool Add, class In, class Out>
 static void strip(const In *const *x, int segments, int inputs, int ldx, const float *w,
-                  const float *bias, int pixels, Out *y, int ldy) {
+                  const float *bias, int pixels, Out *y, int ldy, const Soon &soon) {
     constexpr int P = kPixels[N];
     int p = 0;
-    for (; p + P <= pixels; p += P)
+    for (; p + P <= pixels; p += P) {
+        fetch(soon, p, P);
         tile<N, P, Add>(x, segments, inputs, ldx, p, w, bias, y, ldy);
+    }
     for (; p < pixels; p++) tile<N, 1, Add>(x, segments, inputs, ldx, p, w, bias, y, ldy);
 }
 
 // `pixels` of a dense layer whose inputs lie in `segments` places, `inputs` values in each.
 template <bool Add = false, class In, class Out>
 static void dense(const float *weight, const float *bias, int vectors, const In *const *x,
-                  int segments, int inputs, int ldx, int pixels, Out *y, int ldy) {
-    for (int v = 0; v < vectors;) {
+                  int segments, int inputs, int ldx, int pixels, Out *y, int ldy, Soon soon = {}) {
+    for (int v = 0; v < vectors; soon.row = nullptr) {
         const int n = strip_width(vectors - v);
         const float *b = bias + v * L;
         Out *to = y + v * L;
-        if (n == 1) strip<1, Add>(x, segments, inputs, ldx, weight, b, pixels, to, ldy);
-        if (n == 2) strip<2, Add>(x, segments, inputs, ldx, weight, b, pixels, to, ldy);
-        if (n == 3) strip<3, Add>(x, segments, inputs, ldx, weight, b, pixels, to, ldy);
+        if (n == 1) strip<1, Add>(x, segments, inputs, ldx, weight, b, pixels, to, ldy, soon);
+        if (n == 2) strip<2, Add>(x, segments, inputs, ldx, weight, b, pixels, to, ldy, soon);
+        if (n == 3) strip<3, Add>(x, segments, inputs, ldx, weight, b, pixels, to, ldy, soon);
         if constexpr (kWidest == 4)
-            if (n == 4) strip<4, Add>(x, segments, inputs, ldx, weight, b, pixels, to, ldy);
+            if (n == 4) strip<4, Add>(x, segments, inputs, ldx, weight, b, pixels, to, ldy, soon);
         weight += size_t(segments) * inputs / kAtOnce<In> * n * L;
         v += n;
     }

@@ -41,6 +41,10 @@ struct Worker {
     In *inputs() const { return reinterpret_cast<In *>(scratch); }
     float *outputs() const { return scratch + (kSegment + 2) * 3 * channels(); }
 
+    In *products(int row) const {
+        return reinterpret_cast<In *>(own + lines.products) + size_t(row) * kSegment * channels();
+    }
+
     const T *row(const Ring &ring, int y) const {
         const bool outside = y < 0 || y >= picture.height;
         return outside ? static_cast<const T *>(lines.zeros) : ring.row<T>(y, own);
@@ -59,28 +63,50 @@ struct Worker {
     }
 
     template <class Out>
-    void apply(const Dense &layer, const In *x, int ldx, int pixels, Out *y, int ldy) const {
-        dense(layer.weight, layer.bias, layer.vectors, &x, 1, layer.inputs, ldx, pixels, y, ldy);
+    void apply(const Dense &layer, const In *x, int ldx, int pixels, Out *y, int ldy,
+               const Soon &soon = {}) const {
+        dense(layer.weight, layer.bias, layer.vectors, &x, 1, layer.inputs, ldx, pixels, y, ldy, soon);
+    }
+
+    template <class From>
+    Soon soon(const Ring &ring, int y, int from) const {
+        if (y < 0 || y >= picture.height) return {};
+        const From *start = ring.row<From>(y, own) + ptrdiff_t(from) * ring.depth;
+        return {reinterpret_cast<const char *>(start), ring.depth * sizeof(From)};
+    }
+
+    // What the next tile of `attend` reads of another tile's rows, where `here` is made: row y, pixels
+    // `from` and on, of a map it sees `reach` pixels of.
+    Soon far(const Ring &ring, int reach, const BlockRings &rings, const Ring &here, int y,
+             int from) const {
+        return soon<T>(ring, y + here.delay - rings.x.delay - reach,
+                       from + here.shift - rings.x.shift + reach);
     }
 
     // [c_r.pw | c_d] of what is in `x`: one half to the next refinement, one to the parts of c5.
-    void merge(int block, int index, const In *x, int y, int from, int pixels) const {
+    void merge(int block, int index, const In *x, int y, int from, int pixels,
+               Soon soon = {}) const {
         const Dense &layer = net.block[block].merged[index];
         const BlockRings &rings = lines.block[block];
-        const int ld = layer.vectors * L, c = channels();
+        const int ld = layer.vectors * L, c = channels(), together = turn(layer.vectors);
         float *both = outputs();
-        apply(layer, x, c, pixels, both, ld);
-        const Ring &next = rings.t[index];
+        const Ring &next = rings.t[index], &parts = rings.parts;
         T *t = next.row<T>(y, own) + size_t(from) * next.depth;
-        T *part = rings.parts.row<T>(y, own) + size_t(from) * rings.parts.depth + index * net.half();
-        const ptrdiff_t next_t = next_row<T>(next, y), next_part = next_row<T>(rings.parts, y);
-        for (int p = 0; p < pixels; p++) {
-            for (int z = 0; z < c; z += L)
-                put(t + p * next.depth + z, load(both + p * ld + z), next_t);
-            // Lanes past the half are the next part's place, which is filled later.
-            for (int z = 0; z < half(); z += L)
-                put(part + p * rings.parts.depth + z,
-                    gelu(load(both + p * ld + net.channels + z)), next_part);
+        T *part = parts.row<T>(y, own) + size_t(from) * parts.depth + index * net.half();
+        const ptrdiff_t next_t = next_row<T>(next, y), next_part = next_row<T>(parts, y);
+        for (int left = pixels; left > 0; left -= together) {
+            const int n = left < together ? left : together;
+            apply(layer, x, c, n, both, ld, soon);
+            for (int p = 0; p < n; p++) {
+                for (int z = 0; z < c; z += L)
+                    put(t + p * next.depth + z, load(both + p * ld + z), next_t);
+                // Lanes past the half are the next part's place, which is filled later.
+                for (int z = 0; z < half(); z += L)
+                    put(part + p * parts.depth + z, gelu(load(both + p * ld + net.channels + z)),
+                        next_part);
+            }
+            x += n * c, t += n * next.depth, part += n * parts.depth;
+            if (soon.row) soon.row += n * soon.pixel;
         }
     }
 
@@ -119,7 +145,11 @@ struct Worker {
         refine<3, 1>(w.refine[index], rings.t[index], y, from, pixels, [&](int x, int z, V v) {
             store(inputs() + (x - from) * c + z, gelu(v));
         });
-        if (index < 2) return merge(block, index + 1, inputs(), y, from, pixels);
+        if (index < 2) {
+            const Soon u =
+                index ? far(rings.u, 0, rings, rings.t[index + 1], y, from) : Soon{};
+            return merge(block, index + 1, inputs(), y, from, pixels, u);
+        }
         const Ring &t = rings.t[3];
         apply(w.c4, inputs(), c, pixels, t.row<T>(y, own) + size_t(from) * t.depth, t.depth);
     }
@@ -134,17 +164,23 @@ struct Worker {
         refine<3, 1>(w.refine[3], rings.t[3], y, from, pixels, [&](int x, int z, V v) {
             store(parts + size_t(x - from) * ld + 3 * net.half() + z, gelu(v));
         });
-        const int wide = w.c5.vectors * L;
+        const int wide = w.c5.vectors * L, together = turn(w.c5.vectors);
         const float *both = outputs();
-        apply(w.c5, parts, ld, pixels, outputs(), wide);
         T *u = rings.u.row<T>(y, own) + size_t(from) * c;
         T *a = rings.a.row<T>(y, own) + size_t(from) * c;
         const ptrdiff_t next_u = next_row<T>(rings.u, y), next_a = next_row<T>(rings.a, y);
-        for (int p = 0; p < pixels; p++)
-            for (int z = 0; z < c; z += L) {
-                put(u + p * c + z, load(both + p * wide + z), next_u);
-                put(a + p * c + z, load(both + p * wide + net.channels + z), next_a);
-            }
+        Soon b = far(rings.b, 6, rings, rings.u, y, from);
+        for (int left = pixels; left > 0; left -= together) {
+            const int n = left < together ? left : together;
+            apply(w.c5, parts, ld, n, outputs(), wide, b);
+            for (int p = 0; p < n; p++)
+                for (int z = 0; z < c; z += L) {
+                    put(u + p * c + z, load(both + p * wide + z), next_u);
+                    put(a + p * c + z, load(both + p * wide + net.channels + z), next_a);
+                }
+            parts += n * ld, u += n * c, a += n * c;
+            if (b.row) b.row += n * b.pixel;
+        }
     }
 
     void small(int block, int y, int from, int pixels) const {
@@ -156,18 +192,31 @@ struct Worker {
         });
     }
 
+    // What c6 reads in rows [y0, y1): the large depth-wise layer times u. Every third row sees some of
+    // the same rows, which few pixels of leave in the first cache.
+    void multiply(int block, int y0, int y1, int from, int pixels) const {
+        const BlockRings &rings = lines.block[block];
+        const int c = channels(), end = from + pixels;
+        for (int x0 = from; x0 < end; x0 += 24)
+            for (int phase = 0; phase < 3; phase++)
+                for (int y = y0 + phase; y < y1; y += 3) {
+                    const T *u = rings.u.row<T>(y, own);
+                    In *to = products(y - y0);
+                    const int n = end - x0 < 24 ? end - x0 : 24;
+                    refine<5, 3>(net.block[block].large, rings.b, y, x0, n, [&](int x, int z, V v) {
+                        store(to + (x - from) * c + z, v * load(u + size_t(x) * c + z));
+                    });
+                }
+    }
+
     // The rest of a block, its share in c1, and the first layer of what follows.
-    void attend(int block, int y, int from, int pixels) const {
+    void attend(int block, const In *product, int y, int from, int pixels) const {
         const Block &w = net.block[block];
         const BlockRings &rings = lines.block[block];
         const int c = channels();
-        const T *u = rings.u.row<T>(y, own);
-        refine<5, 3>(w.large, rings.b, y, from, pixels, [&](int x, int z, V v) {
-            store(inputs() + (x - from) * c + z, v * load(u + size_t(x) * c + z));
-        });
-        float *norm = outputs();
-        apply(w.c6, inputs(), c, pixels, norm, c);
         const Ring &before = block ? lines.block[block - 1].x : lines.first;
+        float *norm = outputs();
+        apply(w.c6, product, c, pixels, norm, c, soon<float>(before, y + 1, from));
         const float *x = before.row<float>(y, own) + size_t(from) * c;
         float *out = rings.x.row<float>(y, own) + size_t(from) * c;
         const ptrdiff_t next_out = next_row<float>(rings.x, y);
@@ -184,11 +233,12 @@ struct Worker {
         }
         const In *made = as<In>(out, pixels * c, scratch);
         float *sums = lines.sum.row<float>(y, own) + size_t(from) * c;
+        const Soon next_sums = soon<float>(lines.sum, y + 1, from);
         if (block == 0)
-            apply(w.c1, made, c, pixels, sums, c);
+            apply(w.c1, made, c, pixels, sums, c, next_sums);
         else
             dense<true>(w.c1.weight, w.c1.bias, w.c1.vectors, &made, 1, w.c1.inputs, c, pixels,
-                        sums, c);
+                        sums, c, next_sums);
         if (block + 1 < net.blocks) return merge(block + 1, 0, made, y, from, pixels);
         for (int i = 0; i < pixels * c; i += L) store(inputs() + i, gelu(load(sums + i)));
         apply(net.c2, inputs(), c, pixels, lines.mixed.row<T>(y, own) + size_t(from) * c, c);
@@ -234,12 +284,15 @@ void run(const Net &net, const Lines &lines, const Picture &picture, const Stage
     const Worker<T> w{net, lines, picture, own};
     for (int from = part.x0; from < part.x1; from += kSegment) {
         const int left = part.x1 - from, pixels = left < kSegment ? left : kSegment;
+        if (stage.kind == Kind::attend) w.multiply(stage.block, part.y0, part.y1, from, pixels);
         for (int y = part.y0; y < part.y1; y++) switch (stage.kind) {
                 case Kind::head: w.head(y, from, pixels); break;
                 case Kind::distill: w.distill(stage.block, stage.index, y, from, pixels); break;
                 case Kind::join: w.join(stage.block, y, from, pixels); break;
                 case Kind::small: w.small(stage.block, y, from, pixels); break;
-                case Kind::attend: w.attend(stage.block, y, from, pixels); break;
+                case Kind::attend:
+                    w.attend(stage.block, w.products(y - part.y0), y, from, pixels);
+                    break;
                 case Kind::mix: w.mix(y, from, pixels); break;
                 case Kind::up: w.up(y, from, pixels); break;
             }

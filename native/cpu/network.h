@@ -51,12 +51,12 @@ struct Net {
 // Zeros beside each row, in pixels: as far as any layer reaches.
 constexpr int kPad = 6;
 
-// Rows of a map. Tiles make `tall` of them at a time, the first for row -delay. The next tile down
+// Rows of a map. Tiles make `tall` of them at a time, the first for row -delay, column -shift. The next tile down
 // reads the last `lasting` ones: these have a place of their own, `count` in all before it comes again.
 // The others pass: they lie in a thread's own memory, from `passing` on, where it makes other maps, and
 // the next tiles, as soon as they are read.
 struct Ring {
-    int tall = 1, delay = 0, lasting = 0, count = 0, depth = 0;
+    int tall = 1, delay = 0, shift = 0, lasting = 0, count = 0, depth = 0;
     size_t stride = 0, passing = 0;  // in bytes
     char *kept = nullptr;
     template <class T>
@@ -101,6 +101,7 @@ struct BlockRings {
 struct Lines {
     const BlockRings *block;
     Ring first, sum, mixed, last;
+    size_t products;    // where `attend` has them in a thread's memory: bytes from its start
     const void *zeros;  // a row outside the picture, from its first pixel on
 };
 

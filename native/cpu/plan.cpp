@@ -95,6 +95,8 @@ size_t Workspace::lay_out(const Net &net, const Schedule &s, char *memory) {
     const int widest = std::max({net.block[0].merged[0].vectors, net.block[0].c5.vectors,
                                  net.up.vectors, c / net.lanes});
     Passing own(size_t(kSegment + 2) * (3 * c + widest * net.lanes) * sizeof(float));
+    const size_t products = size_t(kSegment) * c * sizeof(float);
+    lines_.products = own.take(s.rows, products, 0, 0, 0);
     // Made by one stage, read by others, the last of which is `reader` and sees `reach` pixels.
     const auto ring = [&](int maker, int reader, int depth, int reach, size_t sample) {
         Ring r;
@@ -107,6 +109,7 @@ size_t Workspace::lay_out(const Net &net, const Schedule &s, char *memory) {
         const bool apart = s.distance(width_, threads_) == 2 && across <= s.columns;
         r.tall = s.rows;
         r.delay = from.delay;
+        r.shift = from.shift;
         r.lasting = std::min(needed, s.rows);
         r.count = std::min(height_, needed + (apart ? 1 : threads_) * r.lasting);
         r.depth = depth;
