@@ -98,8 +98,8 @@ class NativeNetwork:
 def _flatten(w: Weights, config: LKDNConfig) -> Tensor:
     """All weights of ``fold`` as one list: of each layer inputs first, then outputs, then the bias.
 
-    The order is the library's. Layers that share their input are one here: the refinement and the
-    distillation of a step, and c5 with the attention's 1x1 after it.
+    The order is the library's. The refinement and the distillation of a step share their input, and
+    are one layer here.
     """
     half, scale = config.channels // 2, config.scale
     none, some = w["head.bias"].new_zeros(config.channels), list[Tensor]()
@@ -118,10 +118,9 @@ def _flatten(w: Weights, config: LKDNConfig) -> Tensor:
         dense(w[f"{b}.c4.pw.weight"][:, :, 0, 0], none[:half])
         for key in ("c1_r.dw", "c2_r.dw", "c3_r.dw", "c4.dw"):
             depthwise(f"{b}.{key}")
-        c5, attention = w[f"{b}.c5.weight"][:, :, 0, 0], f"{b}.atten"
-        pointwise = w[f"{attention}.pointwise.weight"][:, :, 0, 0]
-        after = pointwise @ w[f"{b}.c5.bias"] + w[f"{attention}.pointwise.bias"]
-        dense(torch.cat((c5, pointwise @ c5)), torch.cat((w[f"{b}.c5.bias"], after)))
+        attention = f"{b}.atten"
+        for key in (f"{b}.c5", f"{attention}.pointwise"):
+            dense(w[f"{key}.weight"][:, :, 0, 0], w[f"{key}.bias"])
         depthwise(f"{attention}.depthwise")
         depthwise(f"{attention}.depthwise_dilated")
         dense(w[f"{b}.c6.weight"][:, :, 0, 0], w[f"{b}.c6.bias"])

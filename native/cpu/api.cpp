@@ -148,7 +148,8 @@ struct lkdn_network {
             for (Dense &m : b.merged) m = l.dense(stages, channels, channels + half);
             b.c4 = l.dense(stages, channels, half);
             for (int k = 0; k < 4; k++) b.refine[k] = l.depthwise(9, k < 3 ? channels : half);
-            b.c5 = l.dense(stages, 4 * half, 2 * channels);
+            b.c5 = l.dense(stages, 4 * half, channels);
+            b.pointwise = l.dense(stages, channels, channels);
             b.small = l.depthwise(25, channels);
             b.large = l.depthwise(25, channels);
             b.c6 = l.dense(stages, channels, channels);
@@ -186,7 +187,7 @@ struct lkdn_network {
 };
 
 // Changes whenever something that Python relies on does, here or in another file with an LKDN_EXPORT.
-LKDN_EXPORT int lkdn_abi() { return 4; }
+LKDN_EXPORT int lkdn_abi() { return 5; }
 
 // The instruction sets this processor has, the best first; null past the last.
 LKDN_EXPORT const char *lkdn_instructions(int index) {

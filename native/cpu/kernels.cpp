@@ -41,10 +41,6 @@ struct Worker {
     In *inputs() const { return reinterpret_cast<In *>(scratch); }
     float *outputs() const { return scratch + (kSegment + 2) * 3 * channels(); }
 
-    In *products(int row) const {
-        return reinterpret_cast<In *>(own + lines.products) + size_t(row) * kSegment * channels();
-    }
-
     const T *row(const Ring &ring, int y) const {
         const bool outside = y < 0 || y >= picture.height;
         return outside ? static_cast<const T *>(lines.zeros) : ring.row<T>(y, own);
@@ -75,8 +71,8 @@ struct Worker {
         return {reinterpret_cast<const char *>(start), ring.depth * sizeof(From)};
     }
 
-    // What the next tile of `attend` reads of another tile's rows, where `here` is made: row y, pixels
-    // `from` and on, of a map it sees `reach` pixels of.
+    // What `attend` will read for the first time in its part of this tile, when `here` is at row y and
+    // pixel `from`, of a map of which it sees `reach` pixels around: most of it is another tile's.
     Soon far(const Ring &ring, int reach, const BlockRings &rings, const Ring &here, int y,
              int from) const {
         return soon<T>(ring, y + here.delay - rings.x.delay - reach,
@@ -146,15 +142,16 @@ struct Worker {
             store(inputs() + (x - from) * c + z, gelu(v));
         });
         if (index < 2) {
-            const Soon u =
-                index ? far(rings.u, 0, rings, rings.t[index + 1], y, from) : Soon{};
-            return merge(block, index + 1, inputs(), y, from, pixels, u);
+            const Ring &made = rings.t[index + 1];
+            const Soon later = index ? far(rings.u, 0, rings, made, y, from)
+                                     : far(rings.b, 6, rings, made, y, from);
+            return merge(block, index + 1, inputs(), y, from, pixels, later);
         }
         const Ring &t = rings.t[3];
         apply(w.c4, inputs(), c, pixels, t.row<T>(y, own) + size_t(from) * t.depth, t.depth);
     }
 
-    // The fourth part, and [c5 | pointwise] over all four.
+    // The fourth part, c5 over all four, and the attention's 1x1.
     void join(int block, int y, int from, int pixels) const {
         const Block &w = net.block[block];
         const BlockRings &rings = lines.block[block];
@@ -164,23 +161,11 @@ struct Worker {
         refine<3, 1>(w.refine[3], rings.t[3], y, from, pixels, [&](int x, int z, V v) {
             store(parts + size_t(x - from) * ld + 3 * net.half() + z, gelu(v));
         });
-        const int wide = w.c5.vectors * L, together = turn(w.c5.vectors);
-        const float *both = outputs();
         T *u = rings.u.row<T>(y, own) + size_t(from) * c;
         T *a = rings.a.row<T>(y, own) + size_t(from) * c;
-        const ptrdiff_t next_u = next_row<T>(rings.u, y), next_a = next_row<T>(rings.a, y);
-        Soon b = far(rings.b, 6, rings, rings.u, y, from);
-        for (int left = pixels; left > 0; left -= together) {
-            const int n = left < together ? left : together;
-            apply(w.c5, parts, ld, n, outputs(), wide, b);
-            for (int p = 0; p < n; p++)
-                for (int z = 0; z < c; z += L) {
-                    put(u + p * c + z, load(both + p * wide + z), next_u);
-                    put(a + p * c + z, load(both + p * wide + net.channels + z), next_a);
-                }
-            parts += n * ld, u += n * c, a += n * c;
-            if (b.row) b.row += n * b.pixel;
-        }
+        apply(w.c5, parts, ld, pixels, u, c, soon<T>(rings.u, y + 1, from));
+        apply(w.pointwise, as<In>(u, pixels * c, scratch), c, pixels, a, c,
+              soon<T>(rings.a, y + 1, from));
     }
 
     void small(int block, int y, int from, int pixels) const {
@@ -192,31 +177,18 @@ struct Worker {
         });
     }
 
-    // What c6 reads in rows [y0, y1): the large depth-wise layer times u. Every third row sees some of
-    // the same rows, which few pixels of leave in the first cache.
-    void multiply(int block, int y0, int y1, int from, int pixels) const {
-        const BlockRings &rings = lines.block[block];
-        const int c = channels(), end = from + pixels;
-        for (int x0 = from; x0 < end; x0 += 24)
-            for (int phase = 0; phase < 3; phase++)
-                for (int y = y0 + phase; y < y1; y += 3) {
-                    const T *u = rings.u.row<T>(y, own);
-                    In *to = products(y - y0);
-                    const int n = end - x0 < 24 ? end - x0 : 24;
-                    refine<5, 3>(net.block[block].large, rings.b, y, x0, n, [&](int x, int z, V v) {
-                        store(to + (x - from) * c + z, v * load(u + size_t(x) * c + z));
-                    });
-                }
-    }
-
     // The rest of a block, its share in c1, and the first layer of what follows.
-    void attend(int block, const In *product, int y, int from, int pixels) const {
+    void attend(int block, int y, int from, int pixels) const {
         const Block &w = net.block[block];
         const BlockRings &rings = lines.block[block];
         const int c = channels();
+        const T *u = rings.u.row<T>(y, own);
+        refine<5, 3>(w.large, rings.b, y, from, pixels, [&](int x, int z, V v) {
+            store(inputs() + (x - from) * c + z, v * load(u + size_t(x) * c + z));
+        });
         const Ring &before = block ? lines.block[block - 1].x : lines.first;
         float *norm = outputs();
-        apply(w.c6, product, c, pixels, norm, c, soon<float>(before, y + 1, from));
+        apply(w.c6, inputs(), c, pixels, norm, c, soon<float>(before, y + 1, from));
         const float *x = before.row<float>(y, own) + size_t(from) * c;
         float *out = rings.x.row<float>(y, own) + size_t(from) * c;
         const ptrdiff_t next_out = next_row<float>(rings.x, y);
@@ -284,15 +256,12 @@ void run(const Net &net, const Lines &lines, const Picture &picture, const Stage
     const Worker<T> w{net, lines, picture, own};
     for (int from = part.x0; from < part.x1; from += kSegment) {
         const int left = part.x1 - from, pixels = left < kSegment ? left : kSegment;
-        if (stage.kind == Kind::attend) w.multiply(stage.block, part.y0, part.y1, from, pixels);
         for (int y = part.y0; y < part.y1; y++) switch (stage.kind) {
                 case Kind::head: w.head(y, from, pixels); break;
                 case Kind::distill: w.distill(stage.block, stage.index, y, from, pixels); break;
                 case Kind::join: w.join(stage.block, y, from, pixels); break;
                 case Kind::small: w.small(stage.block, y, from, pixels); break;
-                case Kind::attend:
-                    w.attend(stage.block, w.products(y - part.y0), y, from, pixels);
-                    break;
+                case Kind::attend: w.attend(stage.block, y, from, pixels); break;
                 case Kind::mix: w.mix(y, from, pixels); break;
                 case Kind::up: w.up(y, from, pixels); break;
             }

@@ -28,10 +28,9 @@ struct Depthwise {
     const float *weight = nullptr, *bias = nullptr;
 };
 
-// One LKDB. `merged` gives [c_r.pw | c_d], `c5` gives [c5 | pointwise(c5)]; `c1` is its part of the
-// layer over all blocks.
+// One LKDB. `merged` gives [c_r.pw | c_d]; `c1` is its part of the layer over all blocks.
 struct Block {
-    Dense merged[3], c4, c5, c6, c1;
+    Dense merged[3], c4, c5, pointwise, c6, c1;
     Depthwise refine[4], small, large;
     const float *gain = nullptr, *shift = nullptr;
     float epsilon = 0;
@@ -51,10 +50,10 @@ struct Net {
 // Zeros beside each row, in pixels: as far as any layer reaches.
 constexpr int kPad = 6;
 
-// Rows of a map. Tiles make `tall` of them at a time, the first for row -delay, column -shift. The next tile down
-// reads the last `lasting` ones: these have a place of their own, `count` in all before it comes again.
-// The others pass: they lie in a thread's own memory, from `passing` on, where it makes other maps, and
-// the next tiles, as soon as they are read.
+// Rows of a map. Tiles make `tall` of them at a time, the first for row -delay and column -shift. The
+// next tile down reads the last `lasting` ones: these have a place of their own, `count` in all before
+// it comes again. The others pass: they lie in a thread's own memory, from `passing` on, where it makes
+// other maps, and the next tiles, as soon as they are read.
 struct Ring {
     int tall = 1, delay = 0, shift = 0, lasting = 0, count = 0, depth = 0;
     size_t stride = 0, passing = 0;  // in bytes
@@ -101,7 +100,6 @@ struct BlockRings {
 struct Lines {
     const BlockRings *block;
     Ring first, sum, mixed, last;
-    size_t products;    // where `attend` has them in a thread's memory: bytes from its start
     const void *zeros;  // a row outside the picture, from its first pixel on
 };
 

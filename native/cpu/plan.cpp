@@ -92,11 +92,9 @@ size_t Workspace::lay_out(const Net &net, const Schedule &s, char *memory) {
     const int parts = net.padded(3 * net.half() + half);
     const int blocks = net.blocks, mix = stage_of(blocks, 1);
     const size_t sample = net.sample, trunk = sizeof(float);
-    const int widest = std::max({net.block[0].merged[0].vectors, net.block[0].c5.vectors,
-                                 net.up.vectors, c / net.lanes});
+    const int widest =
+        std::max({net.block[0].merged[0].vectors, net.up.vectors, c / net.lanes});
     Passing own(size_t(kSegment + 2) * (3 * c + widest * net.lanes) * sizeof(float));
-    const size_t products = size_t(kSegment) * c * sizeof(float);
-    lines_.products = own.take(s.rows, products, 0, 0, 0);
     // Made by one stage, read by others, the last of which is `reader` and sees `reach` pixels.
     const auto ring = [&](int maker, int reader, int depth, int reach, size_t sample) {
         Ring r;
