@@ -46,7 +46,8 @@ static constexpr int kWidest = sizeof kPixels / sizeof *kPixels - 1;
 // overlap: those of one tile; of several strips more, as each turn reads all weights again.
 INLINE int turn(int vectors) { return strip_width(vectors) == vectors ? kPixels[vectors] : 24; }
 
-// A row that will be read soon. Dense layers leave memory idle, and fetch it to the second cache.
+// A row that will be read soon. Dense layers leave memory idle, and fetch it to the second cache. It
+// may begin or end outside its map: fetching what is not there does nothing.
 struct Soon {
     const char *row = nullptr;
     size_t pixel = 0;  // in bytes
