@@ -64,11 +64,12 @@ struct Worker {
         dense(layer.weight, layer.bias, layer.vectors, &x, 1, layer.inputs, ldx, pixels, y, ldy, soon);
     }
 
-    template <class From>
+    // Row y of a map from pixel `from` on; nothing if it lies outside the picture.
+    template <class Value>
     Soon soon(const Ring &ring, int y, int from) const {
         if (y < 0 || y >= picture.height) return {};
-        const From *start = ring.row<From>(y, own) + ptrdiff_t(from) * ring.depth;
-        return {reinterpret_cast<const char *>(start), ring.depth * sizeof(From)};
+        const Value *start = ring.row<Value>(y, own) + ptrdiff_t(from) * ring.depth;
+        return {reinterpret_cast<const char *>(start), ring.depth * sizeof(Value)};
     }
 
     // What `attend` will read for the first time in its part of this tile, when `here` is at row y and
