@@ -61,7 +61,7 @@ def _add_recipe(group: "argparse._ArgumentGroup") -> None:
     ):
         group.add_argument(name, type=kind, default=unset, help=text)
     group.add_argument("--loss", choices=("l1", "l2"), default=unset)
-    group.add_argument("--optimizer", choices=("adan", "adam"), default=unset)
+    group.add_argument("--optimizer", choices=("adan", "adam", "muon"), default=unset)
     group.add_argument("--precision", choices=("fp32", "bf16"), default=unset)
 
 

@@ -34,44 +34,36 @@ class Adan(torch.optim.Optimizer):
         """One update; parameters without a gradient are left alone."""
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
-            if not params:
-                continue
-            group["step"] += 1
-            grads = [p.grad for p in params]
-            states = [self.state[p] for p in params]
-            for state, grad in zip(states, grads, strict=True):
-                if not state:
-                    for name in ("mean", "difference", "square"):
-                        state[name] = torch.zeros_like(grad)
-                    # The first difference is defined as zero.
-                    state["previous"] = grad.clone()
-            _update(group, params, grads, states)
+            if params:
+                self._update(group, params, [p.grad for p in params if p.grad is not None])
 
+    def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
+        states = [self.state[p] for p in params]
+        for state, grad in zip(states, grads, strict=True):
+            if not state:
+                for name in ("mean", "difference", "square"):
+                    state[name] = torch.zeros_like(grad)
+                # The first difference is defined as zero.
+                state["previous"] = grad.clone()
+        beta1, beta2, beta3 = group["betas"]
+        mean, diff, square, previous = (
+            [s[name] for s in states] for name in ("mean", "difference", "square", "previous")
+        )
+        change = torch._foreach_sub(grads, previous)
+        torch._foreach_lerp_(mean, grads, 1 - beta1)
+        torch._foreach_lerp_(diff, change, 1 - beta2)
+        nesterov = torch._foreach_add(grads, change, alpha=beta2)
+        torch._foreach_mul_(square, beta3)
+        torch._foreach_addcmul_(square, nesterov, nesterov, value=1 - beta3)
+        torch._foreach_copy_(previous, grads)
 
-def _update(
-    group: dict[str, Any],
-    params: list[Tensor],
-    grads: list[Tensor],
-    states: list[dict[str, Tensor]],
-) -> None:
-    beta1, beta2, beta3 = group["betas"]
-    mean, diff, square, previous = (
-        [s[name] for s in states] for name in ("mean", "difference", "square", "previous")
-    )
-    change = torch._foreach_sub(grads, previous)
-    torch._foreach_lerp_(mean, grads, 1 - beta1)
-    torch._foreach_lerp_(diff, change, 1 - beta2)
-    nesterov = torch._foreach_add(grads, change, alpha=beta2)
-    torch._foreach_mul_(square, beta3)
-    torch._foreach_addcmul_(square, nesterov, nesterov, value=1 - beta3)
-    torch._foreach_copy_(previous, grads)
-
-    step = group["step"]
-    correct1, correct2, correct3 = (1 - beta**step for beta in (beta1, beta2, beta3))
-    denominator = torch._foreach_sqrt(square)
-    torch._foreach_div_(denominator, correct3**0.5)
-    torch._foreach_add_(denominator, group["eps"])
-    direction = torch._foreach_div(mean, correct1)
-    torch._foreach_add_(direction, diff, alpha=beta2 / correct2)
-    torch._foreach_addcdiv_(params, direction, denominator, value=-group["lr"])
-    torch._foreach_div_(params, 1 + group["lr"] * group["weight_decay"])
+        group["step"] += 1
+        step = group["step"]
+        correct1, correct2, correct3 = (1 - beta**step for beta in (beta1, beta2, beta3))
+        denominator = torch._foreach_sqrt(square)
+        torch._foreach_div_(denominator, correct3**0.5)
+        torch._foreach_add_(denominator, group["eps"])
+        direction = torch._foreach_div(mean, correct1)
+        torch._foreach_add_(direction, diff, alpha=beta2 / correct2)
+        torch._foreach_addcdiv_(params, direction, denominator, value=-group["lr"])
+        torch._foreach_div_(params, 1 + group["lr"] * group["weight_decay"])

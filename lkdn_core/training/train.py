@@ -19,6 +19,7 @@ from lkdn_core.training.data import Tiles
 from lkdn_core.training.depthwise import depthwise5
 from lkdn_core.training.folder import RunFolder
 from lkdn_core.training.init import load_body, start_as_bilinear
+from lkdn_core.training.muon import Muon
 from lkdn_core.training.parallel import any_process, average_gradients, main_process, share
 from lkdn_core.training.recipe import Recipe
 
@@ -159,7 +160,8 @@ class Training:
             beta1, beta2 = recipe.betas
             return torch.optim.Adam(self.model.parameters(), betas=(beta1, beta2), foreach=True)
         beta1, beta2, beta3 = recipe.betas
-        return Adan(self.model.parameters(), betas=(beta1, beta2, beta3))
+        kind = Muon if recipe.optimizer == "muon" else Adan
+        return kind(self.model.parameters(), betas=(beta1, beta2, beta3))
 
     def _resume(self) -> None:
         state = self.folder.load_state(self.device)

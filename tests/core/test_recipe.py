@@ -96,7 +96,7 @@ def test_ablations_name_their_network(name: str, tmp_path: Path, packed: Path) -
         ('loss = "l1"', "loss"),
         ('[[stages]]\nloss = "l3"', "loss: l1 or l2 is accepted, got 'l3'"),
         ("[[stages]]\nsteps = 0", "steps: at least 1 is accepted, got 0"),
-        ('optimizer = "sgd"', "optimizer: adan or adam is accepted, got 'sgd'"),
+        ('optimizer = "sgd"', "optimizer: adan or adam or muon is accepted, got 'sgd'"),
     ],
 )
 def test_wrong_recipes_are_named(tmp_path: Path, text: str, message: str) -> None:

@@ -14,6 +14,7 @@ from lkdn_core.errors import ArgumentError, WeightsError
 from lkdn_core.resize import resize
 from lkdn_core.training.adan import Adan
 from lkdn_core.training.data import MARGIN, Tiles
+from lkdn_core.training.muon import Muon, equalize
 from lkdn_core.training.pack import Packer, pack
 from lkdn_core.training.recipe import Recipe, Stage
 from lkdn_core.training.train import Training
@@ -60,6 +61,40 @@ def test_adan_follows_its_paper() -> None:
         x = (x - size * (m / (1 - b1**k) + b2 * v / (1 - b2**k))) / (1 + lr * decay)
         before = g
         assert float(theta.detach()) == pytest.approx(x, rel=1e-12)
+
+
+def test_equalized_matrices_keep_their_singular_vectors() -> None:
+    random = torch.Generator().manual_seed(3)
+    for rows, columns in [(5, 9), (9, 5), (6, 6)]:
+        u, v = (torch.randn(2, n, 5, generator=random).double() for n in (rows, columns))
+        u, v = torch.linalg.qr(u)[0], torch.linalg.qr(v)[0]
+        values = torch.tensor([4.0, 2.0, 1.0, 0.5, 0.1], dtype=torch.float64)
+        result = u.mT @ equalize(u * values @ v.mT) @ v  # (2, 5, 5)
+        diagonal = result.diagonal(dim1=1, dim2=2)
+        torch.testing.assert_close(result, torch.diag_embed(diagonal), rtol=0, atol=1e-9)
+        assert diagonal.min() > 0.65 and diagonal.max() < 1.25
+
+
+def test_muon_is_torchs_for_matrices_and_adan_for_the_rest() -> None:
+    """torch's own Muon takes matrices alone, and rounds its iteration to bfloat16."""
+    random = torch.Generator().manual_seed(4)
+    shapes = [(12, 4, 1, 1), (4, 3, 3, 3), (12, 4, 1, 1), (6, 1, 3, 3), (6,)]
+    start = [torch.randn(shape, generator=random) for shape in shapes]
+    ours, theirs = ([torch.nn.Parameter(p.clone()) for p in start] for _ in range(2))
+    flat = [torch.nn.Parameter(p.detach().flatten(1)) for p in theirs[:3]]
+    muon = Muon(ours, lr=0.02)
+    references = torch.optim.Muon(flat, lr=0.02, weight_decay=0.0), Adan(theirs[3:], lr=0.02)
+    for _ in range(3):
+        for p, q in zip(ours, [*flat, *theirs[3:]], strict=True):
+            p.grad = torch.randn(p.shape, generator=random)
+            q.grad = p.grad.view_as(q).clone()
+        for optimizer in (muon, *references):
+            optimizer.step()
+    for p, q, first in zip(ours[:3], flat, start, strict=False):
+        moved, reference = (p.detach() - first).flatten(), (q.detach() - first.flatten(1)).flatten()
+        assert (moved - reference).norm() < 0.05 * reference.norm()
+    for p, q in zip(ours[3:], theirs[3:], strict=True):
+        torch.testing.assert_close(p, q, rtol=0, atol=0)
 
 
 def test_patches_are_the_papers_bicubic(packed: Path) -> None:
@@ -190,17 +225,20 @@ def test_training_lowers_the_loss_and_ships(tmp_path: Path, packed: Path) -> Non
         torch.testing.assert_close(shipped, averaged(x), rtol=0, atol=1e-5)
 
 
-def test_a_killed_run_goes_on_as_if_unbroken(tmp_path: Path, packed: Path) -> None:
+@pytest.mark.parametrize("optimizer", ["adan", "adam", "muon"])
+def test_a_killed_run_goes_on_as_if_unbroken(tmp_path: Path, packed: Path, optimizer: str) -> None:
+    recipe = RECIPE.changed({"optimizer": optimizer, "betas": ()})
+
     def weights(run: str) -> dict[str, torch.Tensor]:
         return load_file(tmp_path / run / "ema.safetensors")
 
-    Training(RECIPE, tmp_path / "whole", [packed], device=CPU).run(save_every=4)
-    half = Training(RECIPE, tmp_path / "broken", [packed], device=CPU)
+    Training(recipe, tmp_path / "whole", [packed], device=CPU).run(save_every=4)
+    half = Training(recipe, tmp_path / "broken", [packed], device=CPU)
     for _ in range(4):
         half.train_step()
     half.save()
     half.train_step()  # lost with the process
-    Training(RECIPE, tmp_path / "broken", [packed], device=CPU).run(save_every=4)
+    Training(recipe, tmp_path / "broken", [packed], device=CPU).run(save_every=4)
     for key, value in weights("whole").items():
         torch.testing.assert_close(weights("broken")[key], value, rtol=0, atol=0, msg=key)
     assert (tmp_path / "whole" / "log.csv").read_text().startswith("step,loss,lr,")
