@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -58,11 +59,18 @@ def equal(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
 
 def assert_nothing_is_left() -> None:
     """All clips and their threads are gone, after a moment for requests in flight."""
-    deadline = time.monotonic() + 20
-    while True:
+
+    def left() -> list[Any]:
         gc.collect()
         threads = [t.name for t in threading.enumerate() if t.name.startswith("lkdn-stream")]
-        if not bridge._sessions and not threads:
-            return
-        assert time.monotonic() < deadline, (bridge._sessions, threads)
+        return [*bridge._sessions, *threads]
+
+    assert_soon_gone(left)
+
+
+def assert_soon_gone(left: Callable[[], Any]) -> None:
+    """``left()`` becomes empty or 0 within 20 seconds."""
+    deadline = time.monotonic() + 20
+    while still := left():
+        assert time.monotonic() < deadline, still
         time.sleep(0.02)
