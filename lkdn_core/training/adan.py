@@ -35,9 +35,10 @@ class Adan(torch.optim.Optimizer):
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             if params:
-                self._update(group, params, [p.grad for p in params if p.grad is not None])
+                self._update(group, params, [p.grad for p in params])
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
+        """Move one group of parameters by their gradients."""
         states = [self.state[p] for p in params]
         for state, grad in zip(states, grads, strict=True):
             if not state:

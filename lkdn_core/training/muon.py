@@ -22,7 +22,8 @@ class Muon(Adan):
 
     Matrices are the weights with several input channels, as (outputs, inputs * taps); depth-wise
     taps, biases and norms are Adan's, with ``betas``. ``lr`` serves both. A matrix moves by about
-    ``lr * max(1, rows / columns) ** 0.5`` in spectral norm, by a Nesterov momentum.
+    ``lr * max(1, rows / columns) ** 0.5`` in spectral norm, by a Nesterov momentum. Raises
+    ``ValueError`` where every parameter is a matrix, as Adan does without any.
     """
 
     def __init__(
@@ -32,12 +33,11 @@ class Muon(Adan):
         lr: float = 5e-3,
         betas: tuple[float, float, float] = (0.98, 0.92, 0.99),
     ) -> None:
-        params = list(params)
-        others = [p for p in params if p.ndim < 2 or p.shape[1] == 1]
-        super().__init__(others, lr=lr, betas=betas)
-        kept = {id(p) for p in others}
-        matrices = [p for p in params if id(p) not in kept]
-        self.add_param_group({"params": matrices, "matrices": True})
+        kinds: dict[bool, list[Tensor]] = {False: [], True: []}
+        for param in params:
+            kinds[param.ndim > 1 and param.shape[1] > 1].append(param)
+        super().__init__(kinds[False], lr=lr, betas=betas)
+        self.add_param_group({"params": kinds[True], "matrices": True})
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         if not group.get("matrices"):

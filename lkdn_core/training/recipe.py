@@ -15,7 +15,7 @@ __all__ = ["PRESETS", "Recipe", "Stage", "read_recipe"]
 _FOLDER: Final = Path(__file__).parent / "presets"
 #: Recipes that ship, as TOML files: the paper's two, and its ablations.
 PRESETS: Final = {file.stem: file for file in sorted(_FOLDER.glob("*.toml"))}
-#: Decay rates of the authors' runs.
+#: Decay rates of the authors' runs, by optimiser; Muon leaves some weights to Adan.
 _BETAS: Final = {"adan": (0.98, 0.92, 0.99), "adam": (0.9, 0.99), "muon": (0.98, 0.92, 0.99)}
 
 
@@ -58,11 +58,10 @@ class Stage:
 class Recipe:
     """One training run: a stage starts from the averaged weights of the one before it.
 
-    ``optimizer``: the paper's Adan, Adam, or Muon. ``betas``: of Adan or Adam, ``()`` for the
-    authors'; of Muon's Adan. ``ema``: decay of the averaged weights,
-    which are what ships. ``clip``: largest gradient norm, 0 for none. ``precision``: of the forward
-    and backward pass. ``teacher``: a checkpoint whose output is a second target, by L1 with
-    ``teacher_weight``; ``""`` for none.
+    ``optimizer``: the paper's Adan, Adam, or Muon. ``betas``: of Adan (Muon's too) or Adam, ``()``
+    for the authors'. ``ema``: decay of the averaged weights, which are what ships. ``clip``:
+    largest gradient norm, 0 for none. ``precision``: of the forward and backward pass. ``teacher``:
+    a checkpoint whose output is a second target, by L1 with ``teacher_weight``; ``""`` for none.
     """
 
     network: LKDNConfig
@@ -77,7 +76,7 @@ class Recipe:
     teacher_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        _choose("optimizer", self.optimizer, ("adan", "adam", "muon"))
+        _choose("optimizer", self.optimizer, tuple(_BETAS))
         _choose("precision", self.precision, ("fp32", "bf16"))
         if not self.stages:
             raise ArgumentError("stages: at least one is accepted, got none")
