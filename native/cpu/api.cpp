@@ -216,7 +216,7 @@ LKDN_EXPORT void lkdn_destroy(lkdn_network *network) { delete network; }
 // Bytes a run takes; -1 for lack of memory to find out.
 LKDN_EXPORT int64_t lkdn_bytes(const lkdn_network *n, int height, int width, int threads) {
     try {
-        const Schedule schedule = make_schedule(n->net, threads);
+        const Schedule schedule = make_schedule(n->net, width, threads);
         return static_cast<int64_t>(Workspace::bytes(n->net, schedule, height, width, threads));
     } catch (const std::bad_alloc &) {
         return -1;
@@ -228,7 +228,7 @@ LKDN_EXPORT int64_t lkdn_bytes(const lkdn_network *n, int height, int width, int
 LKDN_EXPORT int lkdn_run(lkdn_network *n, const float *x, int64_t x_row, int64_t x_plane, float *out,
                     int64_t out_row, int64_t out_plane, int height, int width, int threads) {
     try {
-        const Schedule schedule = make_schedule(n->net, threads);
+        const Schedule schedule = make_schedule(n->net, width, threads);
         auto workspace = n->borrow(schedule, height, width, threads);
         const Picture picture{x, x_row, x_plane, out, out_row, out_plane, height, width};
         run_picture(n->stages, n->net, schedule, *workspace, picture, threads);

@@ -26,7 +26,7 @@ int stage_of(int block, int index) { return kStagesOfBlock * block + index; }
 
 }  // namespace
 
-Schedule make_schedule(const Net &net, int threads) {
+Schedule make_schedule(const Net &net, int width, int threads) {
     Schedule s{threads > kFewThreads ? kRows / 2 : kRows, kColumns, {}};
     int delay = 0, shift = 0;
     const auto add = [&](Kind kind, int block, int index, int reach) {
@@ -43,6 +43,8 @@ Schedule make_schedule(const Net &net, int threads) {
     }
     add(Kind::mix, 0, 0, 1);
     add(Kind::up, 0, 0, 1);
+    // A row of tiles keeps about half as many threads busy as it has tiles.
+    if (s.tiles_across(width) < 2 * threads) s.columns /= 2;
     return s;
 }
 

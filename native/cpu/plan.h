@@ -34,13 +34,14 @@ struct Schedule {
         return (width + stages.back().shift + columns - 1) / columns;
     }
     // Tiles by which a thread stays behind the one in the row above it. At two nearly nothing that
-    // the other still needs lies in the thread's own columns; narrow pictures have no room for it.
+    // the other still needs lies in the thread's own columns, so fewer rows are kept; where a row has
+    // few tiles for each thread, these would wait for one another.
     int distance(int width, int threads) const {
-        return tiles_across(width) >= 2 * threads + 2 ? 2 : 1;
+        return tiles_across(width) >= 4 * threads ? 2 : 1;
     }
 };
 
-Schedule make_schedule(const Net &net, int threads);
+Schedule make_schedule(const Net &net, int width, int threads);
 
 // Memory for a run, kept from one to the next. Throws std::bad_alloc.
 class Workspace {
