@@ -69,7 +69,8 @@ class Graphs[T]:
                 self._done.synchronize()
                 self._recorded.popitem(last=False)
             self._recorded[shape] = None
-            return self._body(x, self._memory)
+            # A copy, as aligned as what is recorded: Triton compiles for an address's alignment.
+            return self._body(x.clone(), self._memory)
         recorded = self._recorded[shape] or self._record(x)
         self._recorded[shape] = recorded
         self._recorded.move_to_end(shape)

@@ -56,6 +56,20 @@ def test_a_backend_is_the_network(name: str, precision: str) -> None:
         assert psnr(out, run_network(fuse(weights), x.double())) > LEAST[precision]
 
 
+@torch.inference_mode()
+def test_an_input_at_an_odd_address_first() -> None:
+    """As a batch's last pictures may lie: nothing is left to compile when the graph is recorded."""
+    config = LKDNConfig(2, 8, 1)
+    weights, x = trained(config), picture(1, 20, 31).half()
+    _, network = load_network("triton", weights, config, CUDA, "fp16")
+    memory = torch.empty(x.numel() + 1, dtype=x.dtype, device=CUDA)
+    shifted = memory[1:].view(x.shape).copy_(x)
+    for _ in range(3):
+        out = torch.full((1, 3, 40, 62), torch.nan, device=CUDA)
+        network(shifted, out)
+        assert psnr(out, run_network(fuse(weights), x.double())) > LEAST["fp16"]
+
+
 @pytest.mark.parametrize("name", ["torch", "triton"])
 @torch.inference_mode()
 def test_threads_and_streams_do_not_mix(name: str) -> None:
