@@ -40,13 +40,13 @@ def pair_files(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
         ending = name.suffix if name.suffix.lower() in CONTAINERS else ".mkv"
         pairs.append((source, output / name.with_suffix(ending)))
     taken: dict[str, Path] = {}
+    files = {_identity(source): source for source, _ in pairs if source.exists()}
     for source, target in pairs:
         other = taken.setdefault(os.path.normcase(target), source)
         if other != source:
             raise ArgumentError(f"output: {other} and {source} would both become {target}")
-        for path, _ in pairs:
-            if target.exists() and path.exists() and target.samefile(path):
-                raise ArgumentError(f"output: {target} would overwrite the input {path}")
+        if target.exists() and (path := files.get(_identity(target))):
+            raise ArgumentError(f"output: {target} would overwrite the input {path}")
     if not pairs:
         raise ArgumentError(f"input: no video in {', '.join(map(str, inputs))}")
     return pairs
@@ -61,7 +61,7 @@ def run_batch(pairs: Sequence[tuple[Path, Path]], enlarger: Enlarger, reporter: 
     try:
         for source, target in pairs:
             facts: dict[str, object] = {"input": str(source), "output": str(target)}
-            if enlarger.is_there(target):
+            if enlarger.is_there(source, target):
                 counts["skipped"] += 1
                 reporter.tell("skipped", facts, f"{target}: is there already; -y overwrites it")
                 continue
@@ -82,6 +82,12 @@ def run_batch(pairs: Sequence[tuple[Path, Path]], enlarger: Enlarger, reporter: 
     if counts["failed"]:
         return FAILED
     return SALVAGED if counts["salvaged"] else OK
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """The same for two names of one file."""
+    state = path.stat()
+    return state.st_dev, state.st_ino
 
 
 def _sources(inputs: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path]]:

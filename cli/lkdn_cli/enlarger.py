@@ -59,15 +59,19 @@ class Enlarger:
         """Whether files are written, not only planned."""
         return not self._arguments.dry_run
 
-    def is_there(self, target: Path) -> bool:
+    def is_there(self, source: Path, target: Path) -> bool:
         """Whether ``target`` is there and stays."""
-        return was_finished(target) or (target.exists() and not self._arguments.overwrite)
+        stays = target.exists() and not self._arguments.overwrite
+        return stays or self._was_finished(source, target)
+
+    def _was_finished(self, source: Path, target: Path) -> bool:
+        return not self._arguments.restart and was_finished(source, target)
 
     def run(self, source: Path, target: Path) -> int:
         """Enlarge ``source`` into ``target``; returns ``OK`` or ``SALVAGED``, or raises."""
         if target.is_symlink():  # the file it stands for is written, and the link stays
             target = Path(os.path.realpath(target))
-        if was_finished(target):
+        if self._was_finished(source, target):
             self._reporter.tell("done", _names(source, target), f"{target}: was finished before")
             return OK
         plan = self._plan(source, target)

@@ -168,6 +168,8 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
                 frames = max(frames, _last_frames(group, decoder, source, damage), key=len)
             for frame in frames:
                 group.shown(frame)
+                if container.format.name == "avi":  # it has no other times; those are guesses
+                    frame.pts = frame.dts
                 yield repacked(frame, source.pix_fmt) if hardware else frame
         damage.ends_early |= read < source.packets
         # A y4m file holds nothing behind its last picture; of one that is cut off, nothing is read.

@@ -121,10 +121,13 @@ class _Joints:
 
     def close(self, packet: "av.Packet[Any]") -> None:
         """Shift ``packet`` to where it belongs."""
-        if packet.dts is None or packet.stream.type not in ("video", "audio"):
+        if packet.dts is None:
             return
         base = Fraction(packet.time_base.num, packet.time_base.den)
         raw, length = packet.dts * base, (packet.duration or 0) * base
+        if packet.stream.type not in ("video", "audio"):
+            _shift(packet, self._of_its_part(raw), base)
+            return
         here = self._positions.get(packet.stream_index)
         if here is None:
             here = _Position(len(self._shifts) - 1, raw, raw, length)
@@ -138,11 +141,22 @@ class _Joints:
         shift = self._shifts[here.part]
         here.length = length or raw - here.raw
         here.raw, here.end = raw, raw + shift + here.length
-        packet.dts += round(shift / base)
-        if packet.pts is not None:
-            packet.pts += round(shift / base)
+        _shift(packet, shift, base)
+
+    def _of_its_part(self, raw: Fraction) -> Fraction:
+        """The shift of a subtitle, which comes too rarely to tell a joint: to where others are."""
+        latest = max((p.end for p in self._positions.values()), default=raw)
+        near = (s for s in reversed(self._shifts) if abs(raw + s - latest) <= _GAP)
+        return next(near, self._shifts[-1])
 
     def _jumps(self, here: _Position, raw: Fraction) -> bool:
         # A stream may pause as long as another one goes on.
         latest = max(p.raw for p in self._positions.values() if p.part == here.part)
         return raw < here.raw - _BACK or raw > latest + _GAP
+
+
+def _shift(packet: "av.Packet[Any]", seconds: Fraction, base: Fraction) -> None:
+    assert packet.dts is not None
+    packet.dts += round(seconds / base)
+    if packet.pts is not None:
+        packet.pts += round(seconds / base)

@@ -140,8 +140,7 @@ class VideoWriter:
 
     def __init__(self, plan: Plan, path: Path, *, pipe: object = None) -> None:
         self._plan, self._path = plan, path
-        span, base = plan.source.span, plan.source.time_base
-        self._start = round(span.first * base / plan.filters.time_base) if span else 0
+        self._start = round(plan.source.start / plan.filters.time_base)
         self._copier = StreamCopier(plan.source)
         self._opened = ExitStack()
         try:

@@ -37,15 +37,10 @@ def identity(plan: Plan, *, segment: int, engine: Mapping[str, object]) -> dict[
 
     ``engine``: the settings of the network. ``segment``: pictures in a segment.
     """
-    path, state = plan.source.path, plan.source.path.stat()
-    with path.open("rb") as file:
-        digest = hashlib.sha256(file.read(_END))
-        file.seek(max(0, state.st_size - _END))
-        digest.update(file.read())
     settings = asdict(plan)
     probed = settings.pop("source")
     content = {
-        "source": {"size": state.st_size, "time": state.st_mtime_ns, "ends": digest.hexdigest()},
+        "source": _source(plan.source.path),
         "settings": settings | dict(engine) | {"segment": segment},
         "probed": probed,
         "versions": {"lkdn": __version__, "av": av.__version__},
@@ -55,14 +50,16 @@ def identity(plan: Plan, *, segment: int, engine: Mapping[str, object]) -> dict[
     return loaded
 
 
-def was_finished(target: Path) -> bool:
-    """Whether a job got as far as giving ``target`` its name, but not to removing its folder.
+def was_finished(source: Path, target: Path) -> bool:
+    """Whether a job on ``source`` gave ``target`` its name, but did not get to removing its folder.
 
     Removes it then.
     """
     folder = _folder(target)
     seal = _load(folder / _SEAL)
-    if seal is None or not target.exists() or seal != _state(target):
+    if seal is None or not (source.is_file() and target.exists()):
+        return False
+    if seal != {"result": _state(target), "source": _source(source)}:
         return False
     _clear(folder)
     _remove(folder)
@@ -79,6 +76,7 @@ class Job:
     def __init__(self, target: Path, identity: dict[str, Any], *, restart: bool) -> None:
         self.target = target
         self.folder = _folder(target)
+        self._source = identity["source"]
         self.segments = 0
         self.frames = 0
         #: The record of the last segment, if there is one.
@@ -137,7 +135,8 @@ class Job:
 
     def seal(self, path: Path) -> None:
         """Note that ``path`` is the whole result, about to get its name."""
-        write_json(self.folder / _SEAL, _state(path))
+        seal = {"result": _state(path), "source": self._source}
+        write_json(self.folder / _SEAL, seal)
 
     def clear(self) -> None:
         """Forget all segments: the result has its name."""
@@ -194,9 +193,18 @@ def _folder(target: Path) -> Path:
     return target.parent / (target.name + ".lkdn")
 
 
-def _state(path: Path) -> dict[str, int]:
+def _state(path: Path) -> dict[str, Any]:
     state = path.stat()
     return {"size": state.st_size, "time": state.st_mtime_ns}
+
+
+def _source(path: Path) -> dict[str, Any]:
+    state = _state(path)
+    with path.open("rb") as file:
+        digest = hashlib.sha256(file.read(_END))
+        file.seek(max(0, state["size"] - _END))
+        digest.update(file.read())
+    return state | {"ends": digest.hexdigest()}
 
 
 def _clear(folder: Path) -> None:

@@ -55,7 +55,7 @@ def check_paths(source: Path, target: Path, *, overwrite: bool) -> None:
         if path.exists() and source.exists() and path.samefile(source):
             raise ArgumentError(f"output: {target} would overwrite the input {source}")
     if is_pattern(target):
-        check_sequence(target, overwrite=overwrite)
+        check_sequence(source, target, overwrite=overwrite)
         return
     if target.is_dir():
         raise ArgumentError(f"output: {target} is a folder; pictures go to {target}/%05d.png")

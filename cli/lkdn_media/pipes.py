@@ -50,7 +50,9 @@ def stdin_opener(stream: BinaryIO, raw: RawVideo | None) -> Callable[[], InputCo
         try:
             return av.open(tape, "r", format=name, container_options=options)
         except (av.FFmpegError, ValueError) as error:
-            wanted = "y4m; bare samples need --raw" if raw is None else f"video of {raw}"
+            wanted = "y4m; bare samples need --raw"
+            if raw is not None:
+                wanted = f"video of {raw.width}x{raw.height} {raw.pix_fmt}"
             raise LKDNError(f"standard input: is not {wanted}") from error
 
     return opened

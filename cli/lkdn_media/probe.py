@@ -16,7 +16,7 @@ from av.sidedata.sidedata import Type as SideData
 from av.stream import Discard, Disposition, Stream
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.demux import is_repeat, main_video, open_decoder, open_media
+from lkdn_media.demux import JOINED, is_repeat, main_video, open_decoder, open_media
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar, without_alpha
 from lkdn_media.planes import is_transparent
 
@@ -95,6 +95,7 @@ class Source:
     FFmpeg's HDR10 structures, or ``b""``. ``captions``: there are some inside the
     pictures. ``unkept``: side data of the pictures, or of the container about them, we can't write.
     ``stereo``: the pictures hold two views. ``early``: the first is shown before time 0.
+    ``origin``: seconds at which the clock of a recording, which says nothing, starts.
     ``span``: the part of the video that counts; ``None`` is all of it. ``hwaccel``: the kind of
     device that decodes it, see `lkdn_media.hwaccel`. ``ffmpeg_filter``: what pictures went through
     before they are as described here. ``opener``: opens what is no file of its own (a pipe,
@@ -128,6 +129,7 @@ class Source:
     early: bool
     chapters: "tuple[Chapter, ...]"
     metadata: Mapping[str, str]
+    origin: Fraction = Fraction(0)
     span: Span | None = None
     hwaccel: str = "none"
     ffmpeg_filter: FfmpegFilter | None = None
@@ -136,6 +138,11 @@ class Source:
     def open(self, *, hwaccel: HWAccel | None = None) -> InputContainer:
         """Open the source anew. Raises ``LKDNError``."""
         return self.opener() if self.opener else open_media(self.path, hwaccel=hwaccel)
+
+    @property
+    def start(self) -> Fraction:
+        """Seconds of the file's clock that become 0 in what is written."""
+        return self.span.first * self.time_base if self.span else self.origin
 
     @property
     def decoder(self) -> str:
@@ -194,6 +201,7 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
             early=frame.pts is not None and frame.pts < 0,
             chapters=chapters,
             metadata=dict(container.metadata),
+            origin=_origin(container),
             opener=opener,
         )
 
@@ -266,6 +274,13 @@ def _unkept(context: av.VideoCodecContext, frame: av.VideoFrame) -> tuple[str, .
     if "frame_cropping" in context.coded_side_data:
         found.append("the crop of the picture in its container")
     return tuple(found)
+
+
+def _origin(container: InputContainer) -> Fraction:
+    """Where a broadcast's clock starts, anywhere in 26.5 hours; a negative start stays."""
+    if container.format.name not in JOINED:
+        return Fraction(0)
+    return Fraction(max(0, container.start_time or 0), 10**6)
 
 
 def _declared_end(container: InputContainer, stream: av.VideoStream) -> float | None:

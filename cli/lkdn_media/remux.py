@@ -113,8 +113,9 @@ class StreamCopier:
             if text_codec(out.format.name, "mov_text"):
                 packet = _as_text(packet)
         packet.rescale_ts(stream.time_base)
-        if self._window is not None and not is_cover(stream):
-            shift_packet(packet, -self._window.ticks(stream.time_base))
+        if not is_cover(stream):
+            base = Fraction(stream.time_base.numerator, stream.time_base.denominator)
+            shift_packet(packet, -round(self._source.start / base))
         if index not in self._timelines:
             # Matroska takes two packets at one time, which is usual in subtitles.
             step = 0 if out.format.name in ("matroska", "webm") else 1
@@ -147,9 +148,6 @@ class _Window:
             source.container in JOINED,
         )
 
-    def ticks(self, time_base: Any) -> int:
-        return round(self.start / Fraction(time_base.num, time_base.den))
-
     def seek(self, container: InputContainer) -> None:
         """Skip what is far before, but not subtitles that may still be shown."""
         if not self.joined and self.start > _LONGEST_SUBTITLE:
@@ -171,6 +169,8 @@ class _Window:
                 return False
             shift_packet(packet, missing)
             packet.duration -= missing
+        if packet.stream.type == "subtitle" and packet.duration and self.end < math.inf:
+            packet.duration = min(packet.duration, max(0, math.floor(self.end / base) - packet.pts))
         return self.start <= packet.pts * base < self.end
 
 

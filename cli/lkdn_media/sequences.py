@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +21,7 @@ from lkdn_media.image_writers import WRITERS, Quality
 from lkdn_media.images import READABLE, Still
 from lkdn_media.picture_jobs import write_whole
 from lkdn_media.plan import Plan
-from lkdn_media.targets import NUMBER
+from lkdn_media.targets import NUMBER, is_pattern
 
 __all__ = ["SequenceWriter", "check_sequence", "sequence_opener"]
 
@@ -100,9 +100,23 @@ def _matching(pattern: Path) -> dict[int, Path]:
     return {int(match[1]): path for match, path in found if match and path.is_file()}
 
 
-def check_sequence(pattern: Path, *, overwrite: bool) -> None:
-    """Refuse to write pictures where some are. Raises ``ArgumentError``."""
+def _pictures(source: Path) -> Iterable[Path]:
+    """The files of a folder or a pattern; none of anything else."""
+    if source.is_dir():
+        return source.iterdir()
+    return _matching(source).values() if is_pattern(source) else ()
+
+
+def check_sequence(source: Path, pattern: Path, *, overwrite: bool) -> None:
+    """Refuse to write pictures where some are, or over those of ``source``.
+
+    Raises ``ArgumentError``.
+    """
     there = _matching(pattern)
+    inputs = {path.resolve() for path in _pictures(source)}
+    for path in there.values():
+        if path.resolve() in inputs:
+            raise ArgumentError(f"output: {pattern} would overwrite the input {path}")
     if there and not overwrite:
         raise ArgumentError(f"output: {min(there.values())} is there already; -y overwrites it")
 

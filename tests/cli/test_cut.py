@@ -84,10 +84,11 @@ def test_subtitles_are_cut_like_the_picture(tmp_path: Path, lkdn_video: Command)
     for start, expected in (
         ("0.08", [(b"Zeile 0", 0.0, 0.05), (b"Zeile 1", 0.06, 0.09)]),
         ("0.16", [(b"Zeile 1", 0.0, 0.07)]),
+        ("0.08 --end 0.2", [(b"Zeile 0", 0.0, 0.05), (b"Zeile 1", 0.06, 0.06)]),
         ("0.4", []),
     ):
         there = tmp_path / "b.mkv"
-        assert lkdn_video(here, there, *FAST, "-y", "--start", start) == 0
+        assert lkdn_video(here, there, *FAST, "-y", "--start", *start.split()) == 0
         (track,) = [c for c in copies(there) if c.kind == "subtitle"]
         found = [(text, float(at), float(length)) for text, at, length in track.packets]
         assert [f[0] for f in found] == [e[0] for e in expected]

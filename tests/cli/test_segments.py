@@ -297,8 +297,10 @@ def test_a_kill_between_the_last_steps_is_mended(
         patch.setattr(Job, "clear", killed)
         run(plan, target, upscaler)
     assert len(times(target)) == 20
-    assert was_finished(target)
-    assert not was_finished(target)
+    source = plan.source.path
+    assert not was_finished(make_clip(source.with_name("other.mkv")), target)
+    assert was_finished(source, target)
+    assert not was_finished(source, target)
     assert list(target.parent.glob("*.lkdn")) == []
 
 

@@ -48,6 +48,20 @@ def test_pictures_become_a_video(tmp_path: Path, lkdn_video: Command, source: st
         assert result.streams.video[0].average_rate == Fraction(24000, 1001)
 
 
+@pytest.mark.parametrize("source", ["in", "in/%05d.png"])
+def test_pictures_are_not_written_over_their_sources(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str], source: str
+) -> None:
+    made = pictures(tmp_path / "in", ["00001.png", "00002.png"])
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    for folder in ("in", "link"):
+        assert lkdn_video(tmp_path / source, tmp_path / folder / "%05d.png", "-y") == 2
+        assert "would overwrite the input" in capsys.readouterr().err
+    for number, pixels in enumerate(made, 1):
+        found = Image.open(tmp_path / f"in/{number:05d}.png")
+        assert np.array_equal(np.asarray(found), pixels)
+
+
 @pytest.mark.parametrize("ending", ["jpg", "webp", "tif", "bmp"])
 def test_other_endings(tmp_path: Path, lkdn_video: Command, ending: str) -> None:
     pictures(tmp_path / "in", [f"a [{i}].{ending}" for i in range(3)])
