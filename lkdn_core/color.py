@@ -25,6 +25,7 @@ from lkdn_core.quantize import quantize
 
 __all__ = [
     "check_planes",
+    "clip",
     "from_rgb",
     "from_rgb_plain",
     "to_rgb",
@@ -70,7 +71,7 @@ def to_rgb_plain(planes: Sequence[Tensor], format: FrameFormat) -> Tensor:
     batch, height, width = planes[0].shape
     values = [_decode(plane, format, chroma=i > 0) for i, plane in enumerate(planes)]
     if format.family != "yuv":
-        return torch.stack(values if len(values) == 3 else values * 3, 1).clamp_(0, 1)
+        return clip(torch.stack(values if len(values) == 3 else values * 3, 1))
     luma, chroma = values[0], upsample(torch.stack(values[1:]), format, height, width)
     rgb = luma.new_empty(batch, 3, height, width)
     for channel, weights in enumerate(decoding_rows(format.matrix)):
@@ -78,7 +79,12 @@ def to_rgb_plain(planes: Sequence[Tensor], format: FrameFormat) -> Tensor:
         for plane, weight in zip(chroma, weights, strict=True):
             if weight:
                 total = torch.add(total, plane, alpha=weight, out=out)
-    return rgb.clamp_(0, 1)
+    return clip(rgb)
+
+
+def clip(rgb: Tensor) -> Tensor:
+    """``rgb`` clipped to [0, 1]; what is not a number becomes 0."""
+    return rgb.clamp(0, 1).nan_to_num_(0)
 
 
 def from_rgb(
@@ -90,20 +96,23 @@ def from_rgb(
     same device, in the order of `to_rgb`. Tags that ``format`` leaves open are guessed from H and
     W; an upscaled picture is larger than its source, so pass ``source_format.resolved(...)`` with
     the size of the source. Float chroma may overshoot [-0.5, 0.5] a little at sharp edges. ``out``:
-    planes to fill and return instead of new ones; they may be strided.
+    planes to fill and return instead of new ones; they may be strided. Raises `FormatError`.
     """
     if rgb.ndim != 4 or rgb.shape[1] != 3 or 0 in rgb.shape[2:]:
         raise FormatError(f"rgb: shape (N, 3, H, W) is accepted, got {tuple(rgb.shape)}")
     n, _, height, width = rgb.shape
     format = format.resolved(width, height)
-    planes = (
-        list(out)
-        if out is not None
-        else [
+    if out is None:
+        planes = [
             torch.empty((n, *shape), dtype=format.dtype, device=rgb.device)
             for shape in format.plane_shapes(width, height)
         ]
-    )
+    else:
+        planes = list(out)
+        check_planes(planes, format)
+        if planes[0].shape != (n, height, width):
+            wanted, got = (n, height, width), tuple(planes[0].shape)
+            raise FormatError(f"out: planes of {wanted} are accepted, got {got}")
     if triton_color.converts(rgb, *planes):
         triton_color.encode(rgb, planes, encoding(format))
     elif native_color.encodes(rgb, planes):
@@ -143,7 +152,7 @@ def _encode_rows(
     """Fill luma rows ``top:bottom`` of ``planes``, and the chroma rows that stand for them."""
     # Chroma is made from rows above and below too: the same numbers as from the whole picture.
     start, stop = max(0, top - _REACH), min(bottom + _REACH, rgb.shape[-2])
-    around = rgb[:, :, start:stop].clamp(0, 1).float()
+    around = clip(rgb[:, :, start:stop]).float()
     own = around[:, :, top - start : bottom - start]
     if format.family == "rgb":
         for plane, values in zip(planes, own.unbind(1), strict=True):

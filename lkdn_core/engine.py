@@ -4,8 +4,10 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import batched
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from lkdn_core.arch import receptive_radius
 from lkdn_core.backends import AUTO, load_network
-from lkdn_core.color import check_planes, from_rgb, to_rgb
+from lkdn_core.color import check_planes, clip, from_rgb, to_rgb
 from lkdn_core.devices import resolve_device
 from lkdn_core.errors import ArgumentError, FormatError, OutOfMemoryError
 from lkdn_core.formats import FrameFormat
@@ -67,7 +69,7 @@ class Upscaler:
         overlap: int | None = None,
         num_streams: int = 1,
     ) -> None:
-        if scale not in (2, 3, 4):
+        if not isinstance(scale, int) or scale not in (2, 3, 4):
             raise ArgumentError(f"scale: 2, 3 or 4 is accepted, got {scale!r}")
         _at_least(0, batch_size=batch_size, tile=tile, overlap=overlap or 0)
         _at_least(1, num_streams=num_streams)
@@ -77,12 +79,13 @@ class Upscaler:
         trained, self.config = load_model(model, scale, weights=weights)
         self.overlap = receptive_radius(self.config.blocks) if overlap is None else overlap
         self.batch_size = batch_size
-        self.tile = tile
+        self.tile = self._wanted_tile = tile
         self.num_streams = num_streams
         self.backend, self._network = load_network(
             backend, trained, self.config, self.device, self.precision
         )
         self._budget = working_budget(self.device)
+        self._shortage = Lock()
         self._copier = Copier(self.device)
 
     @torch.inference_mode()
@@ -95,22 +98,24 @@ class Upscaler:
         if rgb.ndim != 4 or rgb.shape[1] != 3 or 0 in rgb.shape[2:] or not rgb.is_floating_point():
             got = f"{tuple(rgb.shape)} {rgb.dtype}"
             raise ArgumentError(f"rgb: a float tensor (N, 3, H, W) is accepted, got {got}")
-        return self._enlarge(rgb, clip=True)
+        with self._told():
+            return self._enlarge(rgb, clipped=False)
 
-    def _enlarge(self, rgb: Tensor, *, clip: bool) -> Tensor:
-        """`up`, for ``rgb`` that lies in [0, 1] already without clipping it."""
+    def _enlarge(self, rgb: Tensor, *, clipped: bool) -> Tensor:
+        """`up`; ``clipped``: ``rgb`` lies in [0, 1] already."""
         n, _, height, width = rgb.shape
         shape = (n, 3, height * self.scale, width * self.scale)
         out = torch.empty(shape, dtype=torch.float32, device=self.device)
         done = 0
         while done < n:
+            limits = self.limits
             count = self.frames_per_run(height, width, limit=n - done)
             try:
-                self._run(rgb[done : done + count], out[done : done + count], clip=clip)
+                self._run(rgb[done : done + count], out[done : done + count], clipped=clipped)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                self.shrink(count, height, width)
+                self.shrink(count, height, width, limits)
             else:
                 done += count
         return out
@@ -134,9 +139,11 @@ class Upscaler:
         Planes that a decoder left on the GPU (``torch.from_dlpack`` takes those of PyAV's hardware
         frames) are never copied to the host.
         """
-        if out is None or planes[0].device.type == self.device.type:
-            return self._start(planes, format, out_format, size, out)()
-        for plane, done in zip(out, self._start(planes, format, out_format, size)(), strict=True):
+        with self._told():
+            if out is None or planes[0].device.type == self.device.type:
+                return self._start(planes, format, out_format, size, out)()
+            enlarged = self._start(planes, format, out_format, size)()
+        for plane, done in zip(out, enlarged, strict=True):
             plane.copy_(done)
         return list(out)
 
@@ -155,7 +162,7 @@ class Upscaler:
         home = planes[0].device
         with torch.inference_mode():
             rgb = to_rgb(self._copier.upload(planes), source, dtype=self._network.dtype)
-            rgb = self._enlarge(rgb, clip=False)
+            rgb = self._enlarge(rgb, clipped=True)
             if size is not None:
                 rgb = size.apply(rgb.clamp_(0, 1))
             final_height, final_width = rgb.shape[2:]
@@ -208,11 +215,11 @@ class Upscaler:
         tile = 4 * 3 * height * width * (1 + self.scale**2)
         return tile + self._network.bytes_for(height, width)
 
-    def _run(self, rgb: Tensor, out: Tensor, *, clip: bool) -> None:
+    def _run(self, rgb: Tensor, out: Tensor, *, clipped: bool) -> None:
         """Fill ``out`` tile by tile."""
         s, (height, width) = self.scale, rgb.shape[2:]
         x = rgb.to(self.device, self._network.dtype)
-        x = x.clamp(0, 1) if clip else x
+        x = x if clipped else clip(x)
         rows, columns = self._grid(height, width, len(rgb))
         for t in plan_tiles(height, width, rows=rows, columns=columns, overlap=self.overlap):
             window = x[:, :, t.y0 : t.y1, t.x0 : t.x1]
@@ -242,22 +249,49 @@ class Upscaler:
             )
         return grid
 
-    def shrink(self, count: int, height: int, width: int) -> None:
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Bytes for a run, and the side of a tile, as `shrink` left them."""
+        return self._budget, self.tile
+
+    def shrink(self, count: int, height: int, width: int, limits: tuple[int, int]) -> None:
         """After an allocation for ``count`` frames failed: half the frames, else half the tile.
 
-        ``frames_per_run`` gives less from then on. Raises ``OutOfMemoryError`` when nothing is left
-        to halve.
+        ``limits``: what they were when that run began; if another thread's failure has lowered them
+        since, they stay. ``frames_per_run`` gives less from then on. Raises ``OutOfMemoryError``
+        when nothing is left to halve.
         """
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        if count > 1 or not self.tile:
-            self._budget = min(self._budget, count * self.bytes_for(height, width)) // 2
-            log.warning("out of memory: going on with %d MiB", self._budget // 2**20)
-        elif self.tile >= 2 * MIN_TILE:
-            self.tile //= 2
-            log.warning("out of memory: going on with tile=%d", self.tile)
-        else:
-            raise OutOfMemoryError(f"{self.device} has no room for a tile of {self.tile} pixels")
+        with self._shortage:
+            if limits != self.limits:
+                return
+            if count > 1 or not self.tile:
+                self._budget = min(self._budget, count * self.bytes_for(height, width)) // 2
+                log.warning("out of memory: going on with %d MiB", self._budget // 2**20)
+            elif self.tile >= 2 * MIN_TILE:
+                self.tile //= 2
+                log.warning("out of memory: going on with tile=%d", self.tile)
+            else:
+                raise OutOfMemoryError(
+                    f"{self.device} has no room for a tile of {self.tile} pixels"
+                )
+
+    def renew(self) -> None:
+        """For an engine that is kept from job to job: forget shortages, memory may be free again."""
+        with self._shortage:
+            self._budget = max(self._budget, working_budget(self.device))
+            self.tile = self._wanted_tile
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say of a failed allocation, for which nothing can be halved, what it is."""
+        try:
+            yield
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemoryError(f"{self.device} has no room for the enlarged picture") from error
 
     def _batches(
         self, frames: Iterable[Sequence[np.ndarray]]
@@ -289,13 +323,18 @@ class Upscaler:
         self, format: FrameFormat, out_format: FrameFormat | None, size: FinalSize | None
     ) -> Callable[[Sequence[Sequence[np.ndarray]]], Callable[[], list[list[np.ndarray]]]]:
         def work(batch: Sequence[Sequence[np.ndarray]]) -> Callable[[], list[list[np.ndarray]]]:
+            limits = self.limits
+            if len(batch) == 1:
+                with self._told():
+                    return run(batch)
             try:
                 return run(batch)
             except RuntimeError as error:
                 # The network itself takes fewer by then; there was no room around it.
-                if len(batch) == 1 or not is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
-                self.shrink(len(batch), *batch[0][0].shape)
+                height, width = batch[0][0].shape
+                self.shrink(len(batch), height, width, limits)
             half = len(batch) // 2
             first, second = work(batch[:half]), work(batch[half:])
             return lambda: first() + second()

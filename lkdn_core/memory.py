@@ -45,9 +45,9 @@ def working_budget(device: torch.device) -> int:
     return half if device.type == "cuda" else min(half, CPU_BUDGET)
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether ``error`` says that an allocation failed, on a GPU or on the CPU."""
-    if isinstance(error, torch.cuda.OutOfMemoryError):
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
     # CUDA's own allocator, which ComfyUI uses, says "CUDA error: out of memory".
     words = ("out of memory", "can't allocate memory", "not enough memory")

@@ -54,7 +54,8 @@ def encode(
 
 
 def _dense(x: Tensor) -> Tensor:
-    return x if x.stride(-1) == 1 else x.contiguous()
+    # Not `contiguous`, which leaves alone what is one sample wide.
+    return x if x.stride(-1) == 1 else x.clone(memory_format=torch.contiguous_format)
 
 
 class _Plane(c.Structure):

@@ -59,11 +59,12 @@ def fit_grid(
         columns = _fewest(width, overlap, partial(fits, tall))
         if columns is None:
             continue
-        work = _work(height, rows, overlap) * _work(width, columns, overlap)
+        down = _work(height, rows, overlap)
+        if best is not None and down * width >= best[0]:
+            break  # even without any overlap beside
+        work = down * _work(width, columns, overlap)
         if best is None or work < best[0]:
             best = work, (rows, columns)
-        if columns == 1:
-            break  # more rows only add overlap
     return best[1] if best else None
 
 

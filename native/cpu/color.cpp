@@ -14,7 +14,8 @@ constexpr int kMostSum = 8 * kMostFactor;  // taps of the longest filter
 
 INLINE int least(int a, int b) { return a < b ? a : b; }
 INLINE int most(int a, int b) { return a > b ? a : b; }
-INLINE float clipped(float v) { return v < 0.f ? 0.f : v > 1.f ? 1.f : v; }
+// To [0, 1]; what is not a number to 0.
+INLINE float clipped(float v) { return v > 0.f ? v > 1.f ? 1.f : v : 0.f; }
 
 // The sample that stands for number i outside [0, n): ... 1 0 | 0 1 ... n-1 | n-1 n-2 ...
 INLINE int mirrored(int i, int n) {

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from lkdn_comfyui import models
 from lkdn_comfyui.models import EngineOptions, LKDNModel, engine_for, model_from_file
 from lkdn_core import Upscaler
 from lkdn_core.arch import LKDN, LKDNConfig
@@ -43,7 +44,7 @@ def tiny(tiny_file: Path) -> LKDNModel:
 @pytest.fixture
 def upscaler(tiny: LKDNModel) -> Upscaler:
     """The engine of `tiny` on the CPU, a new one."""
-    engine_for.cache_clear()
+    models._engine.cache_clear()
     return engine_for(tiny, EngineOptions(device="cpu", batch_size=3))
 
 

@@ -13,6 +13,7 @@ from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.color import from_rgb, to_rgb
 from lkdn_core.errors import ArgumentError, FormatError, OutOfMemoryError
 from lkdn_core.formats import FrameFormat
+from lkdn_core.native_library import instruction_sets
 from lkdn_core.resize import FinalSize
 
 YUV420P10 = FrameFormat(family="yuv", bits=10, subsampling=(1, 1))
@@ -189,6 +190,73 @@ def test_no_room_at_all_is_one_sentence(
     for tile in (0, 32):
         with pytest.raises(OutOfMemoryError, match="no room"):
             Upscaler(scale=2, weights=weights_file, backend="reference", tile=tile).up(rgb)
+
+
+def test_a_result_without_room_is_one_sentence(weights_file: Path) -> None:
+    upscaler = Upscaler(scale=2, weights=weights_file, device="cpu")
+    with pytest.raises(OutOfMemoryError, match="no room for the enlarged picture"):
+        upscaler.up(torch.zeros(1).expand(1, 3, 2**20, 2**20))
+
+
+def test_a_shortage_counts_once_and_is_forgotten(weights_file: Path) -> None:
+    """Runs that fail at once all had the same limits; another job may have more room."""
+    upscaler = Upscaler(scale=2, weights=weights_file, device="cpu")
+    budget, tried = upscaler.limits[0], upscaler.bytes_for(640, 640)
+    for divisor in (2, 4):
+        limits = upscaler.limits
+        for _ in range(5):
+            upscaler.shrink(1, 640, 640, limits)
+        assert upscaler.limits == (tried // divisor, 0)
+    upscaler.renew()
+    assert upscaler.limits[0] > budget // 2
+
+    upscaler = Upscaler(scale=2, weights=weights_file, device="cpu", tile=64)
+    for tile in (32, 16):
+        limits = upscaler.limits
+        for _ in range(5):
+            upscaler.shrink(1, 640, 640, limits)
+        assert upscaler.limits[1] == tile
+    with pytest.raises(OutOfMemoryError, match="no room"):
+        upscaler.shrink(1, 640, 640, upscaler.limits)
+    upscaler.renew()
+    assert upscaler.limits[1] == 64
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_what_is_no_number_stays_where_it_was(weights_file: Path, backend: str) -> None:
+    """One such sample would otherwise reach as far as the network does."""
+    if backend == "native" and not instruction_sets():
+        pytest.skip("the native library was not compiled")
+    upscaler = Upscaler(scale=2, weights=weights_file, device="cpu", backend=backend)
+    rgb = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(6))
+    rgb[0, 1, 20, 20], expected = torch.nan, rgb.clone()
+    expected[0, 1, 20, 20] = 0
+    assert torch.equal(upscaler.up(rgb), upscaler.up(expected))
+    planar = FrameFormat(family="rgb", bits=32, sample_type="float")
+    broken, whole = (upscaler.up_planes(list(x.unbind(1)), planar) for x in (rgb, expected))
+    assert all(map(torch.equal, broken, whole))
+
+
+def test_planes_one_sample_wide(weights_file: Path) -> None:
+    """Cut out of interleaved samples they have odd strides, which torch takes for dense."""
+    upscaler = Upscaler(scale=2, weights=weights_file, device="cpu")
+    picture = torch.tensor([[[9, 99, 199]]], dtype=torch.uint8)
+    planes = [picture[None, :, :, i] for i in range(3)]
+    dense = [plane.clone(memory_format=torch.contiguous_format) for plane in planes]
+    format = FrameFormat(family="rgb")
+    larger = upscaler.up_planes(planes, format), upscaler.up_planes(dense, format)
+    assert all(map(torch.equal, *larger))
+
+
+def test_planes_to_fill_must_fit(weights_file: Path) -> None:
+    upscaler = Upscaler(scale=2, weights=weights_file, device="cpu")
+    planes, format = [torch.zeros(1, 8, 8, dtype=torch.uint8)] * 3, FrameFormat(family="rgb")
+    fitting = [torch.zeros(1, 16, 16, dtype=torch.uint8) for _ in range(3)]
+    small = [torch.zeros(1, 2, 2, dtype=torch.uint8) for _ in range(3)]
+    for out in (small, fitting[:1], [p.to(torch.uint16) for p in fitting]):
+        with pytest.raises(FormatError):
+            upscaler.up_planes(planes, format, out=out)
+    assert upscaler.up_planes(planes, format, out=fitting)[0] is fitting[0]
 
 
 def test_other_errors_are_not_taken_for_memory(

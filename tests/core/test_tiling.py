@@ -45,5 +45,17 @@ def test_small_pictures_are_not_cut() -> None:
     assert fit_grid(10, 10, fits=at_most_100, overlap=63) == (1, 1)
 
 
+def test_large_pictures_are_planned_with_few_looks() -> None:
+    """Memory that grows with the width alone, as on a CPU, never lets rows make up for it."""
+    looks: list[int] = []
+
+    def fits(height: int, width: int) -> bool:
+        looks.append(width)
+        return width <= 3000
+
+    assert fit_grid(20000, 20000, fits=fits, overlap=63) == (1, 7)
+    assert len(looks) < 1000
+
+
 def test_no_room_for_the_overlap_is_none() -> None:
     assert fit_grid(500, 500, fits=at_most_100, overlap=63) is None

@@ -49,14 +49,15 @@ def upscale_images(
     done = 0
     progress(done)
     while done < batch:
+        limits = upscaler.limits
         count = upscaler.frames_per_run(height, width, limit=batch - done)
         try:
             _upscale(images[done : done + count], upscaler, out[done : done + count])
-        except RuntimeError as error:
+        except (MemoryError, RuntimeError) as error:
             # The engine halves what it runs; here there was no room for the pictures themselves.
             if count == 1 or not is_out_of_memory(error):
                 raise
-            upscaler.shrink(count, height, width)
+            upscaler.shrink(count, height, width, limits)
             continue
         done += count
         progress(done)

@@ -63,9 +63,15 @@ def model_from_file(path: Path) -> LKDNModel:
     return LKDNModel(config.scale, path.stem, path, (status.st_mtime_ns, status.st_size))
 
 
-@lru_cache(_KEPT)
 def engine_for(model: LKDNModel, options: EngineOptions) -> Upscaler:
     """The engine for ``model``, made on first use. Raises what `Upscaler` does."""
+    engine = _engine(model, options)
+    engine.renew()
+    return engine
+
+
+@lru_cache(_KEPT)
+def _engine(model: LKDNModel, options: EngineOptions) -> Upscaler:
     return Upscaler(
         scale=model.scale,
         model=model.name,
