@@ -278,7 +278,7 @@ class Upscaler:
                 )
 
     def renew(self) -> None:
-        """For an engine that is kept from job to job: forget shortages, memory may be free again."""
+        """Forget shortages, for an engine kept from job to job: memory may be free again."""
         with self._shortage:
             self._budget = max(self._budget, working_budget(self.device))
             self.tile = self._wanted_tile

@@ -12,6 +12,7 @@ from lkdn_cli.console import FAILED, OK, SALVAGED, exit_code, message
 from lkdn_cli.enlarger import Enlarger
 from lkdn_cli.progress import Reporter
 from lkdn_core.errors import ArgumentError
+from lkdn_media.picture_jobs import file_identity
 from lkdn_media.plan import CONTAINERS
 
 __all__ = ["pair_files", "run_batch"]
@@ -40,12 +41,12 @@ def pair_files(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
         ending = name.suffix if name.suffix.lower() in CONTAINERS else ".mkv"
         pairs.append((source, output / name.with_suffix(ending)))
     taken: dict[str, Path] = {}
-    files = {_identity(source): source for source, _ in pairs if source.exists()}
+    files = {file_identity(source): source for source, _ in pairs if source.exists()}
     for source, target in pairs:
         other = taken.setdefault(os.path.normcase(target), source)
         if other != source:
             raise ArgumentError(f"output: {other} and {source} would both become {target}")
-        if target.exists() and (path := files.get(_identity(target))):
+        if target.exists() and (path := files.get(file_identity(target))):
             raise ArgumentError(f"output: {target} would overwrite the input {path}")
     if not pairs:
         raise ArgumentError(f"input: no video in {', '.join(map(str, inputs))}")
@@ -82,12 +83,6 @@ def run_batch(pairs: Sequence[tuple[Path, Path]], enlarger: Enlarger, reporter: 
     if counts["failed"]:
         return FAILED
     return SALVAGED if counts["salvaged"] else OK
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """The same for two names of one file."""
-    state = path.stat()
-    return state.st_dev, state.st_ino
 
 
 def _sources(inputs: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path]]:

@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="lkdn-image",
         description="Enlarge pictures with a network. PNG and TIFF (8 and 16 bits), JPEG, WebP and "
         "BMP; transparency, colour profile, EXIF and resolution are kept. Folders are walked, and "
-        "their tree is kept under OUT; links to folders are not followed.",
+        "their tree is kept under OUT; links to folders are not followed, hidden names left out.",
         epilog="Exit code: 0 done, 1 some pictures failed, 2 wrong arguments, 130 interrupted.",
     )
     parser.add_argument("input", type=Path, nargs="+", metavar="IN", help="files or folders")

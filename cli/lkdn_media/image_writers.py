@@ -3,7 +3,7 @@
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import BytesIO
 from typing import Any, Final
@@ -49,27 +49,42 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """A file format: how it is encoded, and what it can hold (``max_side`` in pixels)."""
+    """A file format: how it is packed, and what it can hold.
+
+    ``labels``: which fields of `Labels`, texts and EXIF of at most ``longest`` bytes each.
+    ``coloured``: whether a gray picture becomes RGB. ``max_side`` is in pixels.
+    """
 
     name: str
-    encode: Callable[[Still, Quality], bytes]
+    pack: Callable[[Still, Quality], bytes]
+    labels: frozenset[str]
     deep: bool = False
     alpha: bool = True
-    labels: bool = True
+    longest: int = 2**31 - 1
+    coloured: Callable[[Still], bool] = lambda _: False
     max_side: int = 2**31 - 1
+
+    def encode(self, still: Still, quality: Quality) -> bytes:
+        """The bytes of a file of ``still``, with those of its labels that it can hold."""
+        without = {field: getattr(Labels(), field) for field in self._lost_labels(still)}
+        return self.pack(replace(still, labels=replace(still.labels, **without)), quality)
 
     def losses(self, still: Still) -> list[str]:
         """What of ``still``, the source, won't be in the new file; a phrase each."""
         see_through = still.has_alpha and int(still.pixels[..., -1].min()) < 2**still.bits - 1
-        labels = still.labels.names()
+        labels = self._lost_labels(still).values()
         lost = {
             f"{self.name} has 8 bits, not 16": still.bits > 8 and not self.deep,
             f"{self.name} has no transparency, white is laid under it": (
                 see_through and not self.alpha
             ),
-            f"{self.name} can't hold {', '.join(labels)}": labels and not self.labels,
+            f"{self.name} can't hold {', '.join(labels)}": labels,
         }
         return [text for text, true in lost.items() if true]
+
+    def _lost_labels(self, still: Still) -> dict[str, str]:
+        coloured = self.coloured(still)
+        return still.labels.lost(self.labels, longest=self.longest, coloured=coloured)
 
 
 def as_shown(still: Still) -> Image.Image:
@@ -145,9 +160,9 @@ def _jpeg(still: Still, quality: Quality) -> bytes:
         subsampling=0,  # 4:4:4: the network's chroma is worth keeping
         optimize=True,
         icc_profile=labels.icc or None,
-        exif=_exif(still, limit=_SEGMENT),
-        xmp=labels.xmp if len(labels.xmp) < _SEGMENT else b"",
-        comment=labels.comment[:_SEGMENT],
+        exif=_exif(still),
+        xmp=labels.xmp,
+        comment=labels.comment,
         **options,
     )
     return buffer.getvalue()
@@ -177,8 +192,8 @@ def _bmp(still: Still, quality: Quality) -> bytes:
 def _tiff(still: Still, quality: Quality) -> bytes:
     """Pillow writes the directory, for 16-bit colour too; samples are deflated differences."""
     pixels, labels = still.pixels, still.labels
-    if still.bits == 16 and pixels.shape[2] == 2:
-        pixels = _coloured(pixels)  # few programs read it as gray, Pillow doesn't
+    if _deep_gray_alpha(still):
+        pixels = _coloured(pixels)
     height, width, channels = pixels.shape
     step = max(1, _STRIP // (width * channels))
     strips = [_strip(pixels[top : top + step]) for top in range(0, height, step)]
@@ -219,14 +234,14 @@ def _strip(rows: NDArray[Any]) -> bytes:
     return zlib.compress(differences.astype(rows.dtype.newbyteorder("<"), copy=False).tobytes())
 
 
-def _exif(still: Still, *, limit: int | None = None) -> bytes:
+def _exif(still: Still) -> bytes:
     height, width, _ = still.pixels.shape
-    try:
-        exif = still.labels.exif_bytes(width, height)
-    except (struct.error, TypeError, ValueError, OverflowError, AttributeError):
-        # Fields that don't fit their own type; the one that tells what is up is kept.
-        exif = Labels(orientation=still.labels.orientation).exif_bytes(width, height)
-    return exif if limit is None or len(exif) < limit else b""
+    return still.labels.exif_bytes(width, height)
+
+
+def _deep_gray_alpha(still: Still) -> bool:
+    """Few programs read it from a TIFF as gray, Pillow doesn't."""
+    return still.bits == 16 and still.pixels.shape[2] == 2
 
 
 def _coloured(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -248,16 +263,19 @@ def _pillow(pixels: NDArray[Any]) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
-_PNG = Writer("PNG", _png, deep=True)
-_JPEG = Writer("JPEG", _jpeg, alpha=False, max_side=65500)
-_TIFF = Writer("TIFF", _tiff, deep=True)
+_COMMON: Final = frozenset(("icc", "exif", "xmp"))
+_PNG = Writer("PNG", _png, _COMMON | {"comment", "dpi", "chunks"}, deep=True)
+_JPEG = Writer(
+    "JPEG", _jpeg, _COMMON | {"comment", "dpi"}, alpha=False, longest=_SEGMENT, max_side=65500
+)
+_TIFF = Writer("TIFF", _tiff, _COMMON | {"dpi"}, deep=True, coloured=_deep_gray_alpha)
 #: By the ending of a file's name.
 WRITERS: Final = {
     ".png": _PNG,
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
-    ".webp": Writer("WebP", _webp, max_side=16383),
+    ".webp": Writer("WebP", _webp, _COMMON, coloured=lambda _: True, max_side=16383),
     ".tif": _TIFF,
     ".tiff": _TIFF,
-    ".bmp": Writer("BMP", _bmp, alpha=False, labels=False),
+    ".bmp": Writer("BMP", _bmp, frozenset({"dpi"}), alpha=False),
 }

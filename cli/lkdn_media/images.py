@@ -23,7 +23,7 @@ _FORMATS: Final = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 _ANIMATED: Final = ("PNG", "GIF", "WEBP")
 #: Larger pictures are refused unless asked for: few bytes may unpack to any number of pixels.
 MAX_PIXELS: Final = 256_000_000
-_BITS_PER_SAMPLE, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 258, 338, 339
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 258, 262, 338, 339
 _DEEP: Final = {"gray16": "gray16le", "ya16": "ya16le", "rgb48": "rgb48le", "rgba64": "rgba64le"}
 
 
@@ -98,20 +98,23 @@ def _check(image: Image.Image, max_pixels: int) -> list[str]:
 def _still(image: Image.Image, data: bytes, labels: Labels, losses: list[str]) -> Still:
     codec = _deep_codec(image, data)
     if codec:
-        return Still(_decode_deep(data, codec), labels, tuple(losses))
-    if image.mode.startswith("I;16"):
-        # A copy has the size of the stored pixels; a TIFF itself may tell that of the turned ones.
-        pixels = np.asarray(image.copy()).astype(np.uint16)[..., None]
-        return Still(pixels, labels, tuple(losses))
-    if image.mode in ("I", "F"):
+        pixels = _decode_deep(data, codec)
+    elif image.mode.startswith("I;16"):
+        pixels = _deep_gray(image)
+    elif image.mode in ("I", "F"):
         raise LKDNError("samples of 32 bits are not supported, only 8 and 16")
-    if image.mode == "CMYK":
+    elif image.mode == "CMYK":
         losses.append("CMYK is turned into sRGB")
-        converted, labels = _from_cmyk(image, labels), replace(labels, icc=b"")
+        pixels, labels = np.asarray(_from_cmyk(image, labels)), replace(labels, icc=b"")
     else:
-        converted = image.convert(_plain_mode(image, bool(labels.icc)))
-    pixels = np.asarray(converted)
-    return Still(pixels if pixels.ndim == 3 else pixels[..., None], labels, tuple(losses))
+        pixels = np.asarray(image.convert(_plain_mode(image, bool(labels.icc))))
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if labels.icc and labels.gray_profile != (pixels.shape[2] < 3):
+        kind = "gray" if labels.gray_profile else "colour"
+        losses.append(f"the ICC profile is left out, it is for {kind} pictures")
+        labels = replace(labels, icc=b"")
+    return Still(pixels, labels, tuple(losses))
 
 
 def _deep_codec(image: Image.Image, data: bytes) -> str | None:
@@ -129,6 +132,16 @@ def _deep_codec(image: Image.Image, data: bytes) -> str | None:
     if 1 in tags.get(_EXTRA_SAMPLES, ()):
         raise LKDNError("16-bit colour that is multiplied with alpha is not supported")
     return "tiff"
+
+
+def _deep_gray(image: Image.Image) -> NDArray[Any]:
+    """Gray of a TIFF with 12 or 16 bits, which Pillow gives as it is stored, as 16 with black 0."""
+    # A copy has the size of the stored pixels; the image itself may tell that of the turned ones.
+    stored = np.asarray(image.copy()).astype(np.uint32)
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    white = 2 ** tags[_BITS_PER_SAMPLE][0] - 1
+    pixels: NDArray[Any] = ((stored * 65535 + white // 2) // white).astype(np.uint16)
+    return np.invert(pixels) if tags.get(_PHOTOMETRIC) == 0 else pixels
 
 
 def _decode_deep(data: bytes, codec: str) -> NDArray[Any]:

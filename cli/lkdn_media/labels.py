@@ -3,7 +3,7 @@
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -56,15 +56,47 @@ class Labels:
             exif[ExifTags.IFD.Exif] = camera | {t: n for t, n in sizes.items() if t in camera}
         return exif.tobytes()
 
-    def names(self) -> list[str]:
-        """What is there, in words."""
+    @property
+    def gray_profile(self) -> bool:
+        """Whether the ICC profile is for gray pictures."""
+        return self.icc[16:20] == b"GRAY"
+
+    def lost(self, held: Collection[str], *, longest: int, coloured: bool) -> dict[str, str]:
+        """The fields that don't fit into a new file, in words.
+
+        It has place for those in ``held``, texts and EXIF of at most ``longest`` bytes each.
+        ``coloured``: gray pixels become RGB in it.
+        """
+        words = self._words()
+        lost = {field: text for field, text in words.items() if field not in held}
+        if coloured and self.gray_profile:
+            lost.setdefault("icc", "a gray ICC profile")
+        lengths = {"xmp": len(self.xmp), "comment": len(self.comment)}
+        try:
+            lengths["exif"] = len(self.exif_bytes(1, 1))
+        except (struct.error, TypeError, ValueError, OverflowError, AttributeError):
+            lost.setdefault("exif", "damaged EXIF")  # fields that don't fit their own type
+        for name, length in lengths.items():
+            if length > longest:
+                lost.setdefault(name, f"{words[name]} of {length // 1000} kB")
+        return lost
+
+    def _words(self) -> dict[str, str]:
+        """What is there, in words, by field."""
+        chunks = png_chunks(PNG_SIGNATURE + self.chunks)
+        kinds = {kind for kind, chunk in chunks if not chunk[8:].startswith(_XMP_KEY)}
+        of_png = ["the cICP colour space"] if b"cICP" in kinds else []
+        of_png += ["the PNG texts"] if kinds & _PNG_TEXTS else []
         there = {
-            "the ICC profile": self.icc,
-            "EXIF": self.exif,
-            "XMP": self.xmp,
-            "the comment": self.comment,
+            "icc": ("the ICC profile", self.icc),
+            "exif": ("EXIF", self.exif),
+            "xmp": ("XMP", self.xmp),
+            "comment": ("the comment", self.comment),
+            # EXIF, where there is one, may say it too.
+            "dpi": ("the resolution", self.dpi and ExifTags.Base.XResolution not in self.exif),
+            "chunks": (", ".join(of_png), of_png),
         }
-        return [name for name, value in there.items() if value]
+        return {name: words for name, (words, value) in there.items() if value}
 
 
 def read_labels(image: Image.Image, data: bytes) -> Labels:
@@ -83,16 +115,23 @@ def read_labels(image: Image.Image, data: bytes) -> Labels:
         elif tag not in _LAYOUT_TAGS:
             exif[tag] = value
     xmp, comment = info.get("xmp", b""), info.get("comment", b"")
-    dpi = info.get("dpi")
     return Labels(
         orientation=orientation if orientation in range(1, 9) else 1,
         exif=exif,
         icc=info.get("icc_profile") or b"",
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         comment=comment.encode() if isinstance(comment, str) else comment,
-        dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
+        dpi=_dpi(info.get("dpi")),
         chunks=_png_labels(data) if data.startswith(PNG_SIGNATURE) else b"",
     )
+
+
+def _dpi(found: object) -> tuple[float, float] | None:
+    """Dots per inch if they can be true: a TIFF may say 0/0, and JPEG holds 16 bits of them."""
+    if not isinstance(found, tuple):  # a text of a PNG may be named so
+        return None
+    across, down = map(float, found)
+    return (across, down) if 0 < across < 2**16 and 0 < down < 2**16 else None
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

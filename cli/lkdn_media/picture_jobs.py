@@ -2,7 +2,8 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.image_writers import WRITERS
 from lkdn_media.images import READABLE
 
-__all__ = ["Job", "plan_jobs", "write_whole"]
+__all__ = ["Job", "file_identity", "plan_jobs", "write_whole"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,17 @@ def plan_jobs(
     if not found:
         raise LKDNError(f"no pictures ({', '.join(READABLE)}) in {', '.join(map(str, sources))}")
     jobs = [Job(source, output / name) for source, name in _named(found, format)]
+    inputs = {file_identity(job.source): job.source for job in jobs if job.source.exists()}
     for job in jobs:
-        _check_place(job, output)
+        _check_place(job, output, inputs)
     left = [job for job in jobs if overwrite or not job.target.exists()]
     return left, len(jobs) - len(left)
+
+
+def file_identity(path: Path) -> tuple[int, int]:
+    """What two names of one file have in common."""
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -63,10 +71,13 @@ def write_whole(path: Path, data: bytes) -> None:
         with part.open("xb") as file:
             file.write(data)
         os.replace(part, path)
+    except FileExistsError as error:  # where a folder is to be made, as a rule
+        raise LKDNError(f"{path}: can't be written: {error.filename} is in the way") from error
     except OSError as error:
         raise LKDNError(f"{path}: can't be written: {error.strerror}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # the error before it says more
+            part.unlink()
 
 
 def _single(source: Path, output: Path, format: str | None, *, overwrite: bool) -> Job:
@@ -83,17 +94,23 @@ def _single(source: Path, output: Path, format: str | None, *, overwrite: bool) 
 
 
 def _walk(source: Path, output: Path, *, recursive: bool) -> Iterator[tuple[Path, Path]]:
-    """(file, its name below the output folder). Links to folders are not followed."""
+    """(file, its name below the output folder). Links to folders are not followed.
+
+    Names that begin with a dot are hidden: on disks of a Mac, each file has a ``._`` one beside it.
+    """
     if not source.is_dir():
         yield source, Path(source.name)
         return
     done = output.resolve()
     for folder, folders, names in os.walk(source):
         here = Path(folder)
-        kept = [name for name in sorted(folders) if (here / name).resolve() != done]
+        shown = [name for name in sorted(folders) if not name.startswith(".")]
+        kept = [name for name in shown if (here / name).resolve() != done]
         folders[:] = kept if recursive else []
         for name in sorted(names):
             path = here / name
+            if name.startswith("."):
+                continue
             if path.suffix.lower() in READABLE and path.is_file():
                 yield path, path.relative_to(source)
 
@@ -132,9 +149,11 @@ def _folded(name: Path) -> str:
     return str(name).casefold()
 
 
-def _check_place(job: Job, output: Path) -> None:
-    """Refuse what a link inside the output folder would put elsewhere, or onto the source."""
+def _check_place(job: Job, output: Path, inputs: Mapping[tuple[int, int], Path]) -> None:
+    """Refuse what would be put out of the output folder by a link in it, or onto an input."""
     if not job.target.parent.resolve().is_relative_to(output.resolve()):
         raise ArgumentError(f"output: {job.target.parent} is a link that leads out of {output}")
-    if job.target.exists() and job.target.samefile(job.source):
-        raise ArgumentError(f"output: {job.target} would overwrite the input {job.source}")
+    source = inputs.get(file_identity(job.target)) if job.target.exists() else None
+    if source is not None:
+        made = f"{job.target}, made from {job.source},"
+        raise ArgumentError(f"output: {made} would overwrite the input {source}")

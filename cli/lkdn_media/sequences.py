@@ -51,7 +51,8 @@ def sequence_opener(path: Path, rate: Fraction) -> Callable[[], InputContainer]:
 
 
 def _folder(folder: Path) -> tuple[str, dict[str, str]]:
-    files = [p for p in folder.iterdir() if p.suffix.lower() in READABLE and p.is_file()]
+    shown = (p for p in folder.iterdir() if not p.name.startswith("."))
+    files = [p for p in shown if p.suffix.lower() in READABLE and p.is_file()]
     endings = sorted({p.suffix for p in files})
     if len(endings) != 1:
         kinds = ", ".join(endings) or "none"

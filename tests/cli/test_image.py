@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from lkdn_cli.image import main
 from lkdn_core import Upscaler
@@ -146,6 +147,26 @@ def test_turned_tiff_of_16_bits(tmp_path: Path, lkdn_image: ImageCommand) -> Non
     assert lkdn_image(tmp_path / "a.tif", tmp_path / "b.png") == 0
     assert np.abs(by_ffmpeg(tmp_path / "b.png").astype(int) - twice(pixels)).max() <= 2
     assert Image.open(tmp_path / "b.png").getexif()[0x0112] == 8
+
+
+@pytest.mark.parametrize(("bits", "photometric"), [(12, 1), (16, 0), (16, 1)])
+def test_deep_gray_of_a_tiff_fills_the_range_from_black_at_0(
+    tmp_path: Path, lkdn_image: ImageCommand, bits: int, photometric: int
+) -> None:
+    stored, white = noise(1, np.uint16)[:, :12, 0] >> (16 - bits), 2**bits - 1
+    rows = stored.astype("<u2").tobytes()
+    if bits == 12:  # two samples in three bytes
+        pairs = stored.reshape(-1, 2).tolist()
+        rows = b"".join((a << 12 | b).to_bytes(3, "big") for a, b in pairs)
+    directory, buffer = ImageFileDirectory_v2(), io.BytesIO()
+    directory[256], directory[257], directory[258] = 12, 11, bits
+    directory[262], directory[273], directory[279] = photometric, 0, len(rows)
+    directory.save(buffer)
+    (tmp_path / "a.tif").write_bytes(buffer.getvalue() + rows)
+    assert lkdn_image(tmp_path / "a.tif", tmp_path / "b.png") == 0
+    black_at_0 = stored if photometric else white - stored
+    expected = np.round(black_at_0[..., None] * (65535 / white))
+    assert np.abs(by_ffmpeg(tmp_path / "b.png") - twice(expected)).max() <= 2
 
 
 def test_bmp_is_turned_since_it_has_no_orientation(

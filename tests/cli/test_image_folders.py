@@ -73,6 +73,26 @@ def test_the_output_folder_may_lie_inside(tree: Path, lkdn_image: ImageCommand) 
     assert files(tree / "in/out") == {"a.png", "b/a.jpg", "b/c.webp", "b/deep/d.BMP", "e.png"}
 
 
+def test_no_input_is_overwritten_by_another_ones_result(
+    tree: Path, lkdn_image: ImageCommand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tree / "other/b").mkdir(parents=True)
+    Image.fromarray(noise(1)[..., 0]).save(tree / "other/b/a.jpg")
+    before = (tree / "in/b/a.jpg").read_bytes()
+    assert lkdn_image("in/b", "other", "in", "-y") == 2
+    said = capsys.readouterr().err
+    assert "in/b/a.jpg, made from other/b/a.jpg, would overwrite the input in/b/a.jpg" in said
+    assert (tree / "in/b/a.jpg").read_bytes() == before
+
+
+def test_hidden_files_are_left_alone(tree: Path, lkdn_image: ImageCommand) -> None:
+    (tree / "in/._a.png").write_bytes(b"\0\5\x16\7 what a Mac writes beside a.png")
+    (tree / "in/.cache").mkdir()
+    (tree / "in/a.png").rename(tree / "in/.cache/a.png")
+    assert lkdn_image("in", "out") == 0
+    assert files(tree / "out") == {"b/a.jpg", "b/c.webp", "b/deep/d.BMP", "e.png"}
+
+
 def test_links_do_no_harm(
     tree: Path, lkdn_image: ImageCommand, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,14 +140,15 @@ def test_failures_do_not_stop_the_rest(
         ("in/a.png in/e.gif new.png", 0, "new.png: 2 enlarged"),
         ("in/a.png out.gif", 2, "output: a name ending in .png, .jpg"),
         ("in/a.png out", 2, "output: a name ending in .png, .jpg"),
-        ("in/a.png in", 2, "output: in/a.png would overwrite the input in/a.png"),
+        ("in/a.png in", 2, "made from in/a.png, would overwrite the input in/a.png"),
         ("in/a.png out.png --format jpg", 2, "format: is for folders"),
         ("in/a.png out.png --quality 0", 2, "quality: 1 to 100 is accepted, got 0"),
         ("in/a.png out.png --max-megapixels 0.0001", 1, "13x11 are more than 0.0001 million"),
         ("in/a.png", 2, "the following arguments are required: OUT"),
         ("none.png out.png", 1, "none.png: no such file"),
         ("in/notes.txt out.png", 1, "in/notes.txt: is not a PNG"),
-        ("in/a.png in/notes.txt/x.png", 1, "can't be written"),
+        ("in/a.png in/notes.txt/x.png", 1, "notes.txt/x.png: can't be written: in/notes.txt is in"),
+        ("in/a.png in/notes.txt/b/x.png", 1, "b/x.png: can't be written: Not a directory"),
         ("empty out", 1, "no pictures (.png"),
     ],
 )
