@@ -10,7 +10,7 @@ from lkdn_core.download import cached_download, find_cached
 from lkdn_core.errors import ArgumentError
 from lkdn_core.fuse import Weights
 
-__all__ = ["DEFAULT_MODEL", "Model", "list_models", "load_model"]
+__all__ = ["DEFAULT_MODEL", "Model", "find_model", "list_models", "load_model"]
 
 DEFAULT_MODEL: Final = "lkdn-s"
 WEIGHTS_FOLDER: Final = Path(__file__).parent / "weights"
@@ -113,12 +113,17 @@ def load_model(
         if config.scale != scale:
             raise ArgumentError(f"scale: {weights} is a x{config.scale} network, got {scale}")
         return loaded, config
+    return read_checkpoint(find_model(model, scale).path())
+
+
+def find_model(model: str, scale: int) -> Model:
+    """The one of that name and scale. Raises ``ArgumentError``."""
     named = [m for m in _MODELS if m.name == model]
     if not named:
         names = ", ".join(dict.fromkeys(m.name for m in _MODELS))
         raise ArgumentError(f"model: one of {names} is accepted, got {model!r}")
     for entry in named:
         if entry.scale == scale:
-            return read_checkpoint(entry.path())
+            return entry
     scales = ", ".join(str(m.scale) for m in named)
     raise ArgumentError(f"scale: {model} has {scales}, got {scale!r}")

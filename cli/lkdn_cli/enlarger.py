@@ -16,6 +16,7 @@ from lkdn_cli.pipe_options import check_ends
 from lkdn_cli.progress import Reporter
 from lkdn_cli.video_options import encoder_choice, scale_of, size_choice, source_of
 from lkdn_core import Upscaler
+from lkdn_core.models import find_model
 from lkdn_media.job import Job, identity, was_finished
 from lkdn_media.pipeline import Result, check_paths, upscale_video
 from lkdn_media.plan import Plan, make_plan
@@ -78,6 +79,8 @@ class Enlarger:
         if self.writes and self._arguments.output_dir is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
         if not self.writes:
+            if not self._arguments.weights:
+                find_model(self._arguments.model, plan.scale)
             lines = plan.describe()
             self._reporter.tell("plan", {**_names(source, target), "streams": lines})
             if not self._arguments.json:

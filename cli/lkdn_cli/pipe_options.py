@@ -55,7 +55,7 @@ def opener_of(source: Path, arguments: argparse.Namespace) -> "Callable[[], Inpu
         if arguments.raw:
             width, height = arguments.raw
             raw = RawVideo(width, height, arguments.raw_pix_fmt, rate)
-        return stdin_opener(sys.stdin.buffer, raw)
+        return stdin_opener(getattr(sys.stdin, "buffer", None), raw)
     if source.is_dir() or (is_pattern(source) and not source.exists()):
         return sequence_opener(source, rate)
     return None

@@ -27,12 +27,14 @@ class RawVideo:
     frame_rate: Fraction
 
 
-def stdin_opener(stream: BinaryIO, raw: RawVideo | None) -> Callable[[], InputContainer]:
+def stdin_opener(stream: BinaryIO | None, raw: RawVideo | None) -> Callable[[], InputContainer]:
     """A function that opens what comes in ``stream``: y4m, or samples as ``raw`` says.
 
     It can be called twice: once to look at the first frames, then to read all. Raises
     ``LKDNError``, and ``ArgumentError`` for a terminal.
     """
+    if stream is None:
+        raise LKDNError("standard input: is closed")
     if stream.isatty():
         raise ArgumentError("input: - reads y4m from a pipe, and this is a terminal")
     tape = _Tape(stream)
@@ -118,6 +120,8 @@ def stdout_video(shape: Fraction | None) -> Iterator["_Output"]:
     ``shape``: of the pixels, where a y4m stream is written. Raises ``ArgumentError`` for a
     terminal, and ``LKDNError`` when the reader goes away.
     """
+    if not sys.stdout:
+        raise LKDNError("standard output: is closed")
     if sys.stdout.isatty():
         raise ArgumentError("output: - writes video to a pipe, and this is a terminal")
     sys.stdout.flush()

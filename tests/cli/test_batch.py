@@ -104,6 +104,8 @@ def test_a_dry_run_writes_nothing(
     assert list(plans) == ["out/a.mp4", "out/old/b.MKV", "out/old/c.mkv"]
     assert plans["out/a.mp4"][0].startswith("#0 video h264 34x26 yuv420p -> libx264 68x52")
     assert not Path("out").exists()
+    assert main(["films/a.mp4", "b.mp4", "--dry-run", "--model", "other"]) == 2
+    assert "model: one of lkdn-s" in capsys.readouterr().err
 
 
 def test_what_is_said_of_one_file_names_it(

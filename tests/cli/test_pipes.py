@@ -244,3 +244,18 @@ def test_a_reader_that_goes_away(tmp_path: Path, nearest: dict[int, Path]) -> No
     *warnings, last = said.decode().splitlines()
     assert last == "lkdn-video: standard output: its reader has closed it"
     assert all(line.startswith("lkdn-video: warning: ") for line in warnings)
+
+
+def test_closed_streams(
+    tmp_path: Path,
+    lkdn_video: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As ``<&-`` and ``>&-`` leave them, and programs without a console."""
+    here = make_clip(tmp_path / "a.mkv", Clip(pts=(0, 1)))
+    for name, arguments in (("input", ("-", here)), ("output", (here, "-"))):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, f"std{name[:-3]}", None)
+            assert lkdn_video(*arguments, "-y") == 1
+        assert capsys.readouterr().err.endswith(f"lkdn-video: standard {name}: is closed\n")
