@@ -123,8 +123,8 @@ class Enlarger:
         names = _names(plan.source.path, target)
         size = {"frames": frames or None, "width": plan.width, "height": plan.height}
         started = time.monotonic()
-        # A clip of one segment has nothing to go on from, and parts of a GIF can't be joined.
-        once = plan.source.opener is not None or plan.container in (*PLAIN, "gif")
+        # A clip of one segment has nothing to go on from, and parts of animations can't be joined.
+        once = plan.source.opener is not None or plan.container in (*PLAIN, "gif", "apng")
         if once or length == 0 or 0 < frames <= length:
             done = 0
             self._reporter.tell("start", {**names, **size, "resumed": 0})

@@ -17,13 +17,14 @@ from lkdn_core.errors import ArgumentError
 from lkdn_media.decode import Picture
 from lkdn_media.formats import PLANAR, nearest_planar, repacked
 from lkdn_media.matroska import STEREO, write_pixel_shape
-from lkdn_media.palette import PALETTE, paletted
+from lkdn_media.palette import PALETTE, paletted, write_last_delay
 from lkdn_media.plan import Plan
 from lkdn_media.planes import fill_planes
 from lkdn_media.priority import ordinary_priority
 from lkdn_media.remux import StreamCopier, shift_packet
 from lkdn_media.tags import KEYS, stream_tags
 from lkdn_media.targets import PIPE_FORMATS
+from lkdn_media.timeline import Timeline
 
 if TYPE_CHECKING:
     from lkdn_media.ffmpeg_encoder import FfmpegEncoder
@@ -141,6 +142,8 @@ class VideoWriter:
     def __init__(self, plan: Plan, path: Path, *, pipe: object = None) -> None:
         self._plan, self._path = plan, path
         self._start = round(plan.source.start / plan.filters.time_base)
+        self._hundredths = Timeline(step=1)
+        self._last = Fraction(0)  # how long the last picture is shown
         self._copier = StreamCopier(plan.source)
         self._opened = ExitStack()
         try:
@@ -187,6 +190,9 @@ class VideoWriter:
             if ticks is not None:
                 self._copier.advance(self._out, float(ticks * self._plan.filters.time_base))
             shift_packet(packet, -self._start)
+            self._last = (packet.duration or 0) * self._plan.filters.time_base
+            if self._plan.container == "gif":
+                self._round(packet)
             packet.stream = self._encoder.stream
             self._out.mux(packet)
 
@@ -197,6 +203,8 @@ class VideoWriter:
         self._copier.advance(self._out, math.inf)
         self._copier.close()
         self._out.close()
+        if self._plan.container == "apng" and self._last:
+            write_last_delay(self._path, self._last)
         ratio = _shape_to_correct(self._plan)
         if ratio is not None:
             write_pixel_shape(self._path, ratio)
@@ -207,6 +215,14 @@ class VideoWriter:
         self._opened.close()
         with suppress(av.FFmpegError, OSError):
             self._out.close()
+
+    def _round(self, packet: "av.Packet[Any]") -> None:
+        """Give ``packet`` times of GIF, which refuses two pictures in the same 1/100 s."""
+        assert packet.pts is not None
+        ticks = self._plan.filters.time_base * 100
+        packet.pts = packet.dts = self._hundredths.place(round(packet.pts * ticks), 1)
+        packet.duration = round((packet.duration or 0) * ticks)
+        packet.time_base = Fraction(1, 100)
 
     def _add_streams(self) -> "VideoEncoder | FfmpegEncoder":
         """All streams in the order of the source, then chapters and tags."""

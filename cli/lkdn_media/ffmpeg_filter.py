@@ -9,12 +9,17 @@ import av
 
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.ffmpeg import FfmpegProcess
-from lkdn_media.formats import ColourTags
+from lkdn_media.formats import ColourTags, has_alpha, nearest_planar
+from lkdn_media.planes import is_transparent
 from lkdn_media.probe import FfmpegFilter, Source
 
 __all__ = ["filtered_frames", "through_filter"]
 
 _QUIET: Final = ("-hide_banner", "-nostdin", "-v", "error")
+#: In the names of filters that make whole pictures of fields.
+_DEINTERLACERS: Final = ("bwdif", "yadif", "w3fdif", "estdif", "nnedi", "deint", "field", "pullup")
+#: What pictures on their way through another program leave behind.
+_CAPTIONS: Final = "closed captions inside pictures that go through --ffmpeg-vf"
 
 
 def through_filter(source: Source, filter: FfmpegFilter) -> Source:
@@ -28,18 +33,23 @@ def through_filter(source: Source, filter: FfmpegFilter) -> Source:
     same_light = tags.transfer == source.tags.transfer
     return replace(
         source,
-        ffmpeg_filter=filter,
+        ffmpeg_filter=replace(
+            filter, combed=source.interlaced and not filter.names(*_DEINTERLACERS)
+        ),
         width=frame.width,
         height=frame.height,
         pix_fmt=frame.format.name,
+        alpha=_has_alpha(source, frame),
         tags=tags,
         sample_aspect_ratio=ratio,
         frame_rate=rate,
         frames=round(source.frames * rate / source.frame_rate),
         packets=0,
+        declared_end=None,  # filters may shorten it
         interlaced=False,
         telecined=False,
         captions=False,
+        unkept=(*source.unkept, _CAPTIONS) if source.captions else source.unkept,
         mastering_display=source.mastering_display if same_light else b"",
         content_light=source.content_light if same_light else b"",
     )
@@ -72,6 +82,14 @@ def filtered_frames(source: Source, filter: FfmpegFilter) -> Iterator[av.VideoFr
         process.finish()
     finally:
         process.abandon()
+
+
+def _has_alpha(source: Source, first: av.VideoFrame) -> bool:
+    """Whether filtered pictures may be transparent; where the format stays, the first one tells."""
+    name = first.format.name
+    if not has_alpha(name):
+        return False
+    return source.alpha or name != source.pix_fmt or is_transparent(first, nearest_planar(name))
 
 
 def _lengthen(frame: av.VideoFrame, following: av.VideoFrame) -> None:

@@ -41,6 +41,11 @@ _MOV_USES: Final = Disposition.default | Disposition.attached_pic
 #: Encoders whose pictures carry the shape of their pixels.
 _WITH_SHAPE: Final = ("mp4", "mov", "matroska", "webm", "yuv4mpegpipe")
 _WRITES_PIXEL_SHAPE: Final = ("264", "265", "hevc", "mpeg4", "mpeg2video")
+_WITH_ROTATION: Final = ("mp4", "mov", "matroska", "webm")
+#: In the names of filters that turn pictures.
+_TURNING: Final = ("transpose", "flip", "rotate")
+#: Pictures a second.
+_GIF_MOST: Final = 100
 
 
 def shape_in(container: str, codec: str) -> str | None:
@@ -59,14 +64,17 @@ def holds_alpha(container: str, codec: str, pix_fmt: str) -> bool:
 
 def field_notes(source: Source, filters: FilterChain) -> list[str]:
     """What was found out about fields, and what is done about it."""
-    if not source.interlaced:
+    unseen = source.ffmpeg_filter is not None and source.ffmpeg_filter.combed
+    if not source.interlaced and not unseen:
         return []
     used = [step.partition("=")[0] for step in filters.steps]
     done = f"goes through {', '.join(used)}" if used else "is enlarged as if it were progressive"
     found = "flagged as interlaced"
     if source.telecined:
         found += ", two frames of five, as telecined film is"
-    if "decimate" not in used:
+    if unseen:
+        done += "" if used else "; bwdif among the filters of --ffmpeg-vf makes it whole"
+    elif "decimate" not in used:
         done += "; --ivtc restores the frames of telecined film"
     return [f"the picture is {found}, and {done}"]
 
@@ -102,6 +110,12 @@ def picture_losses(
         ),
         f"pixels shaped {ratio} are written as square ones with {codec} in {container}; mkv and "
         "mp4 keep them": square,
+        f"rotation or mirroring is lost in {container}; mkv and mp4 keep it, and transpose, hflip "
+        "or vflip in --ffmpeg-vf makes up for it": (
+            container not in _WITH_ROTATION and _is_turned(source)
+        ),
+        f"gif shows {_GIF_MOST} pictures a second at most, so {float(filters.frame_rate):g} play "
+        "slower; apng keeps them": container == "gif" and filters.frame_rate > _GIF_MOST,
         f"stereo 3D is not kept in {container}": source.stereo
         and not _keeps_stereo(source, container),
     } | {f"{name} can't be kept": True for name in source.unkept}
@@ -162,6 +176,14 @@ def _lost_stream_tags(source: Source, container: str, copied: Collection[int]) -
     ]
     other = "mp4" if matroska else "mkv"
     return [f"{container} can't hold the tags {', '.join(lost)}; {other} can"] if lost else []
+
+
+def _is_turned(source: Source) -> bool:
+    """Whether the picture is to be shown turned or mirrored, and no filter has done that."""
+    matrix, filter = source.display_matrix, source.ffmpeg_filter
+    if matrix is None or (filter is not None and filter.names(*_TURNING)):
+        return False
+    return matrix[1] != 0 or matrix[3] != 0 or min(matrix[0], matrix[4]) < 0
 
 
 def _keeps_stereo(source: Source, container: str) -> bool:

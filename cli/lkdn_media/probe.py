@@ -18,6 +18,7 @@ from av.stream import Discard, Disposition, Stream
 from lkdn_core.errors import LKDNError
 from lkdn_media.demux import JOINED, is_repeat, main_video, open_decoder, open_media
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar, without_alpha
+from lkdn_media.palette import PALETTE
 from lkdn_media.planes import is_transparent
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ _DYNAMIC: Final = {
     SideData.DYNAMIC_HDR_PLUS: "HDR10+ metadata",
     SideData.DOVI_METADATA: "Dolby Vision metadata",
 }
-#: Decoders that give alpha whether there is any or not.
-_OFTEN_OPAQUE: Final = {"apng", "bmp", "gif", "png", "qoi", "tiff", "webp"}
+#: Decoders that give alpha whether there is any or not, as palettes have it always.
+_OFTEN_OPAQUE: Final = {"apng", "bmp", "gif", "png", "qoi", "tiff", "webp", "webp_anim"}
 #: AV_FIELD_PROGRESSIVE; what is greater names an order of fields.
 _PROGRESSIVE: Final = 1
 #: How many frames are looked at for fields; telecine repeats after five.
@@ -75,10 +76,18 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class FfmpegFilter:
-    """``filters``, in FFmpeg's notation, run by ``program``, the path of an ffmpeg."""
+    """``filters``, in FFmpeg's notation, run by ``program``, the path of an ffmpeg.
+
+    ``combed``: interlaced pictures go through them, and none makes those whole.
+    """
 
     program: str
     filters: str
+    combed: bool = False
+
+    def names(self, *parts: str) -> bool:
+        """Whether one of ``parts`` of names is among them."""
+        return any(part in self.filters for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +243,8 @@ def _is_transparent(
     opened: Callable[[], InputContainer], stream: av.VideoStream, first: av.VideoFrame
 ) -> bool:
     """Whether a format with alpha makes use of it, as most animated GIFs don't."""
-    if stream.codec_context.name not in _OFTEN_OPAQUE:
+    palette = first.format.name == PALETTE and stream.container.format.name != "rawvideo"  # a pipe
+    if not palette and stream.codec_context.name not in _OFTEN_OPAQUE:
         return True
     layout = nearest_planar(first.format.name)
     with opened() as container, suppress(av.FFmpegError):

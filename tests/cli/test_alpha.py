@@ -1,6 +1,7 @@
 """Transparency: enlarged with the picture where the output has a place for it."""
 
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 
 import av
@@ -8,6 +9,9 @@ import numpy as np
 import pytest
 
 from lkdn_cli.video import main
+from lkdn_media.palette import paletted
+from lkdn_media.pipes import RawVideo, stdin_opener
+from lkdn_media.probe import probe
 from tests.cli.clips import Clip, Tags, make_clip
 from tests.cli.media import Command, colour, durations, frames, times
 
@@ -194,6 +198,39 @@ def test_a_gif_needs_alpha_only_where_it_is_transparent(
     for new in rgba(there) if kept else []:
         assert new[:16, :, 3].max() == 0
         assert new[16:, :, 3].min() == 255
+
+
+def test_palettes_without_transparency_are_opaque(tmp_path: Path, lkdn_video: Command) -> None:
+    here, there = tmp_path / "a.avi", tmp_path / "b.mkv"
+    with av.open(str(here), "w") as out:
+        stream = out.add_stream("msrle", rate=25, width=SIZE[0], height=SIZE[1])
+        stream.pix_fmt = "pal8"
+        opaque = av.VideoFrame.from_ndarray(PIXELS[..., :3].copy(), "rgb24")
+        frame = paletted(opaque.reformat(format="gbrp"))
+        frame.pts, frame.time_base = 0, Fraction(1, 25)
+        out.mux([*stream.encode(frame), *stream.encode(None)])
+    assert lkdn_video(here, there, "-q") == 0
+    assert frames(there)[0].format.name == "yuv444p"
+
+
+def test_palettes_from_a_pipe_are_looked_at_once() -> None:
+    """There all pictures are read only to be enlarged."""
+    raw = RawVideo(*SIZE, "pal8", Fraction(25))
+    picture = bytes(SIZE[0] * SIZE[1]) + bytes(4 * 256)
+    opener = stdin_opener(BytesIO(picture), raw)
+    source = probe(Path("-"), opener=opener)
+    assert source.alpha
+    with source.open() as container:
+        assert len(list(container.decode(video=0))) == 1
+
+
+@pytest.mark.parametrize("transparent", [True, False])
+def test_webp_needs_alpha_only_where_it_is_transparent(
+    tmp_path: Path, lkdn_video: Command, transparent: bool
+) -> None:
+    here, there = gif_of(tmp_path / "a.webp", transparent=transparent), tmp_path / "b.mov"
+    assert lkdn_video(here, there, "-q") == 0
+    assert frames(there)[0].format.name == ("yuva444p12le" if transparent else "yuv420p")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from av.video.frame import PictureType
+from PIL import Image, ImageSequence
 
 from lkdn_cli.video import main
 from lkdn_media.encoder_options import encoder_options
@@ -185,6 +187,42 @@ def test_animations(tmp_path: Path, lkdn_video: Command, ending: str, segment: s
         expected = old.to_ndarray(format="rgb24").repeat(2, 0).repeat(2, 1).astype(int)
         distance = np.abs(expected - new.to_ndarray(format="rgb24")).mean()
         assert distance < (9 if ending == "gif" else 2.5)
+
+
+@pytest.mark.parametrize("ending", ["apng", "gif"])
+def test_the_last_picture_of_an_animation_stays(
+    tmp_path: Path, lkdn_video: Command, ending: str
+) -> None:
+    """The muxer of APNG would repeat the delay before it."""
+    clip = Clip(time_base=Fraction(1, 100), pts=(0, 10, 20), durations=(10, 10, 200))
+    here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / f"b.{ending}"
+    assert lkdn_video(here, there, "--segment", "0") == 0
+    assert durations(there) == [Fraction(1, 10), Fraction(1, 10), 2]
+    if ending == "apng":  # whose checksums FFmpeg doesn't check
+        with Image.open(there) as animation:
+            shown = [frame.info["duration"] for frame in ImageSequence.Iterator(animation)]
+        assert shown == [100, 100, 2000]
+
+
+def test_a_single_picture_is_no_animation(tmp_path: Path, lkdn_video: Command) -> None:
+    here, there = make_clip(tmp_path / "a.mkv", Clip(pts=(0,))), tmp_path / "b.apng"
+    assert lkdn_video(here, there) == 0
+    assert len(frames(there)) == 1
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [(range(0, 75, 8), range(0, 10)), ((0, 40, 44, 46, 80), (0, 4, 5, 6, 8))],
+    ids=["fast", "close"],
+)
+def test_gif_has_a_hundredth_for_every_picture(
+    tmp_path: Path, lkdn_video: Command, shown: Sequence[int], expected: Sequence[int]
+) -> None:
+    """Times that round to the same one: all pictures stay, as late as they have to be."""
+    clip = Clip(time_base=Fraction(1, 1000), pts=shown, durations=[4] * len(shown))
+    here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / "b.gif"
+    assert lkdn_video(here, there) == 0
+    assert times(there) == [Fraction(t, 100) for t in expected]
 
 
 def test_containers_say_what_they_hold() -> None:

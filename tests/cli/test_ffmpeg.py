@@ -11,8 +11,11 @@ import pytest
 from lkdn_core.errors import LKDNError
 from lkdn_media.encoder_list import list_own_encoders
 from lkdn_media.ffmpeg import FfmpegProcess
+from lkdn_media.formats import has_alpha
 from tests.cli.clips import Clip, Tags, make_clip
 from tests.cli.media import Command, colour, copies, durations, frames, planes, times
+from tests.cli.test_alpha import SIZE, gif_of
+from tests.cli.test_fields import FLAGGED
 
 FFV1 = ("--codec", "ffv1")
 VFR = Clip(
@@ -163,6 +166,96 @@ def test_filters_may_change_colours(tmp_path: Path, lkdn_video: Command) -> None
     filters = "zscale=matrix=709:primaries=709:transfer=709:chromal=left"
     assert lkdn_video(here, there, *FFV1, "--ffmpeg-vf", filters) == 0
     assert colour(frames(there)[0]) == (1, 1, 1, 1, 1)
+
+
+@pytest.mark.usefixtures("program")
+@pytest.mark.parametrize(
+    ("filters", "count"), [("trim=end=0.08", 2), ("setpts=0.5*PTS", 7)], ids=["cut", "faster"]
+)
+def test_filters_may_shorten(tmp_path: Path, lkdn_video: Command, filters: str, count: int) -> None:
+    """The end in the head of a Matroska file is then not that of the pictures."""
+    here, there = make_clip(tmp_path / "a.mkv"), tmp_path / "b.mkv"
+    assert lkdn_video(here, there, "--ffmpeg-vf", filters) == 0
+    assert len(frames(there)) == count
+
+
+@pytest.mark.usefixtures("program")
+@pytest.mark.parametrize(
+    ("pix_fmt", "filters", "alpha"),
+    [
+        ("yuv420p", "format=yuva420p,geq=lum=lum(X\\,Y):a=128", True),
+        ("bgra", "hflip", False),
+        ("bgra", "colorchannelmixer=aa=0.5", True),
+    ],
+    ids=["new", "opaque", "old"],
+)
+def test_filters_may_make_transparent(
+    *, tmp_path: Path, lkdn_video: Command, pix_fmt: str, filters: str, alpha: bool
+) -> None:
+    here, there = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    if pix_fmt == "bgra":
+        here = gif_of(tmp_path / "a.gif", transparent=False)
+    else:
+        make_clip(here, Clip(size=SIZE, pts=(0, 1)))
+    assert lkdn_video(here, there, "--ffmpeg-vf", filters, "--codec", "ffv1") == 0
+    new = frames(there)[0]
+    assert has_alpha(new.format.name) == alpha
+    assert new.to_ndarray(format="rgba")[..., 3].mean() == pytest.approx(
+        128 if alpha else 255, abs=1
+    )
+
+
+@pytest.mark.usefixtures("program")
+@pytest.mark.parametrize(
+    ("options", "done"),
+    [
+        (
+            ("--ffmpeg-vf", "hflip"),
+            "is enlarged as if it were progressive; bwdif among the filters of --ffmpeg-vf makes "
+            "it whole",
+        ),
+        (("--ffmpeg-vf", "hflip", "--deinterlace", "bwdif"), "goes through bwdif"),
+        (("--ffmpeg-vf", "yadif=0,hflip"), None),
+    ],
+    ids=["combed", "after", "before"],
+)
+def test_filters_hide_fields_from_the_deinterlacer(
+    *,
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    done: str | None,
+) -> None:
+    here = make_clip(tmp_path / "a.mkv", FLAGGED)
+    assert lkdn_video(here, tmp_path / "b.mkv", "--dry-run", *options) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "interlaced" in line]
+    expected = f"lkdn-video: warning: the picture is flagged as interlaced, and {done}"
+    assert lines == ([] if done is None else [expected])
+
+
+@pytest.mark.usefixtures("program")
+def test_filters_lose_captions(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = make_clip(tmp_path / "a.mkv", Clip(captions=True))
+    for options, lost in (((), False), (("--ffmpeg-vf", "hflip"), True)):
+        assert lkdn_video(here, tmp_path / "b.mkv", "--dry-run", *options) == 0
+        said = capsys.readouterr().err
+        assert ("closed captions inside pictures that go through --ffmpeg-vf" in said) == lost
+
+
+@pytest.mark.usefixtures("program")
+def test_filters_turn_pictures_for_what_has_no_rotation(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = make_clip(tmp_path / "a.mp4", Clip(pts=(0, 1), rotation=90))
+    for filters, lost in (("hqdn3d", True), ("transpose=cclock", False)):
+        there = tmp_path / f"{lost}.gif"
+        assert lkdn_video(here, there, "--ffmpeg-vf", filters) == 0
+        assert ("rotation or mirroring is lost" in capsys.readouterr().err) == lost
+    shown = np.rot90(frames(here)[0].to_ndarray(format="rgb24")).repeat(2, 0).repeat(2, 1)
+    assert np.abs(frames(there)[0].to_ndarray(format="rgb24").astype(int) - shown).mean() < 9
 
 
 def test_a_wrong_filter_is_told_in_one_line(

@@ -60,7 +60,8 @@ def test_interlaced_pictures_are_made_whole(
         "--ivtc restores the frames of telecined film\n"
     )
     assert not any(f.interlaced_frame for f in frames(there))
-    assert times(there) == pytest.approx([t for t in times(here)], abs=0.0006)
+    start = times(here)[0] if source == "a.ts" else 0
+    assert times(there) == pytest.approx([t - start for t in times(here)], abs=0.0006)
     assert combing(there, step=2) < 0.5 * combing(here)
     off = tmp_path / "off.mkv"
     assert lkdn_video(here, off, "-q", "--deinterlace", "off") == 0

@@ -79,6 +79,34 @@ def test_tags_have_no_place_in_gif(
     assert "gif can't hold the tags title, of chapters; mkv can" in warnings(capsys)
 
 
+@pytest.mark.parametrize("rotation", [None, 0, 90, 180])
+@pytest.mark.parametrize("target", ["b.gif", "b.apng", "%d.png", "-", "b.mkv"])
+def test_rotation_has_no_place_beside_videos(
+    *,
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    target: str,
+    rotation: int | None,
+) -> None:
+    here = make_clip(tmp_path / "a.mp4", Clip(tags=Tags.none(), rotation=rotation))
+    path = Path(target) if target == "-" else tmp_path / target
+    assert lkdn_video(here, path, "--dry-run") == 0
+    said = "rotation or mirroring is lost in " in "\n".join(warnings(capsys))
+    assert said == (bool(rotation) and target != "b.mkv")
+
+
+def test_gif_counts_in_hundredths(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slower = "gif shows 100 pictures a second at most, so 120 play slower; apng keeps them"
+    for rate in (100, 120):
+        clip = Clip(rate=Fraction(rate), time_base=Fraction(1, rate))
+        here = make_clip(tmp_path / "a.mp4", clip)
+        assert lkdn_video(here, tmp_path / "b.gif", "--dry-run") == 0
+        assert (slower in warnings(capsys)) == (rate == 120)
+
+
 def test_captions_of_frames_left_out(
     tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
