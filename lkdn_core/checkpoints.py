@@ -2,6 +2,7 @@
 
 import logging
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -27,9 +28,9 @@ SCALES: Final = (2, 3, 4)
 def read_checkpoint(path: str | Path) -> tuple[Weights, LKDNConfig]:
     """The weights in ``path`` (layout of the authors' checkpoints) and the network they fit.
 
-    Takes ``.safetensors``, or a torch file with the tensors under ``params_ema``, ``params`` or
-    bare; nothing in the file is executed. Raises ``WeightsError`` with one sentence for anything
-    that is not a complete LKDN network.
+    Takes ``.safetensors`` or ``.sft``, or a torch file with the tensors under ``params_ema``,
+    ``params`` or bare; nothing in the file is executed. Raises ``WeightsError`` with one sentence
+    for anything that is not a complete LKDN network.
     """
     path = Path(path)
     weights = _tensors(path)
@@ -48,12 +49,16 @@ def read_checkpoint(path: str | Path) -> tuple[Weights, LKDNConfig]:
 
 def detect_config(weights: Mapping[str, Tensor]) -> LKDNConfig:
     """The network's sizes, read off key names and shapes alone. Raises ``WeightsError``."""
-    blocks = [int(m[1]) for k in weights if (m := re.fullmatch(r"B(\d+)\.c1_d\.weight", k))]
+    blocks = [int(m[1]) for k in weights if (m := re.fullmatch(r"B(\d{1,4})\.c1_d\.weight", k))]
     if sorted(blocks) != list(range(1, len(blocks) + 1)) or not 1 <= len(blocks) <= MAX_BLOCKS:
         raise WeightsError(f"blocks B1, B2, ... are expected, got {len(blocks)} of them")
     head = _shape(weights, "fea_conv.pw.weight")
-    if head[1:] != (3 * INPUT_COPIES, 1, 1) or head[0] % 2 or head[0] > MAX_CHANNELS:
-        raise WeightsError(f"fea_conv.pw.weight has shape {head}")
+    inputs = 3 * INPUT_COPIES
+    if head[1:] != (inputs, 1, 1) or head[0] % 2 or not 2 <= head[0] <= MAX_CHANNELS:
+        raise WeightsError(
+            f"fea_conv.pw.weight has shape {head} where (C, {inputs}, 1, 1) is expected, "
+            f"C even and 2 to {MAX_CHANNELS}"
+        )
     rep = "upsampler.conv3.weight" in weights
     out = _shape(weights, "upsampler.conv3.weight" if rep else "upsampler.0.weight")[0]
     scale = {3 * s * s: s for s in SCALES}.get(out)
@@ -71,13 +76,9 @@ def _tensors(path: Path) -> Weights:
     if path.stat().st_size > MAX_BYTES:
         raise WeightsError(f"weights: {path} has more than 1 GiB, no LKDN network does")
     try:
-        content: object
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file  # training may do without it
-
-            content = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _load(path)
+    except WeightsError:
+        raise
     except PermissionError as error:
         raise WeightsError(f"weights: {path} can't be read: permission denied") from error
     except Exception as error:  # a damaged file fails in any way a parser can
@@ -90,9 +91,33 @@ def _tensors(path: Path) -> Weights:
     if not isinstance(content, dict) or not content:
         raise WeightsError(f"weights: {path} holds no named tensors")
     for key, value in content.items():
-        if not (isinstance(key, str) and isinstance(value, Tensor) and value.is_floating_point()):
-            raise WeightsError(f"weights: {path} holds {key!r}, which is not a float tensor")
-    return {k: v.float() for k, v in content.items()}
+        if not (isinstance(key, str) and isinstance(value, Tensor) and _is_plain(value)):
+            raise WeightsError(f"weights: {path} holds {key!r:.80}, not a plain float tensor")
+    if 4 * sum(value.numel() for value in content.values()) > MAX_BYTES:
+        raise WeightsError(f"weights: {path} holds more than 1 GiB, no LKDN network does")
+    try:
+        return {k: v.detach().float() for k, v in content.items()}
+    except NotImplementedError as error:  # floats of 4 bits have no way out
+        raise WeightsError(f"weights: {path} holds floats that can't be read") from error
+
+
+def _load(path: Path) -> object:
+    """Whatever is in the file."""
+    if path.suffix.lower() in {".safetensors", ".sft"}:
+        from safetensors.torch import load_file  # training may do without it
+
+        return load_file(path)
+    if zipfile.is_zipfile(path):  # torch compresses nothing; a small file may still be huge
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
+                raise WeightsError(f"weights: {path} unpacks to more than 1 GiB")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Whether ``value`` is floats that lie in memory: not sparse, nested or without data."""
+    dense = value.layout == torch.strided and not value.is_nested
+    return dense and value.device.type == "cpu" and value.is_floating_point()
 
 
 def _check_shapes(weights: Weights, config: LKDNConfig) -> None:
@@ -100,7 +125,7 @@ def _check_shapes(weights: Weights, config: LKDNConfig) -> None:
         expected = LKDN(config).state_dict()
     missing, foreign = expected.keys() - weights.keys(), weights.keys() - expected.keys()
     if missing or foreign:
-        what = f"{min(missing)} is missing" if missing else f"{min(foreign)} is foreign"
+        what = f"{min(missing)} is missing" if missing else f"{min(foreign)!r:.80} is foreign"
         raise WeightsError(what)
     for key, value in expected.items():
         if weights[key].shape != value.shape:

@@ -8,6 +8,8 @@ planes of a video, (1, H, W), are compared as they are.
 import torch
 from torch import Tensor
 
+from lkdn_core.errors import ArgumentError
+
 __all__ = ["luma", "psnr", "ssim"]
 
 
@@ -18,14 +20,20 @@ def luma(rgb: Tensor) -> Tensor:
 
 
 def psnr(a: Tensor, b: Tensor, *, crop_border: int) -> float:
-    """Peak signal-to-noise ratio in dB on luma of two pictures, (3, H, W) or (1, H, W) uint8."""
-    difference = _luma(a, crop_border) - _luma(b, crop_border)
+    """Peak signal-to-noise ratio in dB on luma of two pictures, (3, H, W) or (1, H, W) uint8.
+
+    Raises ``ArgumentError`` where the crop leaves no pixel.
+    """
+    difference = _luma(a, crop_border, least=1) - _luma(b, crop_border, least=1)
     return float(10 * torch.log10(255**2 / difference.square().mean()))
 
 
 def ssim(a: Tensor, b: Tensor, *, crop_border: int) -> float:
-    """Structural similarity (Wang et al. 2004, 11x11 Gaussian, sigma 1.5), else as `psnr`."""
-    x, y = _luma(a, crop_border), _luma(b, crop_border)
+    """Structural similarity (Wang et al. 2004, 11x11 Gaussian, sigma 1.5), else as `psnr`.
+
+    Raises ``ArgumentError`` where the crop leaves less than the Gaussian needs.
+    """
+    x, y = _luma(a, crop_border, least=11), _luma(b, crop_border, least=11)
     mx, my, xx, yy, xy = _blur(torch.stack([x, y, x * x, y * y, x * y]))
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     numerator = (2 * mx * my + c1) * (2 * (xy - mx * my) + c2)
@@ -33,8 +41,14 @@ def ssim(a: Tensor, b: Tensor, *, crop_border: int) -> float:
     return float((numerator / denominator).mean())
 
 
-def _luma(x: Tensor, border: int) -> Tensor:
+def _luma(x: Tensor, border: int, *, least: int) -> Tensor:
     y = luma(x) if len(x) == 3 else x[0].double()
+    if min(y.shape) - 2 * border < least:
+        side, (height, width) = 2 * border + least, y.shape
+        raise ArgumentError(
+            f"crop_border: with {border}, pictures from {side}x{side} are accepted, "
+            f"got {width}x{height}"
+        )
     return y[border : y.shape[0] - border, border : y.shape[1] - border]
 
 

@@ -111,6 +111,9 @@ def fold_range(weights: Mapping[str, Tensor], amplitudes: Mapping[str, Tensor]) 
         _scale(out, f"{att}.depthwise", bias=b, weight=b / a)
         _scale(out, f"{att}.depthwise_dilated", bias=p / u, weight=p / u / b)
         largest = (out[f"{block}.c6.weight"] / p[None, :, None, None]).abs().max()
+        # Where the weights are 0 the bias has to fit; where both are, any factor does.
+        bias = out[f"{block}.c6.bias"].abs().max() / RANGE_TARGET
+        largest = largest.maximum(bias).clamp_min(1e-12)
         kappa = torch.exp2(-torch.ceil(torch.log2(largest))).expand(len(p))
         _scale(out, f"{block}.c6", bias=kappa, weight=kappa, inputs=p)
         # The floor is a normal number in float32, where the norm is computed.

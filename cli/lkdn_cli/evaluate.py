@@ -125,6 +125,7 @@ def _measure(
     scale: int,
 ) -> list[Row]:
     from lkdn_core.complexity import count_multiply_adds, count_parameters
+    from lkdn_core.errors import ArgumentError
     from lkdn_core.evaluate import psnr, ssim
     from lkdn_core.quantize import quantize
 
@@ -136,7 +137,10 @@ def _measure(
     for picture, small, large in pairs:
         for name, (_, enlarge) in methods.items():
             enlarged = quantize(enlarge(small) * 255, bits=8)
-            figures = [f(enlarged, large, crop_border=scale) for f in (psnr, ssim)]
+            try:
+                figures = [f(enlarged, large, crop_border=scale) for f in (psnr, ssim)]
+            except ArgumentError as error:
+                raise ArgumentError(f"FOLDER: {picture} can't be measured: {error}") from error
             rows[name].pictures[picture] = figures[0], figures[1]
     for row in rows.values():
         row.psnr, row.ssim = (

@@ -1,4 +1,5 @@
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from networks import TINY
 from official import OFFICIAL, official_file
 from safetensors.torch import save_file
 
-from lkdn_core import models
+from lkdn_core import checkpoints, models
 from lkdn_core.arch import LKDN, LKDNConfig
 from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.errors import ArgumentError, WeightsError
@@ -51,6 +52,27 @@ def test_a_hostile_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+def test_a_small_file_that_unpacks_to_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, packed = tmp_path / "stored.pth", tmp_path / "packed.pth"
+    torch.save({"x": torch.zeros(2**16)}, stored)
+    with zipfile.ZipFile(stored) as file, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in file.infolist():
+            new.writestr(entry.filename, file.read(entry))
+    monkeypatch.setattr(checkpoints, "MAX_BYTES", 2**17)
+    assert packed.stat().st_size < 2**13
+    with pytest.raises(WeightsError, match=r"packed\.pth unpacks to more than 1 GiB"):
+        read_checkpoint(packed)
+
+
+@pytest.mark.parametrize("suffix", [".SafeTensors", ".sft"])
+def test_safetensors_have_two_endings_in_any_case(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"net{suffix}"
+    save_file(LKDN(LKDNConfig(2, 8, 1)).state_dict(), file)
+    assert read_checkpoint(file)[1] == LKDNConfig(2, 8, 1)
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("content", [b"", b"text, not weights\n", b"\x80\x02", bytes(4096)])
 def test_files_of_another_kind_are_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
@@ -77,17 +99,42 @@ def test_foreign_and_incomplete_networks_are_named(tmp_path: Path) -> None:
     cases = {
         "blocks B1": {"conv.weight": torch.zeros(3, 3, 3, 3)},
         "B2.c5.bias is missing": {k: v for k, v in weights.items() if k != "B2.c5.bias"},
-        "extra is foreign": {**weights, "extra": torch.zeros(1)},
+        "'extra' is foreign": {**weights, "extra": torch.zeros(1)},
         "c1.bias has shape": {**weights, "c1.bias": torch.zeros(9)},
         "upsampler of 12, 27 or 48": {**weights, "upsampler.0.weight": torch.zeros(75, 8, 3, 3)},
         "not finite, first in c1.bias": {**weights, "c1.bias": torch.full((8,), torch.nan)},
-        "not a float tensor": {**weights, "c1.bias": torch.zeros(8, dtype=torch.int64)},
+        "not a plain float tensor": {**weights, "c1.bias": torch.zeros(8, dtype=torch.int64)},
     }
     for i, (message, content) in enumerate(cases.items()):
         file = tmp_path / f"{i}.pth"
         torch.save(content, file)
         with pytest.raises(WeightsError, match=message):
             read_checkpoint(file)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's, about what it stores
+def test_tensors_without_plain_numbers_are_refused(tmp_path: Path) -> None:
+    weights = LKDN(LKDNConfig(2, 8, 1)).state_dict()
+    bias, file = weights["c1.bias"], tmp_path / "odd.pth"
+    cases = {
+        "more than 1 GiB": {"extra": bias.half()[:1].expand(2**45)},
+        "'c1.bias', not a plain": {"c1.bias": bias.to_sparse()},
+        "'extra', not a plain": {"extra": bias.to("meta")},
+        "'nested', not a plain": {"nested": torch.nested.nested_tensor([bias, bias[:3]])},
+        r"'B1{78} is foreign": {f"B{'1' * 5000}.c1_d.weight": bias},
+        r"has shape \(0, 12, 1, 1\) where \(C, 12, 1, 1\) is expected, C even": {
+            "fea_conv.pw.weight": torch.zeros(0, 12, 1, 1)
+        },
+    }
+    if hasattr(torch, "float4_e2m1fn_x2"):
+        packed = torch.zeros(8, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)
+        cases["floats that can't be read"] = {"c1.bias": packed}
+    for message, odd in cases.items():
+        torch.save(weights | odd, file)
+        with pytest.raises(WeightsError, match=message) as caught:
+            read_checkpoint(file)
+        assert str(file) in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from official import eval_folder, official_file
 from PIL import Image
 
 from lkdn_cli.evaluate import main
+from lkdn_core.errors import ArgumentError
 from lkdn_core.evaluate import luma, psnr, ssim
 from lkdn_core.models import list_models
 from lkdn_core.quantize import quantize
@@ -76,6 +77,16 @@ def test_ssim_is_one_for_equal_and_known_for_a_constant_shift() -> None:
     assert ssim(a, b, crop_border=4) == pytest.approx(expected, abs=1e-9)
 
 
+def test_pictures_too_small_to_measure_are_errors() -> None:
+    a = torch.zeros(3, 20, 30, dtype=torch.uint8)
+    assert ssim(a[:, :19, :19], a[:, :19, :19], crop_border=4) == pytest.approx(1)
+    with pytest.raises(ArgumentError, match="with 4, pictures from 19x19 are accepted, got 30x18"):
+        ssim(a[:, :18], a[:, :18], crop_border=4)
+    assert psnr(a[:, :9, :9], a[:, :9, :9], crop_border=4) == float("inf")
+    with pytest.raises(ArgumentError, match="with 4, pictures from 9x9 are accepted, got 8x20"):
+        psnr(a[:, :, :8], a[:, :, :8], crop_border=4)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "Set5"
@@ -142,6 +153,17 @@ def test_the_scatter_is_drawn(folder: Path, weights_file: Path, tmp_path: Path) 
     picture = np.array(Image.open(target).convert("L"))
     assert picture.min() < 50
     assert 0.001 < (picture < 128).mean() < 0.2
+
+
+def test_a_picture_too_small_to_measure_is_named(
+    folder: Path, weights_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (40, 14)).save(folder / "icon.png")
+    assert main([str(folder), "--scale", "2", "--weights", str(weights_file)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "FOLDER: icon can't be measured: " in captured.err
+    assert "from 15x15 are accepted, got 40x14" in captured.err
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from official import OFFICIAL, official_file
+from pictures import agreement
 from torch import Tensor
 
 from lkdn_core.arch import LKDN, LKDNConfig
@@ -79,6 +80,18 @@ def test_range_folding_is_exact_and_reaches_its_target(network: LKDN) -> None:
     for key, value in after.items():
         assert amplitudes[key].max() > 0
         assert 2 - 1e-9 <= value.max() <= 4 + 1e-9, key
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.7])
+@torch.no_grad()
+def test_a_block_whose_attention_is_dead_runs_in_half_precision(network: LKDN, bias: float) -> None:
+    weights = network.state_dict()
+    weights["B1.c6.weight"] = torch.zeros_like(weights["B1.c6.weight"])
+    weights["B1.c6.bias"] = torch.linspace(-bias, bias, network.config.channels)
+    single = prepare(weights, device=CPU, precision="fp32")
+    half = prepare(weights, device=CPU, precision="fp16")
+    x = picture(9, 17).float()
+    assert agreement(run_network(half, x.half()).float(), run_network(single, x)) > 50
 
 
 @torch.no_grad()

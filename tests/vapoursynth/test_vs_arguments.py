@@ -50,6 +50,7 @@ def test_clip_and_scale_are_positional(weights: str) -> None:
         ({"model": 'x\n"y\\'}, "model: one of "),
         ({"model": "official-lkdn-s"}, "scale: official-lkdn-s has 4, got 2"),
         ({"weights": "/no/such/file"}, "weights: no such file: /no/such/file"),
+        ({"weights": "a\0b"}, "weights: no such file: a"),
         ({"weights": __file__}, f"weights: {__file__} is"),
         ({"batch": -1}, "batch: an integer from 0 is accepted, got -1"),
         ({"tile": -2}, "tile: an integer from 0 is accepted, got -2"),

@@ -39,6 +39,14 @@ def test_other_threads_print_where_they_did(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr() == ("theirs\nafter\n", "ours\n")
 
 
+def test_without_a_console_there_is_no_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with stdout_to_stderr():
+        assert sys.stdout is None  # which ``print`` knows
+        print("nowhere")
+    assert sys.stdout is None
+
+
 def test_overlapping_calls_leave_the_usual_stdout() -> None:
     usual = sys.stdout
     with stdout_to_stderr():

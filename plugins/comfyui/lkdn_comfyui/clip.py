@@ -1,6 +1,7 @@
 """Small files around the pictures: frames a graph made itself, and sound put back to a cut."""
 
 import heapq
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -32,8 +33,9 @@ def write_clip(
 ) -> None:
     """Store frames (B, H, W, C) in [0, 1] as YUV 4:4:4 of 10 bits, and sound as AAC.
 
-    ``sound``: samples (channels, T) and their rate in Hz. ``path`` ends in ``.mp4``. One frame is
-    in work at a time. Transparency is not kept.
+    ``sound``: samples (channels, T) and their rate in Hz; it ends with the last frame, as where
+    ComfyUI saves a video itself. ``path`` ends in ``.mp4``. One frame is in work at a time.
+    Transparency is not kept.
     """
     rate = Fraction(frame_rate).limit_denominator(_RATES)
     height, width = images.shape[1:3]
@@ -48,7 +50,10 @@ def write_clip(
         )
         video.codec_context.time_base = video.time_base = 1 / rate
         _tag(video.codec_context)
-        packets = _encode_sound(out, *sound) if sound is not None else iter(())
+        packets: Iterator[av.Packet[Any]] = iter(())
+        if sound is not None:
+            samples, hertz = sound
+            packets = _encode_sound(out, samples[:, : math.ceil(len(images) * hertz / rate)], hertz)
         after = next(packets, None)
         for number, image in enumerate(images):
             while after is not None and _seconds(after) < number / rate:

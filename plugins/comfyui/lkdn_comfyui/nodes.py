@@ -302,6 +302,7 @@ def _engine(model: LKDNModel, options: EngineOptions, height: int, width: int) -
     if upscaler.device.type == "cuda" and height and width:
         count = upscaler.frames_per_run(height, width)
         management.free_memory(count * upscaler.bytes_for(height, width), upscaler.device)
+        upscaler.renew()
     return upscaler
 
 

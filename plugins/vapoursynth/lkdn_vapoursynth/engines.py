@@ -52,6 +52,8 @@ def borrow(options: EngineOptions) -> Upscaler:
         if engine is None:
             engine = _make(options)
             _engines[key] = engine
+        else:
+            engine.renew()
         if _keeper is None:
             _keeper = threading.Thread(target=_keep, name="lkdn-keeper", daemon=True)
             _keeper.start()
@@ -82,7 +84,7 @@ def _identity(weights: str | None) -> tuple[int, int] | None:
     """Tells a weights file from the one that was at its place before."""
     try:
         status = os.stat(weights) if weights is not None else None
-    except OSError:  # the engine says what is wrong with it
+    except (OSError, ValueError):  # the engine says what is wrong with it
         return None
     return (status.st_mtime_ns, status.st_size) if status else None
 

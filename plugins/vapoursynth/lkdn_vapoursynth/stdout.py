@@ -34,6 +34,9 @@ class _Divided:
 @contextmanager
 def stdout_to_stderr() -> Iterator[None]:
     """While this runs, ``print`` in the calling thread writes to stderr."""
+    if sys.stdout is None:  # a program without a console: ``print`` knows, a stand-in would not
+        yield
+        return
     _this_thread.depth += 1
     with _lock:
         current: Any = sys.stdout
