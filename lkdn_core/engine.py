@@ -1,13 +1,11 @@
 """The engine every front end uses: device, precision, batches, tiles, streams of frames."""
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import batched
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import torch
@@ -19,22 +17,20 @@ from lkdn_core.color import check_planes, clip, from_rgb, to_rgb
 from lkdn_core.devices import resolve_device
 from lkdn_core.errors import ArgumentError, FormatError, OutOfMemoryError
 from lkdn_core.formats import FrameFormat
-from lkdn_core.memory import is_out_of_memory, working_budget
+from lkdn_core.memory import is_out_of_memory
 from lkdn_core.models import DEFAULT_MODEL, load_model
 from lkdn_core.prepare import DTYPES
 from lkdn_core.resize import FinalSize
+from lkdn_core.room import Limits, Room
 from lkdn_core.tiling import fit_grid, plan_tiles
 from lkdn_core.transfer import Copier
 
 __all__ = ["Upscaler", "resolve_device"]
 
-log = logging.getLogger(__name__)
 #: Frames in one automatic batch on a GPU; past this it only adds latency.
 MAX_AUTO_BATCH = 16
 #: A GPU is busy from about this many input pixels on.
 GPU_BATCH_PIXELS = 2**21
-#: Tiles are not halved below this side.
-MIN_TILE = 16
 
 
 class Upscaler:
@@ -79,13 +75,11 @@ class Upscaler:
         trained, self.config = load_model(model, scale, weights=weights)
         self.overlap = receptive_radius(self.config.blocks) if overlap is None else overlap
         self.batch_size = batch_size
-        self.tile = self._wanted_tile = tile
         self.num_streams = num_streams
         self.backend, self._network = load_network(
             backend, trained, self.config, self.device, self.precision
         )
-        self._budget = working_budget(self.device)
-        self._shortage = Lock()
+        self._room = Room(self.device, tile)
         self._copier = Copier(self.device)
 
     @torch.inference_mode()
@@ -201,10 +195,11 @@ class Upscaler:
 
     def frames_per_run(self, height: int, width: int, *, limit: int | None = None) -> int:
         """How many frames of this size one run takes, at most ``limit``."""
-        fit = max(1, self._budget // self.bytes_for(height, width))
+        limits = self.limits
+        fit = max(1, limits.budget // self.bytes_for(height, width))
         if self.batch_size:
             wanted = self.batch_size
-        elif self.device.type == "cpu" or self.tile:
+        elif self.device.type == "cpu" or limits.tile:
             wanted = 1
         else:
             wanted = min(MAX_AUTO_BATCH, max(1, GPU_BATCH_PIXELS // (height * width)))
@@ -235,12 +230,13 @@ class Upscaler:
             target.copy_(y[:, :, top : top + tall, left : left + wide])
 
     def _grid(self, height: int, width: int, count: int) -> tuple[int, int]:
-        if self.tile:
-            return -(-height // self.tile), -(-width // self.tile)
+        limits = self.limits
+        if limits.tile:
+            return -(-height // limits.tile), -(-width // limits.tile)
         grid = fit_grid(
             height,
             width,
-            fits=lambda tall, wide: count * self.bytes_for(tall, wide) <= self._budget,
+            fits=lambda tall, wide: count * self.bytes_for(tall, wide) <= limits.budget,
             overlap=self.overlap,
         )
         if grid is None:
@@ -250,38 +246,21 @@ class Upscaler:
         return grid
 
     @property
-    def limits(self) -> tuple[int, int]:
-        """Bytes for a run, and the side of a tile, as `shrink` left them."""
-        return self._budget, self.tile
+    def limits(self) -> Limits:
+        """What a run may take."""
+        return self._room.limits
 
-    def shrink(self, count: int, height: int, width: int, limits: tuple[int, int]) -> None:
+    def shrink(self, count: int, height: int, width: int, limits: Limits) -> None:
         """After an allocation for ``count`` frames failed: half the frames, else half the tile.
 
-        ``limits``: what they were when that run began; if another thread's failure has lowered them
-        since, they stay. ``frames_per_run`` gives less from then on. Raises ``OutOfMemoryError``
-        when nothing is left to halve.
+        ``limits``: what they were when that run began. ``frames_per_run`` gives less from then on.
+        Raises ``OutOfMemoryError`` when nothing is left to halve.
         """
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        with self._shortage:
-            if limits != self.limits:
-                return
-            if count > 1 or not self.tile:
-                self._budget = min(self._budget, count * self.bytes_for(height, width)) // 2
-                log.warning("out of memory: going on with %d MiB", self._budget // 2**20)
-            elif self.tile >= 2 * MIN_TILE:
-                self.tile //= 2
-                log.warning("out of memory: going on with tile=%d", self.tile)
-            else:
-                raise OutOfMemoryError(
-                    f"{self.device} has no room for a tile of {self.tile} pixels"
-                )
+        self._room.lower(limits, count * self.bytes_for(height, width), several=count > 1)
 
     def renew(self) -> None:
         """Forget shortages, for an engine kept from job to job: memory may be free again."""
-        with self._shortage:
-            self._budget = max(self._budget, working_budget(self.device))
-            self.tile = self._wanted_tile
+        self._room.renew()
 
     @contextmanager
     def _told(self) -> Iterator[None]:

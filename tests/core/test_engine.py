@@ -15,6 +15,7 @@ from lkdn_core.errors import ArgumentError, FormatError, OutOfMemoryError
 from lkdn_core.formats import FrameFormat
 from lkdn_core.native_library import instruction_sets
 from lkdn_core.resize import FinalSize
+from lkdn_core.room import Limits
 
 YUV420P10 = FrameFormat(family="yuv", bits=10, subsampling=(1, 1))
 
@@ -201,25 +202,25 @@ def test_a_result_without_room_is_one_sentence(weights_file: Path) -> None:
 def test_a_shortage_counts_once_and_is_forgotten(weights_file: Path) -> None:
     """Runs that fail at once all had the same limits; another job may have more room."""
     upscaler = Upscaler(scale=2, weights=weights_file, device="cpu")
-    budget, tried = upscaler.limits[0], upscaler.bytes_for(640, 640)
+    budget, tried = upscaler.limits.budget, upscaler.bytes_for(640, 640)
     for divisor in (2, 4):
         limits = upscaler.limits
         for _ in range(5):
             upscaler.shrink(1, 640, 640, limits)
-        assert upscaler.limits == (tried // divisor, 0)
+        assert upscaler.limits == Limits(tried // divisor, 0)
     upscaler.renew()
-    assert upscaler.limits[0] > budget // 2
+    assert upscaler.limits.budget > budget // 2
 
     upscaler = Upscaler(scale=2, weights=weights_file, device="cpu", tile=64)
     for tile in (32, 16):
         limits = upscaler.limits
         for _ in range(5):
             upscaler.shrink(1, 640, 640, limits)
-        assert upscaler.limits[1] == tile
+        assert upscaler.limits.tile == tile
     with pytest.raises(OutOfMemoryError, match="no room"):
         upscaler.shrink(1, 640, 640, upscaler.limits)
     upscaler.renew()
-    assert upscaler.limits[1] == 64
+    assert upscaler.limits.tile == 64
 
 
 @pytest.mark.parametrize("backend", ["native", "reference"])
