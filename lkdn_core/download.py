@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from lkdn_core.errors import DownloadError
 
-__all__ = ["cache_folder", "cached_download", "find_cached"]
+__all__ = ["cache_folder", "cached_download", "find_cached", "put_in_place"]
 
 log = logging.getLogger(__name__)
 CHUNK = 1 << 16
@@ -23,8 +23,14 @@ TIMEOUT_S = 30
 
 
 def cache_folder() -> Path:
-    """Where files of ours are kept between runs: ``LKDN_CACHE``, or the user's cache folder."""
-    return Path(os.environ.get("LKDN_CACHE") or user_cache_path("lkdn"))
+    """Where files of ours are kept between runs: ``LKDN_CACHE``, or the user's cache folder.
+
+    Raises ``DownloadError`` where there is neither.
+    """
+    try:
+        return Path(os.environ.get("LKDN_CACHE") or user_cache_path("lkdn"))
+    except RuntimeError as error:
+        raise DownloadError("no home directory to keep files in: set LKDN_CACHE") from error
 
 
 def cached_download(url: str, *, sha256: str, size: int) -> Path:
@@ -54,7 +60,7 @@ def cached_download(url: str, *, sha256: str, size: int) -> Path:
                 part.close()
                 if _sha256(Path(part.name)) != sha256:
                     raise DownloadError(f"{url} is not the published file: its SHA-256 is wrong")
-                os.replace(part.name, target)
+                put_in_place(part.name, target)
             finally:
                 Path(part.name).unlink(missing_ok=True)
     except DownloadError:
@@ -66,9 +72,20 @@ def cached_download(url: str, *, sha256: str, size: int) -> Path:
 
 
 def find_cached(url: str, *, sha256: str) -> Path | None:
-    """The local copy of ``url`` if there is a right one; the network is not asked."""
-    target = _target(url, sha256)
-    return target if target.is_file() and _sha256(target) == sha256 else None
+    """The local copy of ``url`` if there is a right one to read; the network is not asked."""
+    try:
+        target = _target(url, sha256)
+        return target if _sha256(target) == sha256 else None
+    except OSError:
+        return None
+
+
+def put_in_place(part: str, target: Path) -> None:
+    """Rename a finished temporary file, which only its owner may read, to one like any other."""
+    umask = os.umask(0o077)  # cannot be read in another way
+    os.umask(umask)
+    os.chmod(part, 0o666 & ~umask)
+    os.replace(part, target)
 
 
 def _target(url: str, sha256: str) -> Path:

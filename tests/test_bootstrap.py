@@ -155,6 +155,14 @@ def test_installs_again_only_when_something_changed(machine: Machine) -> None:
     assert [installs(), installs()] == [4, 4]
 
 
+def test_pip_does_not_install_for_the_user(machine: Machine) -> None:
+    machine.tools("mkdir", "cp", "cat", "cksum")
+    machine.stub("python3", fake_python('[ "$PIP_USER" = 0 ]'))
+    assert machine.run("env", PIP_USER="1").returncode == 0
+    (machine.checkout / ".venv" / "installed[dev]").unlink()
+    assert machine.run("env").returncode == 0  # pip.conf may say so too
+
+
 def test_an_unknown_command_shows_the_usage(machine: Machine) -> None:
     result = machine.run("upscale")
     assert result.returncode == 1

@@ -53,9 +53,10 @@ def _bench(arguments: argparse.Namespace) -> int:
     from lkdn_cli.plot import plot_bench, require
     from lkdn_core.devices import resolve_device
 
+    _check(arguments)
     if arguments.plot:
         require()
-    if arguments.threads:
+    if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     device = resolve_device(arguments.device)
     document = about(device, torch.get_num_threads())
@@ -69,6 +70,24 @@ def _bench(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         plot_bench(document, arguments.plot)
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what would only come up in the middle of a run. Raises ``ArgumentError``."""
+    from lkdn_core.backends import backend_names
+    from lkdn_core.errors import ArgumentError
+    from lkdn_core.models import find_model
+
+    counts = [("rounds", arguments.rounds), ("sweep", min(arguments.sweep or HEIGHTS))]
+    counts += [] if arguments.threads is None else [("threads", arguments.threads)]
+    for name, count in counts:
+        if count < 1:
+            raise ArgumentError(f"{name}: at least 1 is accepted, got {count}")
+    names = ("auto", *backend_names())
+    for backend in arguments.backend:
+        if backend not in names:
+            raise ArgumentError(f"backend: {', '.join(names)} are accepted, got {backend!r}")
+    find_model(arguments.model, arguments.scale)
 
 
 def _ways(arguments: argparse.Namespace, device: "torch.device") -> dict[str, Any]:

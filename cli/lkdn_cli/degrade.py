@@ -49,17 +49,16 @@ def _degrade(arguments: argparse.Namespace) -> int:
 
     from lkdn_core.errors import ArgumentError
     from lkdn_core.quantize import quantize
-    from lkdn_core.training.pack import Packer
+    from lkdn_core.training.pack import Packer, pack_files
     from lkdn_media.degrade import LENGTH, degrade, draw, moving, shrink
 
-    scale, index = arguments.scale, arguments.pack.with_suffix(".json")
+    scale, index = arguments.scale, pack_files(arguments.pack)[1]
     if scale not in (2, 3, 4):
         raise ArgumentError(f"scale: 2, 3 or 4 is accepted, got {scale}")
     if arguments.versions < 0:
         raise ArgumentError(f"versions: at least 0 is accepted, got {arguments.versions}")
     if index.exists() and not arguments.overwrite:
         raise ArgumentError(f"PACK: {index} is there already; -y overwrites it")
-    index.unlink(missing_ok=True)
     if arguments.teacher is not None and arguments.versions:
         raise ArgumentError(f"versions: 0 is accepted with teacher, got {arguments.versions}")
     teacher = _teacher(arguments.teacher, scale) if arguments.teacher is not None else None

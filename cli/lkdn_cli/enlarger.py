@@ -161,7 +161,8 @@ class Enlarger:
             from lkdn_media.compare import compare_video
 
             page = self._arguments.compare
-            write_page(page, lambda: compare_video(plan, target, rate=speed))
+            frames = result.frames
+            write_page(page, lambda: compare_video(plan, target, frames=frames, rate=speed))
         return result
 
     def _identity(self, plan: Plan, length: int) -> dict[str, object]:

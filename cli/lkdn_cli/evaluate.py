@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -52,14 +53,15 @@ def main(argv: list[str] | None = None) -> int:
         "lies in it, the paper's figures are in it too.",
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument("--scale", type=int, default=4, help="2, 3 or 4 (default 4)")
+    parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=4, help="default 4")
     model = "names from lkdn-models (default: all of this scale that need no download)"
     parser.add_argument("--model", nargs="+", default=None, help=model)
     weights = "checkpoints of your own"
     parser.add_argument("--weights", type=Path, nargs="+", default=[], help=weights)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
-    parser.add_argument("--json", action="store_true", help="print JSON, with every picture")
+    as_json = "print JSON, with every picture; the PSNR of equal ones is null"
+    parser.add_argument("--json", action="store_true", help=as_json)
     plot = "draw PSNR against multiply-adds (needs the extra 'plot')"
     parser.add_argument("--plot", type=Path, metavar="PNG", help=plot)
     return run(parser, _evaluate, argv)
@@ -78,7 +80,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     rows = _measure(methods, progress, arguments.scale)
     rows += _paper(arguments.folder, arguments.scale)
     if arguments.json:
-        sys.stdout.write(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+        sys.stdout.write(json.dumps([_for_json(row) for row in rows], indent=1) + "\n")
     else:
         sys.stdout.write(_table(rows))
     if arguments.plot:
@@ -164,6 +166,16 @@ def _paper(folder: Path, scale: int) -> Iterator[Row]:
                     count_multiply_adds(config),
                 )
             yield row
+
+
+def _for_json(row: Row) -> dict[str, object]:
+    """``row`` without infinite PSNR, for which JSON has no word."""
+    pictures = {name: (_finite(psnr), ssim) for name, (psnr, ssim) in row.pictures.items()}
+    return asdict(row) | {"psnr": _finite(row.psnr), "pictures": pictures}
+
+
+def _finite(psnr: float) -> float | None:
+    return psnr if math.isfinite(psnr) else None
 
 
 def _table(rows: list[Row]) -> str:

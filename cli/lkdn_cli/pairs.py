@@ -1,17 +1,18 @@
 """Pictures to measure networks on: high-resolution ones, or pairs."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from lkdn_core.errors import ArgumentError, FormatError
+from lkdn_core.errors import ArgumentError
 from lkdn_core.quantize import quantize
 from lkdn_core.resize import resize
+from lkdn_media.images import read_still
 
 __all__ = ["read_pairs"]
 
@@ -22,36 +23,54 @@ def read_pairs(folder: Path, scale: int) -> Iterator[tuple[str, Tensor, Tensor]]
     """``(name, small, large)`` of every picture in ``folder``, by name: (3, H, W) uint8.
 
     Pairs are named NAME_HR.png and NAME_LR.png; without any, small pictures are made by MATLAB's
-    bicubic. Raises ``ArgumentError`` for a folder without pictures, ``FormatError`` for a damaged
-    one.
+    bicubic. Hidden files are passed over. Raises ``ArgumentError`` for a folder without pictures or
+    with one that does not suit ``scale``, ``LKDNError`` for one that can't be read.
     """
     for name, small_file, large_file in _files(folder):
         large = _read(large_file)
+        if min(large.shape[1:]) < scale:
+            raise ArgumentError(
+                f"FOLDER: pictures from {scale}x{scale} are accepted, "
+                f"{large_file.name} has {_size(large)}"
+            )
         small = _read(small_file) if small_file else _shrink(large, scale)
+        if any(large.shape[i] // scale != small.shape[i] for i in (1, 2)):
+            raise ArgumentError(
+                f"FOLDER: {large_file.name} has to be {scale} times as large as its partner of "
+                f"{_size(small)}, got {_size(large)}"
+            )
         yield name, small, large[:, : small.shape[1] * scale, : small.shape[2] * scale]
 
 
 def _files(folder: Path) -> list[tuple[str, Path | None, Path]]:
     if not folder.is_dir():
         raise ArgumentError(f"FOLDER: a folder of pictures is accepted, got {folder}")
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in _KINDS)
+    files = sorted(
+        p for p in folder.iterdir() if p.suffix.lower() in _KINDS and not p.name.startswith(".")
+    )
     if not files:
         raise ArgumentError(f"FOLDER: {folder} holds no pictures")
+    stems = Counter(file.stem for file in files)
     found: list[tuple[str, Path | None, Path]] = []
     for file in [p for p in files if p.stem.endswith("_HR")]:
         small = file.with_name(re.sub(r"_HR$", "_LR", file.stem) + file.suffix)
         if not small.is_file():
             raise ArgumentError(f"FOLDER: {file.name} has no partner {small.name}")
-        found.append((file.stem.removesuffix("_HR"), small, file))
-    return found or [(file.stem, None, file) for file in files]
+        name = file.stem.removesuffix("_HR") if stems[file.stem] == 1 else file.name
+        found.append((name, small, file))
+    return found or [(p.stem if stems[p.stem] == 1 else p.name, None, p) for p in files]
 
 
 def _read(file: Path) -> Tensor:
-    try:
-        with Image.open(file) as picture:
-            return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise FormatError(f"{file} is not a picture that can be read: {error}") from error
+    """RGB of 8 bits, whatever the file holds."""
+    still = read_still(file)
+    pixels = torch.from_numpy(still.pixels.astype(np.int32)).permute(2, 0, 1)
+    colour = pixels[:3] if len(pixels) > 2 else pixels[:1].expand(3, -1, -1)
+    return quantize(colour / 257, bits=8) if still.bits == 16 else colour.to(torch.uint8)
+
+
+def _size(picture: Tensor) -> str:
+    return f"{picture.shape[2]}x{picture.shape[1]}"
 
 
 def _shrink(large: Tensor, scale: int) -> Tensor:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from lkdn_cli.console import exit_code, message
+from lkdn_core.errors import LKDNError
 
 __all__ = ["Reporter"]
 
@@ -17,9 +18,14 @@ _INTERVAL: Final = 0.5
 
 
 class Reporter:
-    """Tells what happens. ``as_json``: on stdout, one object a line; ``quiet``: not to people."""
+    """Tells what happens. ``as_json``: on stdout, one object a line; ``quiet``: not to people.
+
+    Raises ``LKDNError`` where stdout is wanted and closed.
+    """
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        if as_json and sys.stdout is None:  # what Python makes of a closed one
+            raise LKDNError("standard output: is closed")
         self._as_json, self._quiet = as_json, quiet
 
     def tell(self, event: str, facts: Mapping[str, object], text: str = "") -> None:

@@ -66,12 +66,18 @@ def _add_recipe(group: "argparse._ArgumentGroup") -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    from contextlib import nullcontext
+
     from lkdn_core.devices import resolve_device
+    from lkdn_core.training.folder import locked
     from lkdn_core.training.parallel import main_process, processes
     from lkdn_core.training.train import Training
 
     recipe = _recipe(arguments)
-    with processes(resolve_device(arguments.device)) as device:
+    with (
+        processes(resolve_device(arguments.device)) as device,
+        locked(arguments.run) if main_process() else nullcontext(),
+    ):
         packs = _packs(arguments)
         training = Training(recipe, arguments.run, packs, start=arguments.start, device=device)
         training.run(
@@ -108,11 +114,15 @@ def _recipe(arguments: argparse.Namespace) -> "Recipe":
 
 def _packs(arguments: argparse.Namespace) -> list[Path]:
     """The packs of ``--data``; pictures are packed into the run's folder once."""
+    from lkdn_core.training.folder import keep_sources
     from lkdn_core.training.pack import pack
     from lkdn_core.training.parallel import main_process, wait_for_all
 
     packs = [p for p in arguments.data if p.suffix == ".json"]
     pictures = [p for p in arguments.data if p.suffix != ".json"]
+    if main_process():
+        data = [str(p.resolve()) for p in arguments.data]
+        keep_sources(arguments.run, {"data": data, "exclude": arguments.exclude})
     if pictures:
         packs.append(arguments.run / "data.json")
         if main_process() and not packs[-1].exists():

@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate, pad
 from lkdn_core.color import to_rgb
 from lkdn_core.quantize import quantize
 from lkdn_media.decode import Damage, Picture, decode_pictures
+from lkdn_media.demux import JOINED
 from lkdn_media.filters import FilterChain
 from lkdn_media.formats import frame_format, nearest_planar
 from lkdn_media.image_writers import WRITERS, as_shown
@@ -30,12 +31,12 @@ __all__ = ["compare_stills", "compare_video"]
 MOMENTS: Final = 4
 
 
-def compare_video(plan: Plan, target: Path, *, rate: float) -> str:
-    """The page for ``plan``, which was written to ``target`` at ``rate`` frames a second."""
+def compare_video(plan: Plan, target: Path, *, frames: int, rate: float) -> str:
+    """The page for ``plan``, ``frames`` of which went to ``target`` at ``rate`` a second."""
     new = probe(target)
     source, beginnings = plan.source, (_first(plan.source), _first(new))
-    length, pairs = Fraction(max(new.frames, 1)) / new.frame_rate, []
-    count = min(MOMENTS, max(new.frames, 1))
+    length, pairs = Fraction(max(frames, 1)) / new.frame_rate, []
+    count = min(MOMENTS, max(frames, 1))
     for number in range(count):
         after_start = length * (2 * number + 1) / (2 * count)
         old_picture = _at(source, beginnings[0] + after_start, plan.filters)
@@ -89,13 +90,16 @@ def _first(source: Source) -> Fraction:
 def _at(source: Source, seconds: Fraction, filters: FilterChain | None = None) -> Picture:
     """The picture shown at ``seconds``."""
     base, shown = filters.time_base if filters else source.time_base, None
-    for picture in decode_pictures(source, Damage(), filters, start=seconds):
-        if shown is not None and picture.pts * base > seconds:
+    # Where it can't be sought, or that leads too far, from the start.
+    seekable = source.container not in JOINED and not (filters and filters.drops)
+    for start in (seconds, None) if seekable else (None,):
+        for picture in decode_pictures(source, Damage(), filters, start=start):
+            if picture.pts * base > seconds:
+                break
+            shown = picture
+        if shown is not None:
             return shown
-        shown = picture
-    if shown is None:  # nothing can be sought there
-        shown = next(decode_pictures(source, Damage(), filters))
-    return shown
+    return next(decode_pictures(source, Damage(), filters))
 
 
 def _rgb(picture: Picture, source: Source) -> NDArray[Any]:

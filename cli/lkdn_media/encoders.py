@@ -174,6 +174,8 @@ def encoder_pix_fmt(
         for name in names
         if (offered := exact_layout(name)) and (not offered.alpha or opens(codec, name))
     }
+    if codec == "apng":  # what the decoder can't lay over the picture before
+        usable = {name: has for name, has in usable.items() if not (has.alpha and has.bits > 8)}
     if codec == "gif":  # its other formats are palettes made for all pictures
         usable = {PALETTE: PLANAR[nearest_planar(PALETTE)]}
     return nearest_pix_fmt(codec, usable, layout, wanted)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import av
 
 from lkdn_core.errors import ArgumentError, LKDNError
+from lkdn_media.demux import JOINED
 from lkdn_media.ffmpeg import FfmpegProcess
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar
 from lkdn_media.planes import is_transparent
@@ -61,6 +62,7 @@ def filtered_frames(source: Source, filter: FfmpegFilter) -> Iterator[av.VideoFr
     Raises ``LKDNError`` where ffmpeg fails.
     """
     process = FfmpegProcess(_arguments(source, filter, c="rawvideo", f="nut"))
+    start = _start(source) if _closes_joints(source) else Fraction(0)
     try:
         previous = None
         try:
@@ -68,7 +70,7 @@ def filtered_frames(source: Source, filter: FfmpegFilter) -> Iterator[av.VideoFr
                 for frame in container.decode(video=0):
                     base = Fraction(frame.time_base.num, frame.time_base.den)
                     if frame.pts is not None:
-                        frame.pts = round(frame.pts * base / source.time_base)
+                        frame.pts = round((frame.pts * base + start) / source.time_base)
                     frame.duration = round(frame.duration * base / source.time_base)
                     frame.time_base = source.time_base
                     if previous is not None:
@@ -82,6 +84,18 @@ def filtered_frames(source: Source, filter: FfmpegFilter) -> Iterator[av.VideoFr
         process.finish()
     finally:
         process.abandon()
+
+
+def _closes_joints(source: Source) -> bool:
+    """Whether the clock of ``source`` is to be mended, as ffmpeg does if it may start it at 0."""
+    return source.container in JOINED and not source.early
+
+
+def _start(source: Source) -> Fraction:
+    """What ffmpeg calls 0: where the video starts, as it is given nothing else."""
+    with source.open() as container:
+        ticks = container.streams[source.video].start_time
+    return source.origin if ticks is None else ticks * source.time_base
 
 
 def _has_alpha(source: Source, first: av.VideoFrame) -> bool:
@@ -125,7 +139,8 @@ def _arguments(source: Source, filter: FfmpegFilter, **output: Any) -> list[str]
     import ffmpeg  # here, so that a front end without filters runs without it
 
     base = source.time_base
-    picture = ffmpeg.input(f"file:{source.path}", noautorotate=None, copyts=None)[str(source.video)]
+    clock = {} if _closes_joints(source) else {"copyts": None}
+    picture = ffmpeg.input(f"file:{source.path}", noautorotate=None, **clock)[str(source.video)]
     times = {"fps_mode": "passthrough", "enc_time_base": f"{base.numerator}/{base.denominator}"}
     command = ffmpeg.output(picture, "pipe:1", vf=filter.filters, **times, **output)
     arguments: list[str] = command.global_args(*_QUIET).compile(cmd=filter.program)

@@ -32,6 +32,11 @@ class FilterChain:
     time_base: Fraction
     frame_rate: Fraction
 
+    @property
+    def drops(self) -> bool:
+        """Whether some frames are left out, counted from the first one."""
+        return any(step.startswith("decimate") for step in self.steps)
+
     def apply(self, frames: Iterable[av.VideoFrame], rate: Fraction) -> Iterator[av.VideoFrame]:
         """Run ``frames``, of ``rate`` a second, through the filters; with all their side data.
 

@@ -40,6 +40,9 @@ __all__ = ["CONTAINERS", "Plan", "make_plan"]
 
 #: H.264 and HEVC can tell where chroma lies in 4:2:0 only; in 4:2:2 it is taken for left.
 _LOCATES_420_ONLY: Final = ("264", "265", "hevc")
+#: In the names of encoders whose pictures players take for limited range; those only MOV leaves so.
+_LIMITED: Final = ("prores", "mpeg1video", "mpeg2video", "libvpx")
+_LIMITED_IN_MOV: Final = ("v210", "cfhd", "jpeg2000", "mpeg4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,8 @@ def make_plan(
     output_format = _output_format(input_format, codec, pix_fmt, stored)
     if container == PICTURES:
         output_format = replace(output_format, color_range="full")
+    elif output_format.family == "yuv" and _only_limited(codec, container):
+        output_format = replace(output_format, color_range="limited")
     even = _multiples(output_format)
     final = final_size(source, size or SizeChoice(), scale=scale, multiples=even)
     width, height = _size(stored, final, scale, even)
@@ -270,6 +275,12 @@ def _output_format(
         color_range=source.color_range if same else None,
         chroma_location=location,
     ).resolved(*size)
+
+
+def _only_limited(codec: str, container: str) -> bool:
+    """Whether there is no place to say that samples are of full range."""
+    in_mov = container == "mov" and codec in _LIMITED_IN_MOV
+    return in_mov or any(name in codec for name in _LIMITED)
 
 
 def _multiples(format: FrameFormat) -> tuple[int, int]:

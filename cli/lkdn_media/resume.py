@@ -64,7 +64,9 @@ def pictures_after(job: Job, plan: Plan, damage: Damage) -> Iterator[Picture]:
     last = job.last
     if last is None:
         return decode_pictures(plan.source, damage, plan.filters)
-    for margin in _MARGINS if not last.mark.damage else ():
+    # Dropped frames are counted in fives from the start.
+    seekable = not last.mark.damage and not plan.filters.drops
+    for margin in _MARGINS if seekable else ():
         try:
             return _sought(plan, last, damage, margin)
         except _ElsewhereError as reason:

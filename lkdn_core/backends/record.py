@@ -6,7 +6,6 @@ measured again. Two programs writing at once lose one of the entries.
 
 import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -15,7 +14,7 @@ import torch
 
 from lkdn_core import __version__
 from lkdn_core.devices import device_name
-from lkdn_core.download import cache_folder
+from lkdn_core.download import cache_folder, put_in_place
 
 __all__ = ["key", "recall", "remember"]
 
@@ -44,13 +43,13 @@ def recall(key: str) -> str | None:
 def remember(key: str, name: str) -> None:
     """Note a backend for ``key``; the file is replaced in one step."""
     _known[key] = name
-    target = _file()
     try:
+        target = _file()
         target.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(_read() | {key: name}, indent=1, sort_keys=True)
         with NamedTemporaryFile("w", dir=target.parent, suffix=".part", delete=False) as part:
             part.write(text)
-        os.replace(part.name, target)
+        put_in_place(part.name, target)
     except OSError as error:
         log.info("the choice of backend is not kept: %s", error)
 

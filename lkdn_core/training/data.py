@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lkdn_core.errors import ArgumentError
+from lkdn_core.errors import ArgumentError, FormatError
 from lkdn_core.quantize import quantize
 from lkdn_core.resize import bicubic_weights
+from lkdn_core.training.pack import pack_files
 
 __all__ = ["Tiles"]
 
@@ -43,7 +44,7 @@ class Tiles:
         self, packs: Sequence[Path], *, scale: int, seed: int, device: torch.device
     ) -> None:
         for path in packs:
-            if not path.with_suffix(".json").is_file():
+            if not pack_files(path)[1].is_file():
                 raise ArgumentError(f"data: no such pack: {path}")
         home = _home(packs, device)
         self._packs = [_Pack.open(p, scale, home) for p in packs]
@@ -79,9 +80,11 @@ class Tiles:
             if not area.any():
                 least = min(p.need(patch) for p in self._packs)
                 raise ArgumentError(f"patch: no picture has {least} pixels a side")
-            sharpness = np.concatenate([p.sharpness for p in self._packs])
-            cap = 2 * sharpness[area > 0].mean()
-            self._chances[patch] = np.cumsum(area * np.minimum(sharpness, cap) ** 0.5)
+            chance, large = area.astype(np.float64), area > 0
+            sharpness = np.concatenate([p.sharpness for p in self._packs])[large]
+            if sharpness.any():  # of flat pictures alone, area decides
+                chance[large] *= np.minimum(sharpness, 2 * sharpness.mean()) ** 0.5
+            self._chances[patch] = np.cumsum(chance)
         return self._chances[patch]
 
 
@@ -89,7 +92,7 @@ def _home(packs: Sequence[Path], device: torch.device) -> torch.device:
     """Where the packs' bytes go."""
     if device.type != "cuda":
         return torch.device("cpu")
-    size = sum(p.with_suffix(".bin").stat().st_size for p in packs)
+    size = sum(pack_files(p)[0].stat().st_size for p in packs)
     free, _ = torch.cuda.mem_get_info(device)
     return device if size <= free / 2 else torch.device("cpu")
 
@@ -108,23 +111,25 @@ class _Pack:
 
     @classmethod
     def open(cls, path: Path, scale: int, device: torch.device) -> "_Pack":
-        index = json.loads(path.with_suffix(".json").read_text())
-        binary = path.with_suffix(".bin")
-        kinds = {(tile.get("scale", scale), tile.get("small", 0)) for tile in index}
-        (stored, small), *others = kinds
+        binary, file = pack_files(path)
+        try:
+            index = json.loads(file.read_text())
+            kinds = {(tile.get("scale", scale), tile.get("small", 0)) for tile in index}
+            (stored, small), *others = kinds
+            at = np.array([t["at"] for t in index], np.int64)
+            height, width = np.array([t["shape"] for t in index], np.int64).T
+            sharpness = np.array([t["sharpness"] for t in index], np.float64)
+            planes = height * width + small * (height // scale) * (width // scale)
+            need = int((at + 3 * planes).max())
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            raise FormatError(f"data: {file} is not the index of a pack") from error
         if stored != scale or others:
             raise ArgumentError(f"data: {path} holds small pictures for x{stored}, got x{scale}")
         size = binary.stat().st_size
+        if size < need:
+            raise FormatError(f"data: {binary} is cut off: {need} bytes are needed, got {size}")
         samples = torch.from_file(str(binary), shared=False, size=size, dtype=torch.uint8)
-        return cls(
-            samples.to(device),
-            scale,
-            np.array([t["at"] for t in index]),
-            np.array([t["shape"][0] for t in index]),
-            np.array([t["shape"][1] for t in index]),
-            np.array([t["sharpness"] for t in index]),
-            small,
-        )
+        return cls(samples.to(device), scale, at, height, width, sharpness, small)
 
     def need(self, patch: int) -> int:
         """Pixels a side that a picture must have."""

@@ -1,19 +1,54 @@
 """The folder of a run: its recipe, state, curve and weights, each written whole or not at all."""
 
 import csv
+import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lkdn_core.errors import ArgumentError
+from lkdn_core.errors import ArgumentError, WeightsError
 from lkdn_core.fuse import Weights, reparameterize
 from lkdn_core.training.recipe import Recipe
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "keep_sources", "locked"]
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Hold the run's ``lock``. Raises ``ArgumentError`` while another process does."""
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / "lock").open("w") as handle:
+        try:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ArgumentError(f"RUN: another lkdn-train is at work in {run}") from error
+        except (ImportError, OSError):  # no such locks on this system, or on this disk
+            pass
+        yield
+
+
+def keep_sources(run: Path, sources: Mapping[str, Any]) -> None:
+    """Keep what a run's data is made of in ``sources.json``; a pack of anything else is removed.
+
+    Raises ``ArgumentError`` if steps were taken on other data. A run of before this file was
+    there goes on with the data it has.
+    """
+    file, packed, state = (run / name for name in ("sources.json", "data.json", "state.pt"))
+    if not file.exists() and (packed.exists() or state.exists()):
+        return
+    if state.exists():
+        _same_recipe(json.loads(file.read_text()), sources)
+    elif not file.exists() or json.loads(file.read_text()) != sources:
+        packed.unlink(missing_ok=True)
+        run.mkdir(parents=True, exist_ok=True)
+        _write(file, json.dumps(sources, indent=1))
 
 
 class RunFolder:
@@ -29,14 +64,20 @@ class RunFolder:
         if (path / "state.pt").exists():
             _same_recipe(json.loads(file.read_text()), json.loads(json.dumps(data)))
         else:
-            file.write_text(json.dumps(data, indent=1))
+            _write(file, json.dumps(data, indent=1))
 
     def load_state(self, device: torch.device) -> dict[str, Any] | None:
-        """What `save_state` wrote last, or ``None`` in a new folder."""
+        """What `save_state` wrote last, or ``None`` in a new folder.
+
+        Raises ``WeightsError`` for a damaged file.
+        """
         file = self.path / "state.pt"
         if not file.exists():
             return None
-        state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+        try:
+            state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+        except Exception as error:  # a damaged file fails in any way a parser can
+            raise WeightsError(f"{file} is damaged, or not the state of a run") from error
         return state
 
     def save_state(self, state: Mapping[str, Any]) -> None:
@@ -65,14 +106,44 @@ class RunFolder:
             os.replace(part, self.path / name)
 
     def log(self, row: Mapping[str, object]) -> None:
-        """Append a row to the curve."""
+        """Append a row to the curve; a column that is new is nan in the rows before."""
+        rows = self._curve()
+        if not rows or row.keys() - rows[0].keys():
+            self._write_curve([*rows, row])
+            return
+        with (self.path / "log.csv").open("a", newline="") as handle:
+            csv.DictWriter(handle, list(rows[0]), "nan").writerow(row)
+
+    def cut_log(self, step: int) -> None:
+        """Drop the rows beyond ``step``: those steps are taken again."""
+        rows = self._curve()
+        kept = [row for row in rows if int(row["step"]) <= step]
+        if len(kept) < len(rows):
+            self._write_curve(kept)
+
+    def _curve(self) -> list[dict[str, str]]:
         file = self.path / "log.csv"
-        new = not file.exists()
-        with file.open("a", newline="") as handle:
-            writer = csv.DictWriter(handle, list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        if not file.exists():
+            return []
+        with file.open(newline="") as handle:
+            # Rows may be longer than their header where that was not followed.
+            rows = csv.DictReader(handle, restkey="", restval="nan")
+            return [{k: v for k, v in row.items() if k} for row in rows]
+
+    def _write_curve(self, rows: Sequence[Mapping[str, object]]) -> None:
+        columns = dict.fromkeys(name for row in rows for name in row)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(columns), "nan")
+        writer.writeheader()
+        writer.writerows(rows)
+        _write(self.path / "log.csv", text.getvalue())
+
+
+def _write(file: Path, text: str) -> None:
+    """Write ``text`` under a new name, then rename."""
+    part = file.with_name(f"{file.name}.part")
+    part.write_text(text, newline="")
+    os.replace(part, file)
 
 
 def _same_recipe(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

@@ -1,40 +1,50 @@
 """Pictures decoded once into one memory-mapped file, alone or with small pictures made for them."""
 
-import io
 import json
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path, PurePath
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lkdn_core.errors import ArgumentError
+from lkdn_core.errors import ArgumentError, FormatError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Packer", "Picture", "pack", "read_pictures"]
+    from PIL import Image
+
+__all__ = ["Packer", "Picture", "pack", "pack_files", "read_pictures"]
 
 #: An 8-bit RGB picture, (3, H, W) uint8.
 Picture = NDArray[np.uint8]
+#: Pillow's modes of 16-bit gray; it makes white of them where it converts to RGB.
+_GRAY16: Final = ("I;16", "I;16L", "I;16B", "I;16N")
+
+
+def pack_files(pack: Path) -> tuple[Path, Path]:
+    """``.bin`` and ``.json`` of a pack, named with its ``.json`` or without."""
+    name = pack.name.removesuffix(".json")
+    return pack.with_name(f"{name}.bin"), pack.with_name(f"{name}.json")
 
 
 class Packer:
     """Writes the pack ``target``: ``target``.bin with all samples, ``target``.json with the index.
 
-    A context: the index is written when it ends without an exception, so it exists only for a
-    whole pack. Raises ``ArgumentError`` if nothing was added.
+    A context: a pack that is there already is replaced when it ends without an exception, and
+    the index exists only for a whole pack. Raises ``ArgumentError`` if nothing was added.
     """
 
     def __init__(self, target: Path) -> None:
-        self._target = target
+        self._files = pack_files(target)
+        self._parts = [file.with_name(f"{file.name}.part") for file in self._files]
         self._index: list[dict[str, Any]] = []
         target.parent.mkdir(parents=True, exist_ok=True)
-        self._binary = target.with_suffix(".bin").open("wb")
+        self._binary = self._parts[0].open("wb")
 
     def add(self, picture: Picture, small: Sequence[Picture] = ()) -> None:
         """Add a picture, alone or with versions of it that are smaller by one whole factor.
@@ -57,12 +67,17 @@ class Packer:
         self, kind: type[BaseException] | None, error: object, trace: "TracebackType | None"
     ) -> None:
         self._binary.close()
+        if kind is None and self._index:
+            self._parts[1].write_text(json.dumps(self._index))
+            # Never an index beside the samples of another pack; who has the old ones mapped
+            # keeps them.
+            self._files[1].unlink(missing_ok=True)
+            for part, file in zip(self._parts, self._files, strict=True):
+                os.replace(part, file)
+            return
+        self._parts[0].unlink()
         if kind is None:
-            if not self._index:
-                raise ArgumentError("data: there is no picture to pack")
-            part = self._target.with_suffix(".json.part")
-            part.write_text(json.dumps(self._index))
-            os.replace(part, self._target.with_suffix(".json"))
+            raise ArgumentError("data: there is no picture to pack")
 
 
 def pack(sources: Sequence[Path], target: Path, *, exclude: str = "") -> None:
@@ -73,43 +88,68 @@ def pack(sources: Sequence[Path], target: Path, *, exclude: str = "") -> None:
 
 
 def read_pictures(sources: Sequence[Path], *, exclude: str = "") -> Iterator[Picture]:
-    """The pictures in folders and ``.tar`` files, in order of names; other files are passed over.
+    """The pictures in folders and ``.tar`` files, in order of names.
 
-    Raises ``ArgumentError`` for a source of another kind, or if no picture can be read.
+    Other files and hidden ones in folders are passed over. ``exclude``: a glob on names without
+    their folders. Raises ``ArgumentError`` for a source of another kind, or if there is no picture,
+    and ``FormatError`` for one that is damaged or has samples of another kind.
     """
     from PIL import Image, UnidentifiedImageError  # packing needs it, training does not
 
     found = False
-    for name, data in _files(sources):
-        if exclude and fnmatch(name, exclude):
+    for path, file in _files(sources):
+        if exclude and fnmatch(path.name, exclude):
             continue
         try:
-            picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+            with Image.open(file) as image:
+                picture = _rgb(image)
         except UnidentifiedImageError:
             continue
+        except Exception as error:  # a damaged file fails in any way a parser can
+            raise FormatError(f"data: {path} can't be read: {error}") from error
         found = True
         yield np.ascontiguousarray(picture.transpose(2, 0, 1))
     if not found:
         raise ArgumentError(f"data: no readable image in {', '.join(map(str, sources))}")
 
 
-def _files(sources: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
+def _rgb(image: "Image.Image") -> Picture:
+    """(H, W, 3), 16-bit gray rounded to 8 bits. Raises ``FormatError`` for other deep samples."""
+    if image.mode in _GRAY16:
+        gray = (np.asarray(image).astype(np.int32) + 128) // 257
+        return np.stack([gray.astype(np.uint8)] * 3, axis=-1)
+    if image.mode in {"I", "F"}:
+        raise FormatError(f"samples of 8 or 16 bits are accepted, got mode {image.mode}")
+    return np.asarray(image.convert("RGB"))
+
+
+def _files(sources: Sequence[Path]) -> Iterator[tuple[PurePath, Path | IO[bytes]]]:
+    """The path of each file, for people, and what Pillow opens."""
     for source in sources:
         if source.suffix == ".tar" and source.is_file():
-            with tarfile.open(source) as tar:
-                for member in tar:
-                    file = tar.extractfile(member)
-                    if file is not None:
-                        yield member.name, file.read()
+            try:
+                with tarfile.open(source) as tar:
+                    for member in tar:
+                        file = tar.extractfile(member)
+                        if file is not None:
+                            yield source / member.name, file
+            except (tarfile.TarError, EOFError) as error:
+                raise FormatError(f"data: {source} can't be read: {error}") from error
         elif source.is_dir():
             for path in sorted(p for p in source.rglob("*") if p.is_file()):
-                yield path.name, path.read_bytes()
+                if not any(part.startswith(".") for part in path.relative_to(source).parts):
+                    yield path, path
         else:
             raise ArgumentError(f"data: folders and .tar files are accepted, got {source}")
 
 
 def _sharpness(picture: Picture) -> float:
-    """Root mean square of neighbouring differences of the green channel, in 8-bit codes."""
+    """Root mean square of neighbouring differences of the green channel, in 8-bit codes.
+
+    0 for a picture one pixel wide or high.
+    """
+    if min(picture.shape[1:]) < 2:
+        return 0.0
     green = picture[1].astype(np.float32)
     rows, columns = np.diff(green, axis=0), np.diff(green, axis=1)
     return float(np.sqrt((rows**2).mean() + (columns**2).mean()))

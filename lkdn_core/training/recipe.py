@@ -19,6 +19,19 @@ PRESETS: Final = {file.stem: file for file in sorted(_FOLDER.glob("*.toml"))}
 _BETAS: Final = {"adan": (0.98, 0.92, 0.99), "adam": (0.9, 0.99), "muon": (0.98, 0.92, 0.99)}
 
 
+def _whole(name: str, value: object, least: int) -> None:
+    if type(value) is not int or value < least:
+        raise ArgumentError(
+            f"{name}: a whole number of at least {least} is accepted, got {value!r}"
+        )
+
+
+def _number(name: str, value: object, *, below: float = math.inf) -> None:
+    if not (isinstance(value, int | float) and 0 <= value < below):
+        end = "finite" if below == math.inf else f"below {below:g}"
+        raise ArgumentError(f"{name}: a number of at least 0, {end}, is accepted, got {value!r}")
+
+
 def _choose(name: str, value: object, accepted: tuple[str, ...]) -> None:
     if value not in accepted:
         raise ArgumentError(f"{name}: {' or '.join(accepted)} is accepted, got {value!r}")
@@ -42,8 +55,11 @@ class Stage:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "patch"):
-            if getattr(self, name) < 1:
-                raise ArgumentError(f"{name}: at least 1 is accepted, got {getattr(self, name)}")
+            _whole(name, getattr(self, name), 1)
+        _whole("warmup", self.warmup, 0)
+        _number("lr", self.lr)
+        if self.final_lr is not None:
+            _number("final_lr", self.final_lr)
         _choose("loss", self.loss, ("l1", "l2"))
 
     def lr_at(self, step: int) -> float:
@@ -76,12 +92,25 @@ class Recipe:
     teacher_weight: float = 1.0
 
     def __post_init__(self) -> None:
+        if self.network.scale not in (2, 3, 4):
+            raise ArgumentError(f"scale: 2, 3 or 4 is accepted, got {self.network.scale!r}")
         _choose("optimizer", self.optimizer, tuple(_BETAS))
         _choose("precision", self.precision, ("fp32", "bf16"))
         if not self.stages:
             raise ArgumentError("stages: at least one is accepted, got none")
         if not self.betas:
             object.__setattr__(self, "betas", _BETAS[self.optimizer])
+        if len(self.betas) != len(_BETAS[self.optimizer]):
+            count = len(_BETAS[self.optimizer])
+            raise ArgumentError(
+                f"betas: {count} numbers are accepted for {self.optimizer}, got {self.betas}"
+            )
+        for beta in self.betas:
+            _number("betas", beta, below=1)
+        _number("ema", self.ema, below=1)
+        _number("clip", self.clip)
+        _number("teacher_weight", self.teacher_weight)
+        _whole("seed", self.seed, 0)
 
     @property
     def steps(self) -> int:
@@ -140,7 +169,13 @@ def read_recipe(preset: str, network: LKDNConfig | None = None) -> Recipe:
         if "betas" in data:
             data["betas"] = tuple(data["betas"])
         return Recipe(network=config, stages=stages, **data)
-    except (tomllib.TOMLDecodeError, TypeError, AttributeError) as error:
+    except (
+        tomllib.TOMLDecodeError,
+        UnicodeDecodeError,
+        TypeError,
+        AttributeError,
+        ZeroDivisionError,
+    ) as error:
         raise ArgumentError(f"preset: {path} is not a recipe: {error}") from error
 
 

@@ -74,11 +74,16 @@ class Training:
         """Train to the recipe's last step, or to the first save after ``minutes``.
 
         Saves every ``save_every`` steps, and calls ``validate`` then. ``progress`` wraps the steps
-        to show them. Of several processes the main one saves.
+        to show them. Of several processes the main one saves. Raises ``ArgumentError`` for a
+        ``save_every`` below 1.
         """
-        if self.step and main_process():
-            # Where the last steps were taken there may have been no library to write them.
-            self.folder.save_weights(self.ema, self.step)
+        if save_every < 1:
+            raise ArgumentError(f"save_every: at least 1 is accepted, got {save_every}")
+        if main_process():
+            self.folder.cut_log(self.step)
+            if self.step:
+                # Where the last steps were taken there may have been no library to write them.
+                self.folder.save_weights(self.ema, self.step)
         begun = started = time.monotonic()
         losses: list[Tensor] = []
         for _ in progress(range(self.step, self.recipe.steps)):
@@ -87,8 +92,8 @@ class Training:
                 continue
             seconds = (time.monotonic() - started) / len(losses)
             if main_process():
+                self.save()  # first: whatever goes wrong in validate costs no steps
                 self._log(float(torch.stack(losses).mean()), seconds, validate)
-                self.save()
             losses, started = [], time.monotonic()
             if any_process(started - begun > 60 * minutes, self.device):
                 return

@@ -84,6 +84,31 @@ def test_wrong_options_are_one_line(
     assert captured.out == "" and len(captured.err.splitlines()) == 1 and words in captured.err
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--rounds", "0"], "rounds: at least 1 is accepted, got 0"),
+        (["--threads", "0"], "threads: at least 1 is accepted, got 0"),
+        (["--threads", "-1"], "threads: at least 1 is accepted, got -1"),
+        (["--sweep", "0"], "sweep: at least 1 is accepted, got 0"),
+        (["--sweep", "18", "-4"], "sweep: at least 1 is accepted, got -4"),
+        (["--sweep", "18", "--backend", "auto", "warp"], "got 'warp'"),
+        (["--sweep", "18", "--model", "nothing"], "got 'nothing'"),
+    ],
+)
+def test_nothing_runs_with_wrong_options(
+    options: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("_ways", "_sweep"):
+        monkeypatch.setattr(bench, name, lambda *_: pytest.fail("it runs"))
+    assert bench.main(options) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and len(captured.err.splitlines()) == 1 and words in captured.err
+
+
 def test_rivals_cost_what_the_paper_says() -> None:
     """Table 4: 352 K and 19.4 G, 342 K and 19.5 G; BSRN's authors count biases, VapSR's do not."""
     with torch.device("meta"):

@@ -1,5 +1,6 @@
 """The smaller commands: their output, and their errors in one line."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from lkdn_cli import evaluate, models, train
+from lkdn_cli.progress import Reporter
+from lkdn_core.errors import LKDNError
+from lkdn_core.training.folder import locked
 
 
 def one_line(captured: str, prog: str) -> str:
@@ -76,11 +80,47 @@ def test_training_starts_goes_on_and_refuses_another_recipe(
     assert message == "lkdn-train: lr: this folder was trained with 0.005, got 1.0"
 
 
+def test_a_run_takes_the_data_it_names(
+    tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Until the first save other data are packed; later they are refused."""
+    run, other = tmp_path / "run", tmp_path / "other"
+    other.mkdir()
+    Image.open(pictures / "noise.png").crop((0, 0, 33, 31)).save(other / "a.png")
+    assert train.main([*train_arguments(run, other), "--patch", "90"]) == 2
+    arguments = train_arguments(run, pictures)
+    assert train.main(arguments) == 0
+    assert [p["shape"] for p in json.loads((run / "data.json").read_text())] == [[40, 44]]
+    capsys.readouterr()
+    assert train.main(train_arguments(run, other)) == 2
+    message = one_line(capsys.readouterr().err, "lkdn-train")
+    assert message == (
+        f"lkdn-train: data: this folder was trained with {[str(pictures)]!r}, got {[str(other)]!r}"
+    )
+    assert train.main([*arguments, "--exclude", "x*"]) == 2
+    assert "exclude: this folder was trained with '', got 'x*'" in capsys.readouterr().err
+    (run / "sources.json").unlink()  # a run of before there was such a file
+    assert train.main(train_arguments(run, other)) == 0
+
+
+def test_a_second_command_on_a_run_is_refused(
+    tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    with locked(run):
+        assert train.main(train_arguments(run, pictures)) == 2
+    message = one_line(capsys.readouterr().err, "lkdn-train")
+    assert message == f"lkdn-train: RUN: another lkdn-train is at work in {run}"
+    assert train.main(train_arguments(run, pictures)) == 0
+
+
 @pytest.mark.parametrize(
     ("change", "code", "message"),
     [
         (["--network", "lkdn-x9"], 2, "got 'lkdn-x9'"),
-        (["--steps", "0"], 2, "steps: at least 1 is accepted, got 0"),
+        (["--steps", "0"], 2, "steps: a whole number of at least 1 is accepted, got 0"),
+        (["--save-every", "0"], 2, "save_every: at least 1 is accepted, got 0"),
+        (["--ema", "5"], 2, "ema: a number of at least 0, below 1, is accepted, got 5.0"),
         (["--patch", "90"], 2, "patch: no picture has 196 pixels a side"),
         (["--preset", "nothing"], 2, "or a .toml file is accepted, got 'nothing'"),
         (["--preset", "lkdn-s"], 2, "this recipe has 2 stages, got 2"),
@@ -100,3 +140,9 @@ def test_training_errors_are_one_line(  # noqa: PLR0917
 ) -> None:
     assert train.main([*train_arguments(tmp_path / "run", pictures), *change]) == code
     assert message in one_line(capsys.readouterr().err, "lkdn-train")
+
+
+def test_json_needs_a_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    with pytest.raises(LKDNError, match="standard output: is closed"):
+        Reporter(as_json=True, quiet=True)

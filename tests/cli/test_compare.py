@@ -8,6 +8,8 @@ import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -98,6 +100,18 @@ def test_a_video_and_its_page(tmp_path: Path, lkdn_video: Command) -> None:
         assert np.abs(before.astype(int) - expected).mean() < 8
     for word in ("34x26", "68x52", "libx264", "ffv1", "25 fps", "frames/s", "kB", "a.mkv", "b.mkv"):
         assert word in found.text.replace("h264", "libx264")
+
+
+def test_moments_of_a_recording_are_the_same(tmp_path: Path, lkdn_video: Command) -> None:
+    """Its clock does not start at 0, and seeking in it may lead too far."""
+    clip = Clip(time_base=Fraction(1, 90000), pts=range(0, 40 * 3600, 3600), options={"g": "10"})
+    clip = replace(clip, container_options={"output_ts_offset": "50000"})
+    here, page = make_clip(tmp_path / "a.ts", clip), tmp_path / "c.html"
+    assert lkdn_video(here, tmp_path / "b.mkv", "--codec", "ffv1", "--compare", str(page)) == 0
+    pictures = Page(page.read_text()).pictures()
+    assert len(pictures) == 8
+    for before, after in zip(pictures[::2], pictures[1::2], strict=True):
+        assert np.abs(before.astype(int) - after).mean() < 8
 
 
 def test_pictures_are_upright(tmp_path: Path, lkdn_video: Command) -> None:

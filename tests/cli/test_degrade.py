@@ -154,6 +154,17 @@ def test_a_pack_trains(tmp_path: Path, sources: list[str], one_line: Callable[[]
     assert (tmp_path / "run" / "weights.safetensors").is_file()
 
 
+def test_a_wrong_option_keeps_the_pack_there_is(tmp_path: Path, sources: list[str]) -> None:
+    pack = tmp_path / "v1.0"
+    arguments = [str(pack), "--data", sources[0], "--versions", "0", "-y"]
+    assert command.main(arguments) == 0
+    before = {p.name: p.read_bytes() for p in tmp_path.glob("v1*")}
+    assert before.keys() == {"v1.0.bin", "v1.0.json"}
+    for change in (["--teacher", "x", "--versions", "1"], ["--teacher", "x"], ["--data", "x"]):
+        assert command.main([*arguments, *change]) != 0
+        assert {p.name: p.read_bytes() for p in tmp_path.glob("v1*")} == before
+
+
 def test_without_versions_pictures_are_packed_alone(tmp_path: Path, sources: list[str]) -> None:
     pack = tmp_path / "pack"
     assert command.main([str(pack), "--data", sources[0], "--versions", "0"]) == 0

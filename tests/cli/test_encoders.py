@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from av.video.frame import PictureType
+from av.video.reformatter import ColorRange
 from PIL import Image, ImageSequence
 
 from lkdn_cli.video import main
@@ -316,3 +317,28 @@ def test_h264_says_its_frame_rate(tmp_path: Path, lkdn_video: Command, constant:
         stream = container.streams.video[0]
         next(container.decode(stream))
         assert (stream.codec_context.framerate == 25) is constant
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec"),
+    [("mov", "prores_ks"), ("mkv", "mpeg2video"), ("mov", "mpeg4"), ("webm", "libvpx")],
+)
+def test_full_range_where_there_is_no_word_for_it(
+    tmp_path: Path, lkdn_video: Command, ending: str, codec: str
+) -> None:
+    """Players take the samples for limited ones, so they have to be."""
+    clip = Clip(pix_fmt="yuvj420p", tags=Tags(color_range=ColorRange.JPEG))
+    here, there = make_clip(tmp_path / "a.mp4", clip), tmp_path / f"b.{ending}"
+    assert lkdn_video(here, there, "--codec", codec) == 0
+    old, new = frames(here)[0], frames(there)[0]
+    assert new.color_range != ColorRange.JPEG
+    before = old.to_ndarray(format="rgb24").repeat(2, 0).repeat(2, 1).astype(int)
+    distance = before.mean() - new.to_ndarray(format="rgb24").mean()
+    assert abs(distance) < 3
+
+
+def test_apng_of_deep_transparent_pictures(tmp_path: Path, lkdn_video: Command) -> None:
+    clip = Clip(pix_fmt="gbrap12le", codec="ffv1", options={}, tags=Tags(2, 2, 0, 2, 0))
+    here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / "b.apng"
+    assert lkdn_video(here, there) == 0
+    assert len(frames(there)) == 7

@@ -306,3 +306,23 @@ def test_a_failing_program_is_quoted(program: str) -> None:
     process = FfmpegProcess([program, "-v", "error", "-i", "nowhere.mkv", "-f", "null", "-"])
     with pytest.raises(LKDNError, match="ffmpeg: Error opening input: No such file"):
         process.finish()
+
+
+def test_filters_keep_the_clock_of_recordings(
+    tmp_path: Path, lkdn_video: Command, program: str
+) -> None:
+    """Joined, each with a clock of its own."""
+    clip = Clip(time_base=Fraction(1, 90000), pts=range(0, 36000, 3600), audio=({},))
+    parts = []
+    for start in ("50000", "3"):
+        part = replace(clip, container_options={"output_ts_offset": start})
+        parts.append(make_clip(tmp_path / f"{start}.ts", part).read_bytes())
+    for data in (parts[0], parts[0] + parts[1]):
+        here, there, plain = (tmp_path / name for name in ("a.ts", "b.mkv", "c.mkv"))
+        here.write_bytes(data)
+        assert lkdn_video(here, plain, "-y") == 0
+        assert lkdn_video(here, there, "-y", "--ffmpeg-vf", "hflip") == 0
+        # The program sees the video alone, and joins it without regard to longer sound.
+        expected = [float(t) for t in times(plain)]
+        assert [float(t) for t in times(there)] == pytest.approx(expected, abs=0.15)
+        assert [float(t) for t in times(there)][:10] == pytest.approx(expected[:10], abs=0.002)

@@ -19,6 +19,7 @@ from lkdn_core import Upscaler
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media import resume
 from lkdn_media.encoders import EncoderChoice
+from lkdn_media.filters import FilterChain
 from lkdn_media.job import Job, identity, was_finished
 from lkdn_media.pipeline import upscale_video
 from lkdn_media.plan import Plan, make_plan
@@ -302,6 +303,21 @@ def test_a_kill_between_the_last_steps_is_mended(
     assert was_finished(source, target)
     assert not was_finished(source, target)
     assert list(target.parent.glob("*.lkdn")) == []
+
+
+def test_dropped_frames_are_counted_from_the_start(
+    begun: tuple[Plan, Path], upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of telecined film one frame of five is left out, so nothing is sought there."""
+    plan, target = begun
+
+    def sought(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("lkdn_media.resume._sought", sought)
+    monkeypatch.setattr(FilterChain, "drops", True)
+    run(plan, target, upscaler)
+    assert len(times(target)) == 20
 
 
 def test_somebody_elses_files_stay(tmp_path: Path, upscaler: Upscaler) -> None:

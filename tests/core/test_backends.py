@@ -1,14 +1,16 @@
 """The table of backends and the choice among them; each backend has its own tests."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 import torch
 
-from lkdn_core import Upscaler
+from lkdn_core import Upscaler, download
 from lkdn_core.arch import LKDNConfig
 from lkdn_core.backends import backend_names, choice, load_network, measure_backends, record
 from lkdn_core.errors import ArgumentError
@@ -131,6 +133,24 @@ def test_no_place_to_write_does_not_matter(
     runs = table["quick"].runs
     assert chosen() == "quick"  # the process itself remembers
     assert table["quick"].runs == runs
+
+
+def test_no_home_does_not_matter(table: dict[str, Slow], monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_: str) -> NoReturn:
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.delenv("LKDN_CACHE")
+    monkeypatch.setattr(download, "user_cache_path", unknown)
+    assert chosen() == "quick"
+
+
+def test_others_may_read_the_choice(table: dict[str, Slow], tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        assert chosen() == "quick"
+    finally:
+        os.umask(before)
+    assert (tmp_path / "cache" / "backends.json").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_single_one_is_not_measured(

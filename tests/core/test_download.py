@@ -1,14 +1,16 @@
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from official import OFFICIAL, official_file
 
-from lkdn_core import models
-from lkdn_core.download import cached_download
+from lkdn_core import download, models
+from lkdn_core.download import cached_download, find_cached
 from lkdn_core.errors import DownloadError
 
 CONTENT = bytes(range(256)) * 700
@@ -104,6 +106,46 @@ def test_no_server_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("LKDN_CACHE", str(tmp_path))
     with pytest.raises(DownloadError, match="could not be downloaded"):
         cached_download("http://127.0.0.1:9/file.pth", sha256="0" * 64, size=1)
+
+
+def test_others_may_read_what_was_downloaded(server: Server) -> None:
+    before = os.umask(0o022)
+    try:
+        assert get(server).stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)
+
+
+def test_a_cache_of_someone_else_is_no_cache(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbid(file: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(file))
+
+    file = get(server)
+    monkeypatch.setattr(download, "_sha256", forbid)
+    assert find_cached(server.url + "file.pth", sha256="0" * 64) is None
+    with pytest.raises(DownloadError, match=r"could not be downloaded: .*Permission denied"):
+        get(server)
+    assert left_behind(tmp_path) == [file]
+
+
+@pytest.mark.parametrize("home", [None, ""])
+def test_without_a_home_the_variable_to_set_is_named(
+    server: Server, monkeypatch: pytest.MonkeyPatch, home: str | None
+) -> None:
+    def unknown(uid: int) -> NoReturn:
+        raise KeyError(uid)
+
+    for name in ("LKDN_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert not models.list_models()[-1].at_hand()
+    with pytest.raises(DownloadError, match=r"no home directory .*: set LKDN_CACHE"):
+        get(server)
+    assert server.requests == 0
 
 
 def test_official_names_download_the_authors_files(

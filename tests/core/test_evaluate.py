@@ -171,7 +171,7 @@ def test_a_picture_too_small_to_measure_is_named(
     [
         (None, 2, "holds no pictures"),
         ("a_HR.png", 2, "a_HR.png has no partner a_LR.png"),
-        ("text.png", 1, "is not a picture that can be read"),
+        ("text.png", 1, "text.png: is not a PNG, JPEG"),
     ],
 )
 def test_bad_folders_are_one_line(  # noqa: PLR0917
@@ -192,3 +192,122 @@ def test_bad_folders_are_one_line(  # noqa: PLR0917
     lines = [line for line in captured.err.splitlines() if line.startswith("lkdn-evaluate: ")]
     assert len(lines) == 1
     assert message in lines[0]
+
+
+def noise(*size: int) -> np.ndarray:  # type: ignore[type-arg]
+    return np.random.default_rng(1).integers(0, 256, size, dtype=np.uint8)
+
+
+def figures(folder: Path, capsys: pytest.CaptureFixture[str]) -> dict:  # type: ignore[type-arg]
+    """What ``--json`` prints about bicubic at x2, as a strict reader of JSON takes it."""
+    arguments = [str(folder), "--scale", "2", "--model", "lkdn-s", "--device", "cpu", "--json"]
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    assert "Infinity" not in text and "NaN" not in text
+    return json.loads(text)[0]  # type: ignore[no-any-return]
+
+
+def refusal(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """The one line a wrong argument gives."""
+    assert main([str(folder), "--device", "cpu", *options]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = [line for line in captured.err.splitlines() if line.startswith("lkdn-evaluate: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("small", "message"),
+    [
+        ((12, 16), r"a_HR.png has to be 2 times as large as its partner of 16x12, got 48x36"),
+        ((24, 32), r"a_HR.png has to be 2 times as large as its partner of 32x24, got 48x36"),
+        ((18, 23), r"a_HR.png has to be 2 times as large as its partner of 23x18, got 48x36"),
+    ],
+)
+def test_pairs_of_another_scale_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], small: tuple[int, int], message: str
+) -> None:
+    Image.fromarray(noise(36, 48, 3)).save(tmp_path / "a_HR.png")
+    Image.fromarray(noise(*small, 3)).save(tmp_path / "a_LR.png")
+    assert message in refusal(tmp_path, capsys, "--scale", "2")
+
+
+def test_pairs_need_not_be_cut_to_whole_pixels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(noise(37, 49, 3)).save(tmp_path / "a_HR.png")
+    Image.fromarray(noise(18, 24, 3)).save(tmp_path / "a_LR.png")
+    assert list(figures(tmp_path, capsys)["pictures"]) == ["a"]
+
+
+@pytest.mark.parametrize("ending", ["", "_HR"])
+def test_names_that_differ_in_the_kind_alone_are_kept_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    for number, name in enumerate((f"a{ending}.bmp", f"a{ending}.png", f"b{ending}.png")):
+        Image.fromarray(noise(3, 32, 32, 3)[number]).save(tmp_path / name)
+        if ending:
+            small = tmp_path / name.replace("_HR", "_LR")
+            Image.fromarray(noise(16, 16, 3)).save(small)
+    row = figures(tmp_path, capsys)
+    assert list(row["pictures"]) == [f"a{ending}.bmp", f"a{ending}.png", "b"]
+    assert len({psnr for psnr, _ in row["pictures"].values()}) == 3
+
+
+def test_hidden_files_are_passed_over(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "._a.png").write_bytes(b"what macOS leaves beside a file")
+    assert list(figures(folder, capsys)["pictures"]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("scale", ["5", "1", "0", "-2"])
+def test_other_scales_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], scale: str
+) -> None:
+    assert "--scale: invalid choice: " in refusal(folder, capsys, "--scale", scale)
+
+
+def test_a_picture_smaller_than_the_scale_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (40, 1)).save(folder / "line.png")
+    line = refusal(folder, capsys, "--scale", "2")
+    assert "FOLDER: pictures from 2x2 are accepted, line.png has 40x1" in line
+
+
+def test_deep_gray_is_measured_as_its_8_bits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gray = noise(32, 32)
+    Image.fromarray(gray).save(tmp_path / "8.png")
+    for name in ("16.png", "16.tif"):
+        deep = gray.astype(np.uint16) * 257 + np.where(gray < 128, 100, -100).astype(np.uint16)
+        Image.fromarray(deep).save(tmp_path / name)
+    pictures = figures(tmp_path, capsys)["pictures"]
+    assert pictures["8"] == pictures["16.png"] == pictures["16.tif"]
+
+
+@pytest.mark.parametrize("kind", ["I", "F", "cut", "bomb"])
+def test_what_cannot_be_read_is_one_line_with_the_name(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    file = folder / "c.tif"
+    mode = kind if kind in "IF" else "RGB"
+    Image.new(mode, (64, 64)).save(file)
+    if kind == "cut":
+        file.write_bytes(file.read_bytes()[:5000])
+    if kind == "bomb":
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    assert main([str(folder), "--scale", "2", "--device", "cpu"]) == 1
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if line.startswith("lkdn-evaluate: ")]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"lkdn-evaluate: {file}: ")
+
+
+def test_equal_pictures_are_null_in_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (32, 32)).save(folder / "flat.png")
+    row = figures(folder, capsys)
+    assert row["psnr"] is None
+    assert row["pictures"]["flat"] == [None, pytest.approx(1)]
+    assert row["pictures"]["a"][0] > 0

@@ -1,5 +1,6 @@
 """Recipes and stages, presets, and what one step does by hand."""
 
+import csv
 import json
 import os
 import subprocess
@@ -95,7 +96,20 @@ def test_ablations_name_their_network(name: str, tmp_path: Path, packed: Path) -
         ("[network]\nscale = 2\nwidth = 3", "width"),
         ('loss = "l1"', "loss"),
         ('[[stages]]\nloss = "l3"', "loss: l1 or l2 is accepted, got 'l3'"),
-        ("[[stages]]\nsteps = 0", "steps: at least 1 is accepted, got 0"),
+        ("[[stages]]\nsteps = 0", "steps: a whole number of at least 1 is accepted, got 0"),
+        ("[[stages]]\nsteps = 2.5", "steps: a whole number of at least 1 is accepted, got 2.5"),
+        ("[[stages]]\nwarmup = -1", "warmup: a whole number of at least 0 is accepted, got -1"),
+        ("[[stages]]\nlr = nan", "lr: a number of at least 0, finite, is accepted, got nan"),
+        ("[[stages]]\nlr = inf", "lr: .* got inf"),
+        ('[[stages]]\nlr = "1"', "lr: .* got '1'"),
+        ("[[stages]]\nfinal_lr = -1.0", "final_lr: .* got -1"),
+        ("ema = -1", "ema: a number of at least 0, below 1, is accepted, got -1"),
+        ("ema = 1", "ema: .* got 1"),
+        ("clip = -1", "clip: .* got -1"),
+        ("teacher_weight = nan", "teacher_weight: .* got nan"),
+        ("seed = -1", "seed: .* got -1"),
+        ("betas = [0.9, 0.99]", "betas: 3 numbers are accepted for adan"),
+        ("betas = [0.9, 0.99, 1]", "betas: a number of at least 0, below 1, is accepted, got 1"),
         ('optimizer = "sgd"', "optimizer: adan or adam or muon is accepted, got 'sgd'"),
     ],
 )
@@ -104,6 +118,17 @@ def test_wrong_recipes_are_named(tmp_path: Path, text: str, message: str) -> Non
     file.write_text(text)
     with pytest.raises(ArgumentError, match=message):
         read_recipe(str(file), NETWORK)
+
+
+def test_wrong_presets_and_files_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_bytes("# größer\nseed = 1".encode("latin-1"))
+    with pytest.raises(ArgumentError, match=r"preset: .*own\.toml is not a recipe: .*utf-8"):
+        read_recipe(str(file), NETWORK)
+    for scale, message in ((7, "scale: 2, 3 or 4 is accepted, got 7"), (0, "is not a recipe")):
+        file.write_text(f"[network]\nscale = {scale}\n[[stages]]\nhr_patch = 64")
+        with pytest.raises(ArgumentError, match=message):
+            read_recipe(str(file))
     with pytest.raises(ArgumentError, match=r"preset: .*lkdn-s.* is accepted, got 'nothing'"):
         read_recipe("nothing")
     with pytest.raises(ArgumentError, match="network: lkdn is for any network"):
@@ -214,6 +239,32 @@ def test_validation_is_in_the_curve_and_the_state_is_a_start(tmp_path: Path, pac
     folded = reparameterize(dict(again.model.state_dict()))
     for name, value in reparameterize(training.ema).items():
         torch.testing.assert_close(folded[name], value, msg=name)
+
+
+def test_a_failing_validation_costs_no_steps(tmp_path: Path, packed: Path) -> None:
+    def validate(network: LKDN) -> dict[str, float]:
+        raise RuntimeError("no pictures today")
+
+    training = Training(TINY, tmp_path / "run", [packed], device=CPU)
+    with pytest.raises(RuntimeError, match="no pictures"):
+        training.run(save_every=2, validate=validate)
+    assert Training(TINY, tmp_path / "run", [packed], device=CPU).step == 2
+
+
+def test_the_curve_fits_the_steps_over_a_resume(tmp_path: Path, packed: Path) -> None:
+    """Rows of steps that were lost go, and figures that come later get a column."""
+    run = tmp_path / "run"
+    Training(TINY, run, [packed], device=CPU).run(save_every=2, minutes=0)
+    log = run / "log.csv"
+    log.write_text(log.read_text() + "3,0.5,1e-3,1,0,30.1\n")
+    training = Training(TINY, run, [packed], device=CPU)
+    training.run(save_every=1, minutes=0, validate=lambda network: {"psnr": 30.0})
+    training.run(save_every=1)
+    with log.open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["step"] for row in rows] == ["2", "3", "4"]
+    assert [row["psnr"] for row in rows] == ["nan", "30.0000", "nan"]
+    assert all(len(row) == 6 and float(row["loss"]) != 0.5 for row in rows)
 
 
 RUN = """

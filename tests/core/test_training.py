@@ -1,5 +1,6 @@
 import json
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,12 @@ from safetensors.torch import load_file, save_file
 
 from lkdn_core import Upscaler
 from lkdn_core.arch import LKDN, LKDNConfig
-from lkdn_core.errors import ArgumentError, WeightsError
+from lkdn_core.errors import ArgumentError, FormatError, WeightsError
 from lkdn_core.resize import resize
 from lkdn_core.training.adan import Adan
 from lkdn_core.training.data import MARGIN, Tiles
 from lkdn_core.training.muon import Muon, equalize
-from lkdn_core.training.pack import Packer, pack
+from lkdn_core.training.pack import Packer, pack, read_pictures
 from lkdn_core.training.recipe import Recipe, Stage
 from lkdn_core.training.train import Training
 
@@ -183,9 +184,114 @@ def test_packing_reads_folders_and_shards_and_leaves_out(tmp_path: Path, picture
     with tarfile.open(shard, "w") as tar:
         tar.add(pictures, arcname="x")
     pack([shard], tmp_path / "from_tar")
+    pack([shard], tmp_path / "left_out", exclude="E_*")
     pack([pictures], tmp_path / "from_folder", exclude="E_*")
-    for name, pictures_kept in (("from_tar", 3), ("from_folder", 2)):
+    for name, pictures_kept in (("from_tar", 3), ("left_out", 2), ("from_folder", 2)):
         assert len(json.loads((tmp_path / f"{name}.json").read_text())) == pictures_kept
+
+
+def test_hidden_files_are_passed_over(tmp_path: Path, pictures: Path) -> None:
+    (pictures / ".thumbs").mkdir()
+    for name in (".A.png", ".thumbs/A.png"):
+        (pictures / name).write_bytes((pictures / "A_0.png").read_bytes())
+    assert len(list(read_pictures([pictures]))) == 3
+
+
+def test_a_pack_keeps_the_dots_of_its_name(tmp_path: Path, pictures: Path) -> None:
+    pack([pictures], tmp_path / "v1.0")
+    pack([pictures], tmp_path / "v2.0.json")
+    for name in ("v1.0.json", "v1.0", "v2.0"):
+        Tiles([tmp_path / name], scale=2, seed=0, device=CPU).batch(1, 8)
+    assert {p.name for p in tmp_path.glob("v*")} == {
+        f"v{i}.0.{kind}" for i in (1, 2) for kind in ("bin", "json")
+    }
+
+
+def test_an_aborted_pack_leaves_the_old_one(tmp_path: Path, pictures: Path, packed: Path) -> None:
+    def files() -> dict[str, bytes]:
+        return {p.name: p.read_bytes() for p in tmp_path.glob("data.*")}
+
+    before, tiles = files(), Tiles([packed], scale=2, seed=0, device=CPU)
+    first = Tiles([packed], scale=2, seed=0, device=CPU).batch(4, 8)[1]
+    (pictures / "Z.png").write_bytes((pictures / "A_0.png").read_bytes()[:99])
+    with pytest.raises(FormatError, match=r"Z\.png can't be read"):
+        pack([pictures], packed)
+    assert files() == before
+    pack([pictures], packed, exclude="[AZ]*")
+    assert len(files()["data.bin"]) < len(before["data.bin"])
+    assert torch.equal(tiles.batch(4, 8)[1], first)  # the old one is still mapped
+
+
+def test_deep_gray_is_divided_and_deeper_refused(tmp_path: Path) -> None:
+    deep = np.array([[0, 128, 129], [32896, 65406, 65535]], dtype=np.uint16)
+    (tmp_path / "gray").mkdir()
+    Image.fromarray(deep).save(tmp_path / "gray" / "a.png")
+    (picture,) = read_pictures([tmp_path / "gray"])
+    assert picture.tolist() == [[[0, 0, 1], [128, 254, 255]]] * 3
+    Image.fromarray(deep.astype(np.float32)).save(tmp_path / "gray" / "f.tif")
+    with pytest.raises(FormatError, match=r"f\.tif can't be read: .* got mode F"):
+        list(read_pictures([tmp_path / "gray"]))
+
+
+def test_damaged_sources_are_named(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tmp_path / "whole.tar"
+    with tarfile.open(whole, "w") as tar:
+        tar.add(pictures, arcname="x")
+    for name, data in (("cut.tar", whole.read_bytes()[:3000]), ("no.tar", b"nothing" * 99)):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(FormatError, match=rf"data: .*{name}.* can't be read: "):
+            list(read_pictures([tmp_path / name]))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(FormatError, match=r"A_0\.png can't be read: .*decompression bomb"):
+        list(read_pictures([pictures]))
+
+
+def flat(*shape: int) -> np.ndarray:
+    return np.full((3, *shape), 9, dtype=np.uint8)
+
+
+def test_lines_and_flat_pictures_do_not_break_the_data(tmp_path: Path) -> None:
+    with Packer(tmp_path / "mixed") as packer:
+        for picture in (flat(1, 40), pattern(40, 40), flat(40, 1)):
+            packer.add(picture)
+    index = json.loads((tmp_path / "mixed.json").read_text())
+    assert index[0]["sharpness"] == index[2]["sharpness"] == 0
+    index[0]["sharpness"] = float("nan")  # as packs of before have it
+    (tmp_path / "mixed.json").write_text(json.dumps(index))
+    assert Tiles([tmp_path / "mixed"], scale=2, seed=0, device=CPU).batch(8, 8)[1].std() > 0
+    with Packer(tmp_path / "flat") as packer:
+        for _ in range(2):
+            packer.add(flat(40, 40))
+    hr = Tiles([tmp_path / "flat"], scale=2, seed=0, device=CPU).batch(8, 8)[1]
+    assert (hr == 9 / 255).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("data.json", lambda old: b"{}", r"data\.json is not the index of a pack"),
+        ("data.json", lambda old: old[:-9], r"data\.json is not the index of a pack"),
+        ("data.json", lambda old: b'[{"at": 0}]', r"data\.json is not the index of a pack"),
+        ("data.bin", lambda old: old[:-1], r"data\.bin is cut off: \d+ bytes are needed"),
+        ("data.bin", lambda old: b"", r"data\.bin is cut off: \d+ bytes are needed, got 0"),
+    ],
+)
+def test_broken_packs_are_named(
+    packed: Path, name: str, content: Callable[[bytes], bytes], message: str
+) -> None:
+    file = packed.with_name(name)
+    file.write_bytes(content(file.read_bytes()))
+    with pytest.raises(FormatError, match=message):
+        Tiles([packed], scale=2, seed=0, device=CPU)
+
+
+def test_a_broken_state_is_named(tmp_path: Path, packed: Path) -> None:
+    Training(RECIPE, tmp_path / "run", [packed], device=CPU).save()
+    (tmp_path / "run" / "state.pt").write_bytes(b"")
+    with pytest.raises(WeightsError, match=r"state\.pt is damaged"):
+        Training(RECIPE, tmp_path / "run", [packed], device=CPU)
 
 
 def test_data_errors_are_named(tmp_path: Path, packed: Path) -> None:
