@@ -74,7 +74,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what would only come up in the middle of a run. Raises ``ArgumentError``."""
-    from lkdn_core.backends import backend_names
+    from lkdn_core.backends import check_backend_name
     from lkdn_core.errors import ArgumentError
     from lkdn_core.models import find_model
 
@@ -83,10 +83,8 @@ def _check(arguments: argparse.Namespace) -> None:
     for name, count in counts:
         if count < 1:
             raise ArgumentError(f"{name}: at least 1 is accepted, got {count}")
-    names = ("auto", *backend_names())
     for backend in arguments.backend:
-        if backend not in names:
-            raise ArgumentError(f"backend: {', '.join(names)} are accepted, got {backend!r}")
+        check_backend_name(backend)
     find_model(arguments.model, arguments.scale)
 
 

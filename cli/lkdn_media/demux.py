@@ -15,7 +15,15 @@ from av.stream import Disposition
 
 from lkdn_core.errors import LKDNError
 
-__all__ = ["JOINED", "is_repeat", "main_video", "open_decoder", "open_media", "read_packets"]
+__all__ = [
+    "JOINED",
+    "is_repeat",
+    "main_video",
+    "open_decoder",
+    "open_media",
+    "read_packets",
+    "shift_packet",
+]
 
 #: libvpx reads alpha, which FFmpeg's own decoders leave out.
 _ALPHA_DECODERS: Final = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
@@ -98,6 +106,14 @@ def read_packets(container: InputContainer, indexes: Collection[int]) -> "Iterat
             yield packet
 
 
+def shift_packet(packet: "av.Packet[Any]", ticks: int) -> None:
+    """Move ``packet`` in time by ``ticks`` of its time base."""
+    if packet.pts is not None:
+        packet.pts += ticks
+    if packet.dts is not None:
+        packet.dts += ticks
+
+
 @dataclass(slots=True)
 class _Position:
     """Where a stream is: the part of the recording, and seconds by its clock and as shifted."""
@@ -126,7 +142,7 @@ class _Joints:
         base = Fraction(packet.time_base.num, packet.time_base.den)
         raw, length = packet.dts * base, (packet.duration or 0) * base
         if packet.stream.type not in ("video", "audio"):
-            _shift(packet, self._of_its_part(raw), base)
+            shift_packet(packet, round(self._of_its_part(raw) / base))
             return
         here = self._positions.get(packet.stream_index)
         if here is None:
@@ -141,7 +157,7 @@ class _Joints:
         shift = self._shifts[here.part]
         here.length = length or raw - here.raw
         here.raw, here.end = raw, raw + shift + here.length
-        _shift(packet, shift, base)
+        shift_packet(packet, round(shift / base))
 
     def _of_its_part(self, raw: Fraction) -> Fraction:
         """The shift of a subtitle, which comes too rarely to tell a joint: to where others are."""
@@ -153,10 +169,3 @@ class _Joints:
         # A stream may pause as long as another one goes on.
         latest = max(p.raw for p in self._positions.values() if p.part == here.part)
         return raw < here.raw - _BACK or raw > latest + _GAP
-
-
-def _shift(packet: "av.Packet[Any]", seconds: Fraction, base: Fraction) -> None:
-    assert packet.dts is not None
-    packet.dts += round(seconds / base)
-    if packet.pts is not None:
-        packet.pts += round(seconds / base)

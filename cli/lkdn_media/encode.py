@@ -15,13 +15,14 @@ from av.video.frame import PictureType
 
 from lkdn_core.errors import ArgumentError
 from lkdn_media.decode import Picture
+from lkdn_media.demux import shift_packet
 from lkdn_media.formats import PLANAR, nearest_planar, repacked
 from lkdn_media.matroska import STEREO, write_pixel_shape
 from lkdn_media.palette import PALETTE, paletted, write_last_delay
 from lkdn_media.plan import Plan
 from lkdn_media.planes import fill_planes
 from lkdn_media.priority import ordinary_priority
-from lkdn_media.remux import StreamCopier, shift_packet
+from lkdn_media.remux import StreamCopier
 from lkdn_media.tags import KEYS, stream_tags
 from lkdn_media.targets import PIPE_FORMATS
 from lkdn_media.timeline import Timeline

@@ -12,13 +12,13 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.stream import AttachmentStream, Stream
 
-from lkdn_media.demux import JOINED, open_media, read_packets
+from lkdn_media.demux import JOINED, open_media, read_packets, shift_packet
 from lkdn_media.probe import Source
 from lkdn_media.streams import add_copy, is_cover, label_copy, text_codec
 from lkdn_media.tags import copied_tags
 from lkdn_media.timeline import Timeline
 
-__all__ = ["StreamCopier", "shift_packet"]
+__all__ = ["StreamCopier"]
 
 #: Seconds; a subtitle that began earlier than that before a part is not looked for.
 _LONGEST_SUBTITLE: Final = 30
@@ -26,14 +26,6 @@ _LONGEST_SUBTITLE: Final = 30
 _STEP: Final = 30
 #: What fills the gaps between MP4 subtitles; the muxer writes these itself.
 _NO_TEXT = b"\0\0"
-
-
-def shift_packet(packet: "av.Packet[Any]", ticks: int) -> None:
-    """Move ``packet`` in time by ``ticks`` of its time base."""
-    if packet.pts is not None:
-        packet.pts += ticks
-    if packet.dts is not None:
-        packet.dts += ticks
 
 
 class StreamCopier:

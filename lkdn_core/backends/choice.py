@@ -15,7 +15,7 @@ from lkdn_core.backends.interface import Backend, Network
 from lkdn_core.errors import ArgumentError
 from lkdn_core.fuse import Weights
 
-__all__ = ["AUTO", "backend_names", "load_network", "measure_backends"]
+__all__ = ["AUTO", "backend_names", "check_backend_name", "load_network", "measure_backends"]
 
 log = logging.getLogger(__name__)
 AUTO: Final = "auto"
@@ -29,6 +29,13 @@ _ROUNDS: Final = 3
 def backend_names() -> tuple[str, ...]:
     """What ``backend`` may name, besides ``"auto"``."""
     return _NAMES
+
+
+def check_backend_name(name: str) -> None:
+    """Raise ``ArgumentError`` unless ``backend`` may be ``name``, here or elsewhere."""
+    if name not in (AUTO, *_NAMES):
+        names = ", ".join((AUTO, *_NAMES))
+        raise ArgumentError(f"backend: {names} are accepted, got {name!r}")
 
 
 def load_network(
@@ -82,9 +89,7 @@ class _Case:
     precision: str
 
     def check(self, name: str) -> None:
-        if name not in _NAMES:
-            names = ", ".join((AUTO, *_NAMES))
-            raise ArgumentError(f"backend: {names} are accepted, got {name!r}")
+        check_backend_name(name)
         reason = _module(name).obstacle(self.device, self.precision, self.config)
         if reason is not None:
             raise ArgumentError(f"backend: {name} cannot run here: {reason}")

@@ -9,9 +9,11 @@ from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from lkdn_core.errors import ArgumentError, FormatError
+from lkdn_core.quantize import quantize
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -116,8 +118,8 @@ def read_pictures(sources: Sequence[Path], *, exclude: str = "") -> Iterator[Pic
 def _rgb(image: "Image.Image") -> Picture:
     """(H, W, 3), 16-bit gray rounded to 8 bits. Raises ``FormatError`` for other deep samples."""
     if image.mode in _GRAY16:
-        gray = (np.asarray(image).astype(np.int32) + 128) // 257
-        return np.stack([gray.astype(np.uint8)] * 3, axis=-1)
+        gray = torch.from_numpy(np.asarray(image).astype(np.float32)) / 257
+        return np.stack([quantize(gray, bits=8).numpy()] * 3, axis=-1)
     if image.mode in {"I", "F"}:
         raise FormatError(f"samples of 8 or 16 bits are accepted, got mode {image.mode}")
     return np.asarray(image.convert("RGB"))
