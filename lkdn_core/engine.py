@@ -1,10 +1,6 @@
 """The engine every front end uses: device, precision, batches, tiles, streams of frames."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import batched
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +11,14 @@ from lkdn_core.arch import receptive_radius
 from lkdn_core.backends import AUTO, load_network
 from lkdn_core.color import check_planes, clip, from_rgb, to_rgb
 from lkdn_core.devices import resolve_device
-from lkdn_core.errors import ArgumentError, FormatError, OutOfMemoryError
+from lkdn_core.errors import ArgumentError, OutOfMemoryError
 from lkdn_core.formats import FrameFormat
-from lkdn_core.memory import is_out_of_memory
+from lkdn_core.memory import is_out_of_memory, shortage_named
 from lkdn_core.models import DEFAULT_MODEL, load_model
 from lkdn_core.prepare import DTYPES
 from lkdn_core.resize import FinalSize
 from lkdn_core.room import Limits, Room
+from lkdn_core.streaming import FrameStream, Planes
 from lkdn_core.tiling import fit_grid, plan_tiles
 from lkdn_core.transfer import Copier
 
@@ -92,7 +89,7 @@ class Upscaler:
         if rgb.ndim != 4 or rgb.shape[1] != 3 or 0 in rgb.shape[2:] or not rgb.is_floating_point():
             got = f"{tuple(rgb.shape)} {rgb.dtype}"
             raise ArgumentError(f"rgb: a float tensor (N, 3, H, W) is accepted, got {got}")
-        with self._told():
+        with shortage_named(self.device):
             return self._enlarge(rgb, clipped=False)
 
     def _enlarge(self, rgb: Tensor, *, clipped: bool) -> Tensor:
@@ -106,7 +103,7 @@ class Upscaler:
             count = self.frames_per_run(height, width, limit=n - done)
             try:
                 self._run(rgb[done : done + count], out[done : done + count], clipped=clipped)
-            except RuntimeError as error:
+            except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
                 self.shrink(count, height, width, limits)
@@ -133,7 +130,7 @@ class Upscaler:
         Planes that a decoder left on the GPU (``torch.from_dlpack`` takes those of PyAV's hardware
         frames) are never copied to the host.
         """
-        with self._told():
+        with shortage_named(self.device):
             if out is None or planes[0].device.type == self.device.type:
                 return self._start(planes, format, out_format, size, out)()
             enlarged = self._start(planes, format, out_format, size)()
@@ -165,7 +162,7 @@ class Upscaler:
 
     def stream(
         self,
-        frames: Iterable[Sequence[np.ndarray]],
+        frames: Iterable[Planes],
         format: FrameFormat,
         *,
         out_format: FrameFormat | None = None,
@@ -176,22 +173,14 @@ class Upscaler:
         Each frame is its planes (h, w); all have the first one's size. Yields planes of
         ``out_format`` and ``size`` as ``up_planes`` does. The work runs in ``num_streams`` threads,
         so reading ``frames`` overlaps with it; on a GPU the copies of one batch overlap with the
-        work on another.
+        work on another. A batch that repeats recent frames, as a still scene does, costs
+        nothing: their arrays are yielded again, so they must not be written to.
         """
-        work = self._work(format, out_format, size)
-        pending: deque[Future[Callable[[], list[list[np.ndarray]]]]] = deque()
-        # A GPU's threads only enqueue: while one batch comes back, the next is worked on.
-        ahead = self.num_streams + (self.device.type == "cuda")
-        with ThreadPoolExecutor(self.num_streams, "lkdn", self._enter_thread) as pool:
-            try:
-                for batch in self._batches(frames):
-                    pending.append(pool.submit(work, batch))
-                    if len(pending) > ahead:
-                        yield from pending.popleft().result()()
-                while pending:
-                    yield from pending.popleft().result()()
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+
+        def start(planes: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
+            return self._start(planes, format, out_format, size)
+
+        return FrameStream(self, start).run(frames)
 
     def frames_per_run(self, height: int, width: int, *, limit: int | None = None) -> int:
         """How many frames of this size one run takes, at most ``limit``."""
@@ -261,74 +250,6 @@ class Upscaler:
     def renew(self) -> None:
         """Forget shortages, for an engine kept from job to job: memory may be free again."""
         self._room.renew()
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Say of a failed allocation, for which nothing can be halved, what it is."""
-        try:
-            yield
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            raise OutOfMemoryError(f"{self.device} has no room for the enlarged picture") from error
-
-    def _batches(
-        self, frames: Iterable[Sequence[np.ndarray]]
-    ) -> Iterator[tuple[Sequence[np.ndarray], ...]]:
-        frames = iter(frames)
-        first = next(frames, None)
-        if first is None:
-            return
-        size = self.frames_per_run(*first[0].shape)
-
-        def chained() -> Iterator[Sequence[np.ndarray]]:
-            yield first
-            for frame in frames:
-                if frame[0].shape != first[0].shape:
-                    raise FormatError(
-                        f"frames: all must have the first one's size {first[0].shape}, "
-                        f"got {frame[0].shape}"
-                    )
-                yield frame
-
-        # A short last batch is a run like any other.
-        yield from batched(chained(), size)
-
-    def _enter_thread(self) -> None:
-        if self.device.type == "cuda" and self.num_streams > 1:
-            torch.cuda.set_stream(torch.cuda.Stream(self.device))
-
-    def _work(
-        self, format: FrameFormat, out_format: FrameFormat | None, size: FinalSize | None
-    ) -> Callable[[Sequence[Sequence[np.ndarray]]], Callable[[], list[list[np.ndarray]]]]:
-        def work(batch: Sequence[Sequence[np.ndarray]]) -> Callable[[], list[list[np.ndarray]]]:
-            limits = self.limits
-            if len(batch) == 1:
-                with self._told():
-                    return run(batch)
-            try:
-                return run(batch)
-            except RuntimeError as error:
-                # The network itself takes fewer by then; there was no room around it.
-                if not is_out_of_memory(error):
-                    raise
-                height, width = batch[0][0].shape
-                self.shrink(len(batch), height, width, limits)
-            half = len(batch) // 2
-            first, second = work(batch[:half]), work(batch[half:])
-            return lambda: first() + second()
-
-        def run(batch: Sequence[Sequence[np.ndarray]]) -> Callable[[], list[list[np.ndarray]]]:
-            planes = [torch.from_numpy(np.stack(plane)) for plane in zip(*batch, strict=True)]
-            wait = self._start(planes, format, out_format, size)
-
-            def finish() -> list[list[np.ndarray]]:
-                arrays = [plane.numpy() for plane in wait()]
-                return [[plane[i] for plane in arrays] for i in range(len(batch))]
-
-            return finish
-
-        return work
 
 
 def _precision(name: str, device: torch.device) -> str:

@@ -1,14 +1,17 @@
 """How much memory a network takes and a device has."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import torch
 
 from lkdn_core.arch import LKDNConfig
+from lkdn_core.errors import OutOfMemoryError
 
-__all__ = ["bytes_per_pixel", "free_bytes", "is_out_of_memory", "working_budget"]
+__all__ = ["bytes_per_pixel", "free_bytes", "is_out_of_memory", "shortage_named", "working_budget"]
 
 #: More than this on a CPU buys no speed: tiles of that size already drown their overlap.
 CPU_BUDGET: Final = 2 * 2**30
@@ -46,9 +49,25 @@ def working_budget(device: torch.device) -> int:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether ``error`` says that an allocation failed, on a GPU or on the CPU."""
+    """Whether ``error`` says that an allocation failed, on a GPU or on the CPU.
+
+    Not so our own ``OutOfMemoryError``, which says that trying with less is of no use.
+    """
+    if isinstance(error, OutOfMemoryError):
+        return False
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
     # CUDA's own allocator, which ComfyUI uses, says "CUDA error: out of memory".
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return any(w in str(error) for w in words)
+
+
+@contextmanager
+def shortage_named(device: torch.device) -> Iterator[None]:
+    """Say of a failed allocation on ``device``, for which nothing can be halved, what it is."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(f"{device} has no room for the enlarged picture") from error
