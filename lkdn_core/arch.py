@@ -5,11 +5,14 @@ Module names follow the authors' checkpoints, so an official ``state_dict`` load
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from lkdn_core.checks import choose, whole
+from lkdn_core.errors import ArgumentError
 
 __all__ = ["LKDN", "LKDN_CONFIGS", "LKDNConfig", "receptive_radius"]
 
@@ -28,7 +31,7 @@ class LKDNConfig:
     ``upsampler``: ``"conv"`` (one 3x3) or ``"rep"`` (LKDN-S while it trains; fuses to one 3x3).
     Two more choices are for comparisons, and only train (`deployable`): ``"bsrb"``, a BSConv and
     its input, and ``attention``, the width A of the attention where it is not C; 0 leaves it and
-    the pixel norm out.
+    the pixel norm out. Raises ``ArgumentError``.
     """
 
     scale: int
@@ -37,6 +40,17 @@ class LKDNConfig:
     refinement: Refinement = "bsconv"
     upsampler: Upsampler = "conv"
     attention: int | None = None
+
+    def __post_init__(self) -> None:
+        choose("scale", self.scale, (2, 3, 4))
+        whole("channels", self.channels, 2)
+        if self.channels % 2:
+            raise ArgumentError(f"channels: an even number is accepted, got {self.channels}")
+        whole("blocks", self.blocks, 1)
+        choose("refinement", self.refinement, get_args(Refinement))
+        choose("upsampler", self.upsampler, get_args(Upsampler))
+        if self.attention is not None:
+            whole("attention", self.attention, 0)
 
     @property
     def deployable(self) -> bool:

@@ -16,10 +16,11 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         device = None
     count = torch.cuda.device_count()
-    if device is None or device.type not in ("cpu", "cuda"):
+    cpu_number = device is not None and device.type == "cpu" and device.index
+    if device is None or device.type not in ("cpu", "cuda") or cpu_number:
         raise ArgumentError(f"device: auto, cpu, cuda or cuda:N is accepted, got {name!r}")
     if device.type == "cuda" and (device.index or 0) >= count:
         raise ArgumentError(f"device: {name} is not here, torch sees {count} CUDA devices")

@@ -7,30 +7,18 @@ import urllib.error
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import IO
 
-from platformdirs import user_cache_path
 from tqdm import tqdm
 
+from lkdn_core.cache import cache_folder, replacing
 from lkdn_core.errors import DownloadError
 
-__all__ = ["cache_folder", "cached_download", "find_cached", "put_in_place"]
+__all__ = ["cached_download", "find_cached"]
 
 log = logging.getLogger(__name__)
 CHUNK = 1 << 16
 TIMEOUT_S = 30
-
-
-def cache_folder() -> Path:
-    """Where files of ours are kept between runs: ``LKDN_CACHE``, or the user's cache folder.
-
-    Raises ``DownloadError`` where there is neither.
-    """
-    try:
-        return Path(os.environ.get("LKDN_CACHE") or user_cache_path("lkdn"))
-    except RuntimeError as error:
-        raise DownloadError("no home directory to keep files in: set LKDN_CACHE") from error
 
 
 def cached_download(url: str, *, sha256: str, size: int) -> Path:
@@ -52,17 +40,11 @@ def cached_download(url: str, *, sha256: str, size: int) -> Path:
         )
     log.info("downloading %s", url)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Close without deleting: the rename below moves the file away when it is right.
-        with NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as part:
-            try:
-                _copy(url, part, size)
-                part.close()
-                if _sha256(Path(part.name)) != sha256:
-                    raise DownloadError(f"{url} is not the published file: its SHA-256 is wrong")
-                put_in_place(part.name, target)
-            finally:
-                Path(part.name).unlink(missing_ok=True)
+        with replacing(target) as part:
+            _copy(url, part, size)
+            part.flush()
+            if _sha256(Path(part.name)) != sha256:
+                raise DownloadError(f"{url} is not the published file: its SHA-256 is wrong")
     except DownloadError:
         raise
     except (OSError, HTTPException) as error:
@@ -78,14 +60,6 @@ def find_cached(url: str, *, sha256: str) -> Path | None:
         return target if _sha256(target) == sha256 else None
     except OSError:
         return None
-
-
-def put_in_place(part: str, target: Path) -> None:
-    """Rename a finished temporary file, which only its owner may read, to one like any other."""
-    umask = os.umask(0o077)  # cannot be read in another way
-    os.umask(umask)
-    os.chmod(part, 0o666 & ~umask)
-    os.replace(part, target)
 
 
 def _target(url: str, sha256: str) -> Path:

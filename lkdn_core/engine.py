@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lkdn_core.arch import receptive_radius
 from lkdn_core.backends import AUTO, load_network
+from lkdn_core.checks import choose, whole
 from lkdn_core.color import check_planes, clip, from_rgb, to_rgb
 from lkdn_core.devices import resolve_device
 from lkdn_core.errors import ArgumentError, OutOfMemoryError
@@ -22,7 +23,7 @@ from lkdn_core.streaming import FrameStream, Planes
 from lkdn_core.tiling import fit_grid, plan_tiles
 from lkdn_core.transfer import Copier
 
-__all__ = ["Upscaler", "resolve_device"]
+__all__ = ["Upscaler"]
 
 #: Frames in one automatic batch on a GPU; past this it only adds latency.
 MAX_AUTO_BATCH = 16
@@ -62,10 +63,12 @@ class Upscaler:
         overlap: int | None = None,
         num_streams: int = 1,
     ) -> None:
-        if not isinstance(scale, int) or scale not in (2, 3, 4):
-            raise ArgumentError(f"scale: 2, 3 or 4 is accepted, got {scale!r}")
-        _at_least(0, batch_size=batch_size, tile=tile, overlap=overlap or 0)
-        _at_least(1, num_streams=num_streams)
+        choose("scale", scale, (2, 3, 4))
+        whole("batch_size", batch_size, 0)
+        whole("tile", tile, 0)
+        if overlap is not None:
+            whole("overlap", overlap, 0)
+        whole("num_streams", num_streams, 1)
         self.scale = scale
         self.device = resolve_device(device)
         self.precision = _precision(precision, self.device)
@@ -213,10 +216,7 @@ class Upscaler:
                 return
             y = out.new_empty((len(x), 3, window.shape[2] * s, window.shape[3] * s))
             self._network(window, y)
-            top, left = (t.top - t.y0) * s, (t.left - t.x0) * s
-            tall, wide = (t.bottom - t.top) * s, (t.right - t.left) * s
-            target = out[:, :, t.top * s : t.bottom * s, t.left * s : t.right * s]
-            target.copy_(y[:, :, top : top + tall, left : left + wide])
+            out[:, :, *t.place(s)].copy_(y[:, :, *t.inner(s)])
 
     def _grid(self, height: int, width: int, count: int) -> tuple[int, int]:
         limits = self.limits
@@ -253,15 +253,7 @@ class Upscaler:
 
 
 def _precision(name: str, device: torch.device) -> str:
+    choose("precision", name, ("auto", *DTYPES))
     if name == "auto":
         return "fp16" if device.type == "cuda" else "fp32"
-    if name not in DTYPES:
-        names = ", ".join(DTYPES)
-        raise ArgumentError(f"precision: auto, {names} are accepted, got {name!r}")
     return name
-
-
-def _at_least(least: int, **values: int) -> None:
-    for name, value in values.items():
-        if not isinstance(value, int) or value < least:
-            raise ArgumentError(f"{name}: an integer from {least} is accepted, got {value!r}")

@@ -53,9 +53,8 @@ def fold_rbsb(weights: Mapping[str, Tensor]) -> Weights:
 
 def fold_upsampler(weights: Mapping[str, Tensor]) -> Weights:
     """LKDN-S upsampler to one 3x3: ``conv1 + conv3 + conv3x3 after conv1x1`` (section 3.2)."""
-    out = dict(weights)
     if "upsampler.conv3.weight" not in weights:
-        return out
+        return dict(weights)
     w = {k.removeprefix("upsampler."): v for k, v in weights.items() if k.startswith("upsampler.")}
     chained = torch.einsum("omyx,mi->oiyx", w["conv3x3.weight"], w["conv1x1.weight"][:, :, 0, 0])
     bias = torch.einsum("omyx,m->o", w["conv3x3.weight"], w["conv1x1.bias"])

@@ -90,9 +90,7 @@ def _bsconv(w: Mapping[str, Tensor], key: str, x: Tensor) -> Tensor:
     return _conv(w, f"{key}.dw", _conv(w, f"{key}.pw", x), padding=1)
 
 
-def _conv(
-    w: Mapping[str, Tensor], key: str, x: Tensor, *, padding: int = 0, dilation: int = 1
-) -> Tensor:
+def _conv(w: Mapping[str, Tensor], key: str, x: Tensor, *, padding: int = 0) -> Tensor:
     weight = w[f"{key}.weight"]
     groups = x.shape[1] // weight.shape[1]
-    return F.conv2d(x, weight, w.get(f"{key}.bias"), 1, padding, dilation, groups)
+    return F.conv2d(x, weight, w.get(f"{key}.bias"), 1, padding, 1, groups)

@@ -60,7 +60,7 @@ def resize(x: Tensor, height: int, width: int) -> Tensor:
     return rows @ x @ columns.T
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def bicubic_weights(size: int, new_size: int, *, shift: float = 0.0) -> Tensor:
     """The matrix (``new_size``, ``size``), float64, whose rows make one output sample each.
 

@@ -25,10 +25,19 @@ class Tile:
     x0: int
     x1: int
 
-    @property
-    def area(self) -> int:
-        """Pixels of the window."""
-        return (self.y1 - self.y0) * (self.x1 - self.x0)
+    def inner(self, scale: int) -> tuple[slice, slice]:
+        """Rows and columns of the tile's own pixels in its window enlarged by ``scale``."""
+        return (
+            slice((self.top - self.y0) * scale, (self.bottom - self.y0) * scale),
+            slice((self.left - self.x0) * scale, (self.right - self.x0) * scale),
+        )
+
+    def place(self, scale: int) -> tuple[slice, slice]:
+        """Rows and columns of the same pixels in the whole picture enlarged by ``scale``."""
+        return (
+            slice(self.top * scale, self.bottom * scale),
+            slice(self.left * scale, self.right * scale),
+        )
 
 
 def plan_tiles(height: int, width: int, *, rows: int, columns: int, overlap: int) -> list[Tile]:

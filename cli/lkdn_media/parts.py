@@ -40,11 +40,8 @@ def enlarge_parts(
             torch.from_numpy(np.ascontiguousarray(plane[:, t.y0 : t.y1, t.x0 : t.x1]))
             for plane in planes
         ]
-        top, left = (t.top - t.y0) * s, (t.left - t.x0) * s
-        tall, wide = (t.bottom - t.top) * s, (t.right - t.left) * s
         for done, out in zip(
             upscaler.up_planes(window, source, out_format=target), new, strict=True
         ):
-            part = done[:, top : top + tall, left : left + wide].numpy()
-            out[:, t.top * s : t.bottom * s, t.left * s : t.right * s] = part
+            out[:, *t.place(s)] = done[:, *t.inner(s)].numpy()
     return new

@@ -5,7 +5,6 @@ from lkdn_core.backends.choice import (
     backend_names,
     check_backend_name,
     load_network,
-    measure_backends,
 )
 from lkdn_core.backends.interface import Backend, Network
 
@@ -16,5 +15,4 @@ __all__ = [
     "backend_names",
     "check_backend_name",
     "load_network",
-    "measure_backends",
 ]

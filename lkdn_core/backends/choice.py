@@ -12,10 +12,11 @@ import torch
 from lkdn_core.arch import LKDNConfig
 from lkdn_core.backends import record
 from lkdn_core.backends.interface import Backend, Network
+from lkdn_core.checks import choose
 from lkdn_core.errors import ArgumentError
 from lkdn_core.fuse import Weights
 
-__all__ = ["AUTO", "backend_names", "check_backend_name", "load_network", "measure_backends"]
+__all__ = ["AUTO", "backend_names", "check_backend_name", "load_network"]
 
 log = logging.getLogger(__name__)
 AUTO: Final = "auto"
@@ -33,9 +34,7 @@ def backend_names() -> tuple[str, ...]:
 
 def check_backend_name(name: str) -> None:
     """Raise ``ArgumentError`` unless ``backend`` may be ``name``, here or elsewhere."""
-    if name not in (AUTO, *_NAMES):
-        names = ", ".join((AUTO, *_NAMES))
-        raise ArgumentError(f"backend: {names} are accepted, got {name!r}")
+    choose("backend", name, (AUTO, *_NAMES))
 
 
 def load_network(
@@ -63,20 +62,6 @@ def load_network(
         log.info("backends measured: %s", ", ".join(f"{n} {s:.4f} s" for n, s in seconds.items()))
         record.remember(case.key(names), best)
     return best, networks[best]
-
-
-def measure_backends(
-    weights: Weights, config: LKDNConfig, device: torch.device, precision: str
-) -> dict[str, float]:
-    """Seconds a run takes, by backend, those that compile included; ``"auto"`` then follows it.
-
-    May take a minute or more for the compilation.
-    """
-    case = _Case(weights, config, device, precision)
-    names = case.usable()
-    seconds = _seconds({n: case.load(n) for n in names}, case)
-    record.remember(case.key(names), min(seconds, key=seconds.__getitem__))
-    return seconds
 
 
 @dataclass(frozen=True, slots=True)

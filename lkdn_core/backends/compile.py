@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from lkdn_core.arch import LKDNConfig
+from lkdn_core.backends.reference import ReferenceNetwork
 from lkdn_core.fuse import Weights
-from lkdn_core.memory import bytes_per_pixel
 from lkdn_core.network import run_network
-from lkdn_core.prepare import DTYPES, prepare
 
 __all__ = ["COMPILES", "CompiledNetwork", "load", "obstacle"]
 
@@ -24,28 +23,20 @@ def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | 
     return "it needs a C++ compiler"
 
 
-def load(
-    weights: Weights, config: LKDNConfig, device: torch.device, precision: str
-) -> "CompiledNetwork":
-    """See ``Backend.load``."""
-    return CompiledNetwork(weights, config, device, precision)
-
-
-class CompiledNetwork:
+class CompiledNetwork(ReferenceNetwork):
     """Compiled for each shape by itself, which is faster than one for all shapes."""
-
-    memory_format = torch.channels_last
 
     def __init__(
         self, weights: Weights, config: LKDNConfig, device: torch.device, precision: str
     ) -> None:
-        self.dtype = DTYPES[precision]
-        self._bytes_per_pixel = bytes_per_pixel(config, self.dtype)
-        prepared = prepare(weights, device=device, precision=precision)
-        self._run = torch.compile(partial(run_network, prepared), fullgraph=True, dynamic=False)
+        super().__init__(weights, config, device, precision)
+        self._run = torch.compile(
+            partial(run_network, self._weights), fullgraph=True, dynamic=False
+        )
 
     def __call__(self, x: Tensor, out: Tensor) -> None:
         out.copy_(self._run(x))
 
-    def bytes_for(self, height: int, width: int) -> int:
-        return self._bytes_per_pixel * height * width
+
+#: See ``Backend.load``.
+load = CompiledNetwork

@@ -44,8 +44,7 @@ class Backend(Protocol):
     def COMPILES(self) -> bool:
         """Whether the first run of a shape stalls for seconds.
 
-        Such a backend is not tried unasked: the automatic choice knows it from
-        ``measure_backends`` only.
+        Such a backend is never tried unasked.
         """
 
     def obstacle(self, device: torch.device, precision: str, config: LKDNConfig) -> str | None:

@@ -8,13 +8,12 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import torch
 
 from lkdn_core import __version__
+from lkdn_core.cache import cache_folder, replacing
 from lkdn_core.devices import device_name
-from lkdn_core.download import cache_folder, put_in_place
 
 __all__ = ["key", "recall", "remember"]
 
@@ -44,12 +43,9 @@ def remember(key: str, name: str) -> None:
     """Note a backend for ``key``; the file is replaced in one step."""
     _known[key] = name
     try:
-        target = _file()
-        target.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(_read() | {key: name}, indent=1, sort_keys=True)
-        with NamedTemporaryFile("w", dir=target.parent, suffix=".part", delete=False) as part:
-            part.write(text)
-        put_in_place(part.name, target)
+        with replacing(_file()) as file:
+            file.write(text.encode())
     except OSError as error:
         log.info("the choice of backend is not kept: %s", error)
 

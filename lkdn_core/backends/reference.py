@@ -19,13 +19,6 @@ def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | 
     return None
 
 
-def load(
-    weights: Weights, config: LKDNConfig, device: torch.device, precision: str
-) -> "ReferenceNetwork":
-    """See ``Backend.load``."""
-    return ReferenceNetwork(weights, config, device, precision)
-
-
 class ReferenceNetwork:
     """The network in channels_last, on every device the faster layout of the two."""
 
@@ -47,3 +40,7 @@ class ReferenceNetwork:
 
     def bytes_for(self, height: int, width: int) -> int:
         return self._bytes_per_pixel * height * width
+
+
+#: See ``Backend.load``.
+load = ReferenceNetwork

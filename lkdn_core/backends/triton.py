@@ -37,13 +37,6 @@ def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | 
     return None
 
 
-def load(
-    weights: Weights, config: LKDNConfig, device: torch.device, precision: str
-) -> "TritonNetwork":
-    """See ``Backend.load``."""
-    return TritonNetwork(weights, config, device, precision)
-
-
 class TritonNetwork:
     """The network as 6 kernels a block (``kernels.launches``)."""
 
@@ -84,3 +77,7 @@ class TritonNetwork:
 
     def _map_bytes(self, n: int, height: int, width: int) -> int:
         return self._kernels.map_bytes(self._packed, n, height, width)
+
+
+#: See ``Backend.load``.
+load = TritonNetwork

@@ -26,7 +26,7 @@ _CHUNK: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Maps:
-    """What the kernels write, as (..., N, H, W, C): ``trunk`` before and after each block."""
+    """What the kernels write, (..., pixels padded to 8, C); ``trunk`` before and after a block."""
 
     trunk: Tensor
     wide: Tensor

@@ -10,9 +10,9 @@ from typing import NoReturn
 import pytest
 import torch
 
-from lkdn_core import Upscaler, download
+from lkdn_core import Upscaler, cache
 from lkdn_core.arch import LKDNConfig
-from lkdn_core.backends import backend_names, choice, load_network, measure_backends, record
+from lkdn_core.backends import backend_names, choice, load_network, record
 from lkdn_core.errors import ArgumentError
 
 CPU, CONFIG = torch.device("cpu"), LKDNConfig(2, 8, 1)
@@ -80,17 +80,6 @@ def test_the_fastest_is_measured_once(
     assert table["quick"].runs == runs
 
 
-def test_what_compiles_is_chosen_once_measured(
-    table: dict[str, Slow], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert chosen() == "quick"
-    seconds = measure_backends({}, CONFIG, CPU, "fp32")
-    assert set(seconds) == {"slow", "quick", "stalls"}
-    assert seconds["slow"] == pytest.approx(0.02)
-    forget(monkeypatch)
-    assert chosen() == "stalls"
-
-
 def test_one_that_fails_is_passed_over(
     table: dict[str, Slow], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -135,12 +124,23 @@ def test_no_place_to_write_does_not_matter(
     assert table["quick"].runs == runs
 
 
+def test_a_full_disk_leaves_nothing(
+    table: dict[str, Slow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> NoReturn:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    assert chosen() == "quick"
+    assert not list((tmp_path / "cache").iterdir())
+
+
 def test_no_home_does_not_matter(table: dict[str, Slow], monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(_: str) -> NoReturn:
         raise RuntimeError("could not determine the home directory")
 
     monkeypatch.delenv("LKDN_CACHE")
-    monkeypatch.setattr(download, "user_cache_path", unknown)
+    monkeypatch.setattr(cache, "user_cache_path", unknown)
     assert chosen() == "quick"
 
 
@@ -165,7 +165,7 @@ def test_asking_for_one(table: dict[str, Slow]) -> None:
     assert chosen("slow") == "slow"
     with pytest.raises(ArgumentError, match="backend: absent cannot run here: no such device"):
         chosen("absent")
-    with pytest.raises(ArgumentError, match=r"backend: auto, slow, .* are accepted, got 'fast'"):
+    with pytest.raises(ArgumentError, match=r"backend: auto, slow, .* is accepted, got 'fast'"):
         chosen("fast")
 
 

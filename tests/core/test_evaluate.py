@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from official import eval_folder, official_file
 from PIL import Image
 
-from lkdn_cli.evaluate import main
+from lkdn_cli.evaluate import PAPER, main
 from lkdn_core.errors import ArgumentError
 from lkdn_core.evaluate import luma, psnr, ssim
 from lkdn_core.models import list_models
@@ -49,6 +50,17 @@ def test_official_weights_reach_their_figures(
         if paper and (method == "bicubic" or method in file.partition("_")[0].split()):
             measured = rows["bicubic"] if method == "bicubic" else mean
             assert row["psnr"] == pytest.approx(measured["psnr"], abs=0.05)
+
+
+def test_the_readme_has_the_papers_figures_too() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| `lkdn-s` \| (\d) .* (LKDN(?:-S)?), .*: ([\d.]+) / ([\d.]+) \|$", text, re.M
+    )
+    assert len(rows) == 3
+    for scale, method, set5, set14 in rows:
+        assert PAPER["Set5", int(scale)][method] == float(set5)
+        assert PAPER["Set14", int(scale)][method] == float(set14)
 
 
 def test_luma_of_known_colours() -> None:
@@ -253,6 +265,11 @@ def test_names_that_differ_in_the_kind_alone_are_kept_apart(
     row = figures(tmp_path, capsys)
     assert list(row["pictures"]) == [f"a{ending}.bmp", f"a{ending}.png", "b"]
     assert len({psnr for psnr, _ in row["pictures"].values()}) == 3
+
+
+def test_a_gif_of_one_picture_counts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(noise(32, 32)).save(folder / "c.gif")
+    assert list(figures(folder, capsys)["pictures"]) == ["a", "b", "c"]
 
 
 def test_hidden_files_are_passed_over(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

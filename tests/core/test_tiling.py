@@ -26,7 +26,7 @@ def test_the_grid_is_the_one_with_the_least_work() -> None:
 
     def windows(rows: int, columns: int) -> list[int]:
         tiles = plan_tiles(height, width, rows=rows, columns=columns, overlap=overlap)
-        return [t.area for t in tiles]
+        return [(t.y1 - t.y0) * (t.x1 - t.x0) for t in tiles]
 
     grid = fit_grid(height, width, fits=lambda h, w: h * w <= most, overlap=overlap)
     assert grid is not None

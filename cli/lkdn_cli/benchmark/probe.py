@@ -70,9 +70,10 @@ def _run(what: Probe) -> dict[str, Any]:
         upscaler.up_planes(planes, format)
 
     enlarge(64, 36)
-    if upscaler.device.type == "cuda":
+    on_gpu = upscaler.device.type == "cuda"
+    if on_gpu:
         enlarge(what.width, what.height)  # kernels are chosen by shape
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.reset_peak_memory_stats(upscaler.device)
     idle = _memory("VmRSS")
     before = time.process_time(), time.perf_counter()
     enlarge(what.width, what.height)
@@ -82,7 +83,7 @@ def _run(what: Probe) -> dict[str, Any]:
         "seconds": time.perf_counter() - before[1],
         "idle_bytes": idle,
         "peak_bytes": _memory("VmHWM"),
-        "device_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
+        "device_bytes": torch.cuda.max_memory_allocated(upscaler.device) if on_gpu else 0,
     }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from lkdn_core import FrameFormat
+from lkdn_core.checks import whole
 from lkdn_core.errors import ArgumentError, FormatError, LKDNError
 from lkdn_core.formats import CHROMA_LOCATIONS, MATRICES, RANGES, SUPPORTED_MATRICES, Family
 from lkdn_core.models import DEFAULT_MODEL
@@ -52,8 +53,7 @@ class Options:
     matrix: int | None = None
 
     def __post_init__(self) -> None:
-        if self.batch < 0:
-            raise ArgumentError(f"batch: an integer from 0 is accepted, got {self.batch}")
+        whole("batch", self.batch, 0)
         if not 1 <= self.num_streams <= _MAX_STREAMS:
             raise ArgumentError(
                 f"num_streams: 1 to {_MAX_STREAMS} is accepted, got {self.num_streams}"

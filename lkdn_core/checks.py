@@ -1,0 +1,28 @@
+"""What numbers and names may be, said in one way."""
+
+import math
+from collections.abc import Collection
+
+from lkdn_core.errors import ArgumentError
+
+__all__ = ["choose", "number", "whole"]
+
+
+def whole(name: str, value: object, least: int) -> None:
+    """Raise ``ArgumentError`` unless ``value`` is an integer from ``least`` on."""
+    if type(value) is not int or value < least:
+        raise ArgumentError(f"{name}: an integer from {least} is accepted, got {value!r}")
+
+
+def number(name: str, value: object, *, below: float = math.inf) -> None:
+    """Raise ``ArgumentError`` unless ``value`` is a number from 0 up to ``below``, exclusive."""
+    if not (isinstance(value, int | float) and 0 <= value < below):
+        end = "finite" if below == math.inf else f"below {below:g}"
+        raise ArgumentError(f"{name}: a number of at least 0, {end}, is accepted, got {value!r}")
+
+
+def choose(name: str, value: object, accepted: Collection[object]) -> None:
+    """Raise ``ArgumentError`` unless ``value`` is among those ``accepted``."""
+    if value not in accepted:
+        *others, last = map(str, accepted)
+        raise ArgumentError(f"{name}: {', '.join(others)} or {last} is accepted, got {value!r}")
