@@ -71,16 +71,16 @@ def detect_config(weights: Mapping[str, Tensor]) -> LKDNConfig:
 
 def _tensors(path: Path) -> Weights:
     """The file's named tensors in float32, whatever container they came in."""
-    if not path.is_file():
-        raise WeightsError(f"weights: no such file: {path}")
-    if path.stat().st_size > MAX_BYTES:
-        raise WeightsError(f"weights: {path} has more than 1 GiB, no LKDN network does")
     try:
+        if not path.is_file():
+            raise WeightsError(f"weights: no such file: {path}")
+        if path.stat().st_size > MAX_BYTES:
+            raise WeightsError(f"weights: {path} has more than 1 GiB, no LKDN network does")
         content = _load(path)
     except WeightsError:
         raise
-    except PermissionError as error:
-        raise WeightsError(f"weights: {path} can't be read: permission denied") from error
+    except OSError as error:
+        raise WeightsError(f"weights: {path} can't be read: {error.strerror or error}") from error
     except Exception as error:  # a damaged file fails in any way a parser can
         log.debug("%s", error)
         raise WeightsError(f"weights: {path} is damaged, or not a safe weights file") from error

@@ -1,7 +1,6 @@
 """Many videos into one folder: which files, under which names, and what became of them."""
 
 import logging
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,8 +11,8 @@ from lkdn_cli.console import FAILED, OK, SALVAGED, exit_code, message
 from lkdn_cli.enlarger import Enlarger
 from lkdn_cli.progress import Reporter
 from lkdn_core.errors import ArgumentError
-from lkdn_media.picture_jobs import file_identity
-from lkdn_media.plan import CONTAINERS
+from lkdn_media.encoders import CONTAINERS
+from lkdn_media.folders import file_identity, folded, walk
 
 __all__ = ["pair_files", "run_batch"]
 
@@ -43,7 +42,7 @@ def pair_files(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
     taken: dict[str, Path] = {}
     files = {file_identity(source): source for source, _ in pairs if source.exists()}
     for source, target in pairs:
-        other = taken.setdefault(os.path.normcase(target), source)
+        other = taken.setdefault(folded(target), source)
         if other != source:
             raise ArgumentError(f"output: {other} and {source} would both become {target}")
         if target.exists() and (path := files.get(file_identity(target))):
@@ -89,21 +88,7 @@ def _sources(inputs: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path]
     """Each file once, with the relative path it gets."""
     seen: set[Path] = set()
     for path in inputs:
-        for source, name in _videos(path, output) if path.is_dir() else [(path, Path(path.name))]:
+        for source, name in walk(path, _ENDINGS, without=output):
             if source.resolve() not in seen:
                 seen.add(source.resolve())
                 yield source, name
-
-
-def _videos(folder: Path, output: Path) -> Iterator[tuple[Path, Path]]:
-    """The videos in ``folder`` in the order of their names, without those in ``output``."""
-    for parent, folders, files in os.walk(folder):
-        here = Path(parent)
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and (here / name).resolve() != output.resolve()
-        )
-        for name in sorted(files):
-            if Path(name).suffix.lower() in _ENDINGS and not name.startswith("."):
-                yield here / name, (here / name).relative_to(folder)

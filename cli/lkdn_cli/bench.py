@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lkdn_cli.console import Parser, run
+from lkdn_cli.engine_options import add_device_option
 
 if TYPE_CHECKING:
     import torch
@@ -28,10 +29,10 @@ def main(argv: list[str] | None = None) -> int:
         "in one run: medians, and ratios to the first row. Prints Markdown. Ratios are of CPU time "
         "on a CPU, which bears other work on the machine, and of wall time on a GPU.",
     )
-    parser.add_argument("--model", default="lkdn-s", help="a name from lkdn-models")
+    parser.add_argument("--model", default="lkdn-s", help="a name from lkdn-models (lkdn-s)")
     parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=2, help="default 2")
     parser.add_argument("--size", type=_size, metavar="WxH", help="of the input (320x180)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add_device_option(parser)
     parser.add_argument("--precision", nargs="+", help="default: fp32, on a GPU all three")
     parser.add_argument("--backend", nargs="+", default=[], help="default: all that run here")
     parser.add_argument("--threads", type=int, help="of the CPU, for everybody (default: torch's)")

@@ -17,7 +17,8 @@ def main(argv: list[str] | None = None) -> int:
         description="Make the LKDN nodes known to a ComfyUI. Install this suite with the Python "
         "that runs ComfyUI, and run this command from there. No other package is touched.",
     )
-    parser.add_argument("action", choices=("install", "uninstall", "status"))
+    actions = ("install", "uninstall", "status")
+    parser.add_argument("action", choices=actions, help="status: whether they are installed")
     parser.add_argument(
         "--comfyui",
         type=Path,

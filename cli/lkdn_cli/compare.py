@@ -36,7 +36,7 @@ def check_page(page: Path, others: Collection[Path], *, overwrite: bool) -> None
 
 def write_page(page: Path, render: Callable[[], str]) -> None:
     """Write what ``render`` gives to ``page``, whole or not at all. Raises ``LKDNError``."""
-    from lkdn_media.picture_jobs import write_whole
+    from lkdn_media.files import write_whole
 
     write_whole(page, render().encode())
     log.info("%s: written", page)

@@ -29,8 +29,8 @@ def main(argv: list[str] | None = None) -> int:
         "moving sequence by H.264, HEVC, MPEG-2 or JPEG at random rates. With --versions 0 the "
         "pictures alone, decoded once for any number of runs.",
     )
-    parser.add_argument("pack", type=Path, metavar="PACK")
-    data = "folders of pictures, .tar files of them, or video files (best lossless ones)"
+    parser.add_argument("pack", type=Path, metavar="PACK", help="the name of the two files")
+    data = "folders of pictures, .tar files of them, or video files (preferably lossless)"
     parser.add_argument("--data", type=Path, nargs="+", required=True, help=data)
     parser.add_argument("--exclude", default="", metavar="GLOB", help="file names to leave out")
     parser.add_argument("--scale", type=int, default=2, help="2, 3 or 4 (default 2)")
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--versions", type=int, default=4, help=versions)
     teacher = "a checkpoint: clean small pictures beside what it makes of them, the targets"
     parser.add_argument("--teacher", type=Path, metavar="FILE", help=teacher)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of what is random (default 0)")
     parser.add_argument("-y", "--overwrite", action="store_true", help="overwrite PACK")
     return run(parser, _degrade, argv)
 

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from lkdn_cli.compare import check_page, write_page
 from lkdn_cli.console import OK, SALVAGED
+from lkdn_cli.engine_options import check_engine, make_upscaler
 from lkdn_cli.interrupts import Interrupts
 from lkdn_cli.pipe_options import check_ends
 from lkdn_cli.progress import Reporter
 from lkdn_cli.video_options import encoder_choice, scale_of, size_choice, source_of
 from lkdn_core import Upscaler
-from lkdn_core.models import find_model
+from lkdn_core.models import find_model, load_model
 from lkdn_media.job import Job, identity, was_finished
 from lkdn_media.pipeline import Result, check_paths, upscale_video
 from lkdn_media.plan import Plan, make_plan
@@ -29,30 +30,23 @@ log = logging.getLogger(__name__)
 
 
 class Enlarger:
-    """Enlarges files with the settings in ``arguments``; the engine is made at the first one."""
+    """Enlarges files with the settings in ``arguments``; the engine is made at the first one.
+
+    Raises ``ArgumentError`` at once where no engine could have these settings.
+    """
 
     def __init__(
         self, arguments: argparse.Namespace, reporter: Reporter, interrupts: Interrupts
     ) -> None:
+        check_engine(arguments)
         self._arguments = arguments
         self._reporter, self._interrupts = reporter, interrupts
         self._upscalers: dict[int, Upscaler] = {}
 
     def upscaler(self, scale: int) -> Upscaler:
         """The engine for that scale."""
-        options = self._arguments
         if scale not in self._upscalers:
-            self._upscalers[scale] = Upscaler(
-                scale=scale,
-                model=options.model,
-                weights=options.weights,
-                device=options.device,
-                precision=options.precision,
-                backend=options.backend,
-                batch_size=options.batch_size,
-                tile=options.tile,
-                overlap=options.overlap,
-            )
+            self._upscalers[scale] = make_upscaler(self._arguments, scale)
         return self._upscalers[scale]
 
     @property
@@ -79,8 +73,7 @@ class Enlarger:
         if self.writes and self._arguments.output_dir is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
         if not self.writes:
-            if not self._arguments.weights:
-                find_model(self._arguments.model, plan.scale)
+            self._check_weights(plan.scale)
             lines = plan.describe()
             self._reporter.tell("plan", {**_names(source, target), "streams": lines})
             if not self._arguments.json:
@@ -92,6 +85,13 @@ class Enlarger:
             log.warning("warning: %s: %s; the rest is in the output", source, result.damage)
             return SALVAGED
         return OK
+
+    def _check_weights(self, scale: int) -> None:
+        """Refuse weights that are missing or don't fit; downloads nothing. Raises ``LKDNError``."""
+        if self._arguments.weights is None:
+            find_model(self._arguments.model, scale)
+        else:
+            load_model(scale=scale, weights=self._arguments.weights)
 
     def _plan(self, path: Path, target: Path) -> Plan:
         options = self._arguments

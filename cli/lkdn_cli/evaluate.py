@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lkdn_cli.console import Parser, run
+from lkdn_cli.engine_options import add_device_option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,10 +25,10 @@ __all__ = ["main"]
 PAPER: Final[dict[tuple[str, int], dict[str, float]]] = {
     ("Set5", 2): {"bicubic": 33.66, "LKDN": 38.12},
     ("Set5", 3): {"bicubic": 30.39, "LKDN": 34.54},
-    ("Set5", 4): {"bicubic": 28.42, "LKDN": 32.39, "LKDN-S": 32.12},
+    ("Set5", 4): {"bicubic": 28.42, "LKDN": 32.39, "LKDN-S": 32.11},
     ("Set14", 2): {"LKDN": 33.90},
     ("Set14", 3): {"LKDN": 30.52},
-    ("Set14", 4): {"LKDN-S": 28.62},
+    ("Set14", 4): {"LKDN": 28.79, "LKDN-S": 28.62},
 }
 
 
@@ -52,14 +53,14 @@ def main(argv: list[str] | None = None) -> int:
         "NAME_HR.png and NAME_LR.png. Prints a Markdown table; where FOLDER is Set5 or Set14, or "
         "lies in it, the paper's figures are in it too.",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="of pictures")
     parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=4, help="default 4")
     model = "names from lkdn-models (default: all of this scale that need no download)"
     parser.add_argument("--model", nargs="+", default=None, help=model)
     weights = "checkpoints of your own"
     parser.add_argument("--weights", type=Path, nargs="+", default=[], help=weights)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
+    add_device_option(parser)
+    parser.add_argument("--precision", default="auto", help="auto (default), fp32, fp16 or bf16")
     as_json = "print JSON, with every picture; the PSNR of equal ones is null"
     parser.add_argument("--json", action="store_true", help=as_json)
     plot = "draw PSNR against multiply-adds (needs the extra 'plot')"
@@ -94,7 +95,7 @@ def _methods(
 ) -> Iterator[tuple[str, tuple["LKDNConfig | None", "Enlarge"]]]:
     """Bicubic and the networks asked for, by name: what they are, and how they enlarge."""
     from lkdn_core import Upscaler
-    from lkdn_core.models import list_models
+    from lkdn_core.models import DEFAULT_MODEL, list_models
     from lkdn_core.resize import resize
 
     scale, names = arguments.scale, arguments.model
@@ -105,18 +106,21 @@ def _methods(
     def bicubic(small: "Tensor") -> "Tensor":
         return resize(small.double(), small.shape[1] * scale, small.shape[2] * scale) / 255
 
-    def network(**source: str | Path) -> tuple["LKDNConfig", "Enlarge"]:
+    def network(
+        model: str = DEFAULT_MODEL, weights: Path | None = None
+    ) -> tuple["LKDNConfig", "Enlarge"]:
         upscaler = Upscaler(
             scale=scale,
+            model=model,
+            weights=weights,
             device=arguments.device,
             precision=arguments.precision,
-            **source,  # type: ignore[arg-type]
         )
         return upscaler.config, lambda small: upscaler.up(small[None].float() / 255)[0].cpu()
 
     yield "bicubic", (None, bicubic)
     for name in names:
-        yield name, network(model=name)
+        yield name, network(name)
     for file in arguments.weights:
         yield str(file), network(weights=file)
 

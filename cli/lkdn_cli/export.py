@@ -17,9 +17,9 @@ def main(argv: list[str] | None = None) -> int:
         "(opset 17, for vs-mlrt, ONNX Runtime, OpenVINO) or .pt2 (for torch.export.load)."
         " RGB in [0, 1], NCHW, float32 in and out, any size.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("file", type=Path, metavar="FILE", help="what is written")
     parser.add_argument("--scale", type=int, default=4, help="2, 3 or 4 (default 4)")
-    parser.add_argument("--model", default="lkdn-s", help="a name from lkdn-models")
+    parser.add_argument("--model", default="lkdn-s", help="a name from lkdn-models (lkdn-s)")
     parser.add_argument("--weights", type=Path, help="a checkpoint of your own instead")
     parser.add_argument("--precision", default="fp32", help="fp32 or fp16 (default fp32)")
     parser.add_argument("-y", "--overwrite", action="store_true", help="overwrite FILE")

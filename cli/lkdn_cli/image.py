@@ -5,15 +5,15 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 from lkdn_cli.compare import add_compare_option, check_page, write_page
 from lkdn_cli.console import FAILED, OK, Parser, run
+from lkdn_cli.engine_options import add_engine_options, make_upscaler
+from lkdn_cli.progress import bar
 from lkdn_core.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from lkdn_media.picture_batch import Outcome
     from lkdn_media.picture_jobs import Job
 
@@ -35,18 +35,13 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("input", type=Path, nargs="+", metavar="IN", help="files or folders")
     parser.add_argument("output", type=Path, metavar="OUT", help="a file, or a folder for many")
-    parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=4, help="default 4")
-    parser.add_argument("--model", default="lkdn-s", help="a name from lkdn-models")
-    parser.add_argument("--weights", type=Path, help="a checkpoint of your own instead")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
-    parser.add_argument("--batch-size", type=int, default=0, help="pictures of one size at once")
-    parser.add_argument("--tile", type=int, default=0, help="side in pixels, 0: automatic")
-    parser.add_argument("--overlap", type=int, help="of tiles, in pixels (default: exact)")
+    network = parser.add_argument_group("network")
+    network.add_argument("--scale", type=int, choices=(2, 3, 4), default=4, help="default 4")
+    add_engine_options(network)
     files = parser.add_argument_group("files")
     formats = ("png", "jpg", "webp", "tif", "bmp")
     files.add_argument("--format", choices=formats, help="of files in a folder (default: as IN)")
-    files.add_argument("--quality", type=int, default=95, help="of JPEG and WebP, 1 to 100")
+    files.add_argument("--quality", type=int, default=95, help="of JPEG and WebP, 1 to 100 (95)")
     files.add_argument("--lossless", action="store_true", help="WebP without loss")
     files.add_argument("--no-recursion", action="store_true", help="leave folders in IN alone")
     files.add_argument("--max-megapixels", type=float, default=256, help="of IN (default 256)")
@@ -77,21 +72,22 @@ def _upscale(arguments: argparse.Namespace) -> int:
         files = [path for job in jobs for path in (job.source, job.target)]
         check_page(page, files, overwrite=arguments.overwrite)
     Image.MAX_IMAGE_PIXELS = None  # read_still has a limit of its own
-    with _bar(len(jobs), quiet=arguments.quiet) as bar:
+    hidden = arguments.quiet or len(jobs) < 2
+    with bar(total=len(jobs), unit="pictures", hidden=hidden) as shown:
         for outcome in _run(jobs, arguments):
-            bar.update()
+            shown.update()
             if outcome.error is None:
                 done.append(outcome.job)
             else:
                 if sys.stderr.isatty():
-                    bar.clear()
+                    shown.clear()
                 log.error("%s", outcome.error)
     failed = len(jobs) - len(done)
     if page and done:
         from lkdn_media.compare import compare_stills
 
-        shown = [(job.source, job.target) for job in done[:SHOWN]]
-        write_page(page, lambda: compare_stills(shown, scale=arguments.scale))
+        pairs = [(job.source, job.target) for job in done[:SHOWN]]
+        write_page(page, lambda: compare_stills(pairs, scale=arguments.scale))
     if not arguments.quiet and (done or len(jobs) != 1):
         counts = {"enlarged": len(done), "there already": skipped, "failed": failed}
         told = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
@@ -100,39 +96,14 @@ def _upscale(arguments: argparse.Namespace) -> int:
 
 
 def _run(jobs: "list[Job]", arguments: argparse.Namespace) -> "Iterator[Outcome]":
-    from lkdn_core import Upscaler
     from lkdn_media.image_writers import Quality
     from lkdn_media.picture_batch import enlarge_files
 
     if not jobs:
         return iter(())
-    upscaler = Upscaler(
-        scale=arguments.scale,
-        model=arguments.model,
-        weights=arguments.weights,
-        device=arguments.device,
-        precision=arguments.precision,
-        batch_size=arguments.batch_size,
-        tile=arguments.tile,
-        overlap=arguments.overlap,
-    )
     return enlarge_files(
         jobs,
-        upscaler,
+        make_upscaler(arguments, arguments.scale),
         quality=Quality(arguments.quality, arguments.lossless),
         max_pixels=round(arguments.max_megapixels * 1e6),
-    )
-
-
-def _bar(total: int, *, quiet: bool) -> "tqdm[NoReturn]":
-    from tqdm import tqdm
-
-    live = sys.stderr.isatty()
-    tqdm.monitor_interval = 0
-    return tqdm(
-        total=total,
-        unit=" pictures",
-        disable=quiet or total < 2,
-        mininterval=0.2 if live else 10,
-        delay=0 if live else 10,  # a log file gets no bar for a few pictures
     )

@@ -12,11 +12,9 @@ from torch import Tensor
 from lkdn_core.errors import ArgumentError
 from lkdn_core.quantize import quantize
 from lkdn_core.resize import resize
-from lkdn_media.images import read_still
+from lkdn_media.images import READABLE, read_still
 
 __all__ = ["read_pairs"]
-
-_KINDS = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 
 def read_pairs(folder: Path, scale: int) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -46,7 +44,7 @@ def _files(folder: Path) -> list[tuple[str, Path | None, Path]]:
     if not folder.is_dir():
         raise ArgumentError(f"FOLDER: a folder of pictures is accepted, got {folder}")
     files = sorted(
-        p for p in folder.iterdir() if p.suffix.lower() in _KINDS and not p.name.startswith(".")
+        p for p in folder.iterdir() if p.suffix.lower() in READABLE and not p.name.startswith(".")
     )
     if not files:
         raise ArgumentError(f"FOLDER: {folder} holds no pictures")

@@ -19,7 +19,8 @@ __all__ = ["add_pipe_options", "check_ends", "opener_of"]
 def add_pipe_options(group: argparse._ArgumentGroup) -> None:
     """Add the options to ``group``."""
     group.add_argument("-f", "--format", choices=("y4m", "rawvideo"), help="of OUT - (y4m)")
-    group.add_argument("--raw", type=_size, metavar="WxH", help="IN - is bare samples, not y4m")
+    raw = "the pipe IN (-) holds bare samples of this size, not y4m"
+    group.add_argument("--raw", type=_size, metavar="WxH", help=raw)
     group.add_argument("--raw-pix-fmt", default="yuv420p", help="their pixel format (yuv420p)")
     group.add_argument("--fps", type=_rate, help="of --raw and of pictures, as 24000/1001 (25)")
 

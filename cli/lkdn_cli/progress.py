@@ -6,12 +6,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from lkdn_cli.console import exit_code, message
 from lkdn_core.errors import LKDNError
 
-__all__ = ["Reporter"]
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+__all__ = ["Reporter", "bar"]
 
 #: Seconds between two lines of JSON about one file.
 _INTERVAL: Final = 0.5
@@ -58,20 +61,25 @@ class Reporter:
         if self._as_json:
             yield _Counter(self, total, done)
             return
-        from tqdm import tqdm
+        with bar(total=total, done=done, unit="frames", hidden=self._quiet) as shown:
+            yield shown.update
 
-        live = sys.stderr.isatty()
-        # Bar and lock stay in this thread: after an error inside tqdm another could wait for ever.
-        tqdm.monitor_interval = 0
-        with tqdm(
-            total=total or None,
-            initial=done,
-            unit=" frames",
-            disable=self._quiet,
-            mininterval=0.2 if live else 10,
-            delay=0 if live else 10,  # a log file gets no bar for a short clip
-        ) as bar:
-            yield bar.update
+
+def bar(*, total: int, done: int = 0, unit: str, hidden: bool) -> "tqdm[NoReturn]":
+    """A bar on stderr, for the thread that asks for it. ``total``: 0 when not known."""
+    from tqdm import tqdm
+
+    live = sys.stderr.isatty()
+    # Bar and lock stay in this thread: after an error inside tqdm another could wait for ever.
+    tqdm.monitor_interval = 0
+    return tqdm(
+        total=total or None,
+        initial=done,
+        unit=f" {unit}",
+        disable=hidden,
+        mininterval=0.2 if live else 10,
+        delay=0 if live else 10,  # a log file gets no bar for little work
+    )
 
 
 class _Counter:

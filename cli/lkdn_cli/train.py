@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lkdn_cli.console import Parser, run
+from lkdn_cli.engine_options import add_device_option
 
 if TYPE_CHECKING:
     from lkdn_core.arch import LKDN
@@ -23,17 +24,18 @@ def main(argv: list[str] | None = None) -> int:
         "RUN/weights.safetensors goes to --weights of the other commands. With torchrun, several "
         "processes share each batch.",
     )
-    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of the run")
     parser.add_argument("--network", help="lkdn-s-x2, lkdn-x4, ...; a preset may name its own")
     data = "folders of pictures, .tar files of them, or packs (.json) made before"
     parser.add_argument("--data", type=Path, nargs="+", required=True, help=data)
     parser.add_argument("--exclude", default="", metavar="GLOB", help="file names to leave out")
     start = "weights to start from, shipped ones or RUN/state.pt; the scale may differ"
     parser.add_argument("--start", type=Path, help=start)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    minutes = "stop after about so long; the same command goes on"
+    add_device_option(parser)
+    minutes = "stop after about so long (default: never); the same command goes on"
     parser.add_argument("--minutes", type=float, default=float("inf"), help=minutes)
-    parser.add_argument("--save-every", type=int, default=250, metavar="STEPS")
+    save = "from one save to the next (default 250)"
+    parser.add_argument("--save-every", type=int, default=250, metavar="STEPS", help=save)
     validate = "pictures to measure at each save, as lkdn-evaluate does: PSNR in the curve"
     parser.add_argument("--validate", type=Path, metavar="FOLDER", help=validate)
     plot = "draw RUN/curve.png at the end (needs the extra 'plot')"
@@ -60,9 +62,16 @@ def _add_recipe(group: "argparse._ArgumentGroup") -> None:
         ("--teacher-weight", float, "weight of its L1 loss"),
     ):
         group.add_argument(name, type=kind, default=unset, help=text)
-    group.add_argument("--loss", choices=("l1", "l2"), default=unset)
-    group.add_argument("--optimizer", choices=("adan", "adam", "muon"), default=unset)
-    group.add_argument("--precision", choices=("fp32", "bf16"), default=unset)
+    for name, choices, text in (
+        ("--loss", ("l1", "l2"), "mean of absolute, or of squared differences"),
+        (
+            "--optimizer",
+            ("adan", "adam", "muon"),
+            "the paper's are adan and adam; muon gets further",
+        ),
+        ("--precision", ("fp32", "bf16"), "of the forward and backward pass"),
+    ):
+        group.add_argument(name, choices=choices, default=unset, help=text)
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -80,11 +89,12 @@ def _train(arguments: argparse.Namespace) -> int:
     ):
         packs = _packs(arguments)
         training = Training(recipe, arguments.run, packs, start=arguments.start, device=device)
+        main = main_process()  # it alone measures pictures and shows progress
         training.run(
             save_every=arguments.save_every,
             minutes=arguments.minutes,
-            validate=validation(arguments.validate, recipe.network.scale),
-            progress=_bar if main_process() else iter,
+            validate=validation(arguments.validate, recipe.network.scale) if main else None,
+            progress=_bar if main else iter,
         )
         plot = arguments.plot and main_process()
     if plot:

@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
         usage="%(prog)s [options] IN OUT\n       %(prog)s [options] IN... -o FOLDER",
         description="Enlarge a video with a network. Sound, subtitles, chapters, tags and timing "
         "are kept. The ending of OUT (.mkv, .mp4, .mov, .webm, .apng, .gif) names the container; "
-        "- is a pipe of y4m, FOLDER/ or FOLDER/%%05d.png are pictures, as IN too. With -o, any "
+        "- is a pipe of y4m, FOLDER/ or FOLDER/%05d.png are pictures, as IN too. With -o, any "
         "number of files and folders. A long job that was broken off goes on when the same "
         "command is run again.",
         epilog="Exit code: 0 done, 1 failed, 2 wrong arguments, 3 the source was damaged but what "
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     add_compare_option(parser)
     parser.add_argument("-y", "--overwrite", action="store_true", help="overwrite OUT")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be written")
-    parser.add_argument("--json", action="store_true", help="tell a program, on stdout")
+    parser.add_argument("--json", action="store_true", help="report as JSON lines on stdout")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")
     return run(parser, _upscale, argv)
 

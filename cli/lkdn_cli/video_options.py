@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lkdn_cli.console import Parser
+from lkdn_cli.engine_options import add_engine_options
 from lkdn_cli.pipe_options import add_pipe_options, opener_of
 from lkdn_cli.tables import TABLES, print_table
 
 if TYPE_CHECKING:
     from lkdn_media.encoders import EncoderChoice
-    from lkdn_media.probe import Source
     from lkdn_media.sizes import SizeChoice
+    from lkdn_media.source import Source
 
 __all__ = ["add_options", "encoder_choice", "scale_of", "size_choice", "source_of"]
 
@@ -29,7 +30,7 @@ def add_options(parser: Parser) -> None:
     _add_part(parser.add_argument_group("a part only, whose first frame becomes time 0"))
     _add_size(parser.add_argument_group("final size, in square pixels as shown"))
     _add_encoding(parser.add_argument_group("encoding"))
-    add_pipe_options(parser.add_argument_group("pipes (-) and pictures (a folder, or %%05d.png)"))
+    add_pipe_options(parser.add_argument_group("pipes (-) and pictures (a folder, or %05d.png)"))
     parser.add_argument(
         "--list", choices=TABLES, action=_List, help="print a table of what there is, and stop"
     )
@@ -64,7 +65,8 @@ def source_of(path: Path, arguments: argparse.Namespace) -> "Source":
     from lkdn_media.ffmpeg import find_ffmpeg
     from lkdn_media.ffmpeg_filter import through_filter
     from lkdn_media.hwaccel import check_name
-    from lkdn_media.probe import FfmpegFilter, probe
+    from lkdn_media.probe import probe
+    from lkdn_media.source import FfmpegFilter
 
     hwaccel = check_name(arguments.hwaccel)
     source = probe(path, opener=opener_of(path, arguments))
@@ -102,14 +104,7 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--scale", type=int, choices=(2, 3, 4), help="default 4, or what the final size needs"
     )
-    group.add_argument("--model", default="lkdn-s", help="a name from lkdn-models (lkdn-s)")
-    group.add_argument("--weights", type=Path, help="a checkpoint of your own instead")
-    group.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
-    group.add_argument("--precision", default="auto", help="auto (default), fp32, fp16 or bf16")
-    group.add_argument("--backend", default="auto", help="auto (default), reference, ...")
-    group.add_argument("--batch-size", type=int, default=0, help="frames at once (0: automatic)")
-    group.add_argument("--tile", type=int, default=0, help="side in pixels (0: automatic)")
-    group.add_argument("--overlap", type=int, help="of tiles, in pixels (default: exact)")
+    add_engine_options(group)
 
 
 def _add_fields(group: argparse._ArgumentGroup) -> None:
@@ -194,7 +189,8 @@ def _add_resuming(group: argparse._ArgumentGroup) -> None:
         "--segment",
         type=_frames,
         metavar="FRAMES",
-        help="between points to go on from (default: some minutes of work); 0: none, in one pass",
+        help="frames between the points from which a broken-off job resumes (default: some "
+        "minutes of work); 0: none, in one pass",
     )
     group.add_argument("--restart", action="store_true", help="begin again instead")
 

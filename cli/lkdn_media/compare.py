@@ -13,17 +13,17 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from lkdn_core.color import to_rgb
 from lkdn_core.quantize import quantize
 from lkdn_media.decode import Damage, Picture, decode_pictures
 from lkdn_media.demux import JOINED
 from lkdn_media.filters import FilterChain
-from lkdn_media.formats import frame_format, nearest_planar
 from lkdn_media.image_writers import WRITERS, as_shown
 from lkdn_media.images import read_still
+from lkdn_media.pictures import rgb_of
 from lkdn_media.plan import Plan
-from lkdn_media.probe import Source, probe
+from lkdn_media.probe import probe
 from lkdn_media.report import Pair, Row, render_report
+from lkdn_media.source import Source
 
 __all__ = ["compare_stills", "compare_video"]
 
@@ -41,11 +41,11 @@ def compare_video(plan: Plan, target: Path, *, frames: int, rate: float) -> str:
         after_start = length * (2 * number + 1) / (2 * count)
         old_picture = _at(source, beginnings[0] + after_start, plan.filters)
         new_picture = _at(new, beginnings[1] + after_start)
-        before = _bicubic(_rgb(old_picture, source), plan)
+        before = _bicubic(_codes(rgb_of(old_picture, source)), plan)
         pairs.append(
             Pair(
                 _upright(before, source),
-                _upright(_rgb(new_picture, new), new),
+                _upright(_codes(rgb_of(new_picture, new)), new),
                 _clock(after_start),
                 _shape(new),
             )
@@ -102,14 +102,8 @@ def _at(source: Source, seconds: Fraction, filters: FilterChain | None = None) -
     return next(decode_pictures(source, Damage(), filters))
 
 
-def _rgb(picture: Picture, source: Source) -> NDArray[Any]:
-    """(H, W, 3) uint8."""
-    format = frame_format(nearest_planar(source.pix_fmt), source.tags)
-    planes = [torch.from_numpy(np.array(plane))[None] for plane in picture.planes]
-    return _codes(to_rgb(planes, format))
-
-
 def _codes(rgb: Tensor) -> NDArray[Any]:
+    """RGB (1, 3, H, W) in [0, 1] as (H, W, 3) uint8."""
     array: NDArray[Any] = quantize(rgb[0] * 255, bits=8).movedim(0, -1).numpy()
     return array
 
@@ -135,9 +129,8 @@ def _upright(pixels: NDArray[Any], source: Source) -> NDArray[Any]:
 
 def _shape(source: Source) -> float:
     """Width of a pixel as it is shown, by its height."""
-    shape, matrix = float(source.sample_aspect_ratio or 1), source.display_matrix
-    sideways = matrix is not None and abs(matrix[1]) > abs(matrix[0])
-    return 1 / shape if sideways else shape
+    shape = float(source.sample_aspect_ratio or 1)
+    return 1 / shape if source.sideways else shape
 
 
 def _open(path: Path) -> Image.Image:
@@ -155,6 +148,9 @@ def _size(source: Source) -> str:
 
 
 def _bytes(path: Path) -> str:
+    """How large the file is; nothing for pictures that stand for a video."""
+    if not path.is_file():
+        return ""
     size = float(path.stat().st_size)
     for unit in ("bytes", "kB", "MB"):
         if size < 1000:

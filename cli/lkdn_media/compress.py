@@ -12,7 +12,7 @@ from torch import Tensor
 from lkdn_core.color import from_rgb, to_rgb
 from lkdn_core.errors import FormatError
 from lkdn_core.formats import FrameFormat
-from lkdn_media.planes import planes_of
+from lkdn_media.planes import fill_planes, planes_of
 
 __all__ = ["CODECS", "VIDEO_FORMAT", "compress"]
 
@@ -87,8 +87,6 @@ def _quiet(codec: str) -> dict[str, str]:
 def _frame(planes: list[np.ndarray]) -> av.VideoFrame:
     height, width = planes[0].shape
     frame = av.VideoFrame(width, height, _PIX_FMT)
-    for plane, values in zip(frame.planes, planes, strict=True):
-        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, -1)
-        rows[:, : plane.width] = values
+    fill_planes(frame, planes, _PIX_FMT)
     frame.color_range = 1
     return frame

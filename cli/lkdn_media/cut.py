@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from lkdn_core.errors import ArgumentError
 from lkdn_media.decode import Damage, decode_pictures
-from lkdn_media.probe import Source, Span
+from lkdn_media.source import Source, Span
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
 
-__all__ = ["cut"]
+__all__ = ["cut", "cut_ticks"]
 
 #: Containers give the start of a file in whole microseconds.
 _ROUNDING: Final = Fraction(1, 10**6)
@@ -40,11 +40,22 @@ def cut(
     base, origin = source.time_base, _origin(source)
     first = ceil((origin + start - _ROUNDING) / base)
     last = None if end is None else ceil((origin + end - _ROUNDING) / base)
+    return cut_ticks(source, first, last, frames=frames)
+
+
+def cut_ticks(source: Source, first: int, last: int | None, *, frames: int | None = None) -> Source:
+    """``source`` from ``first`` to before ``last``, ticks of its time base; ``None``: to the end.
+
+    ``frames``: how many frames of the source at most. The part starts at the first frame at
+    ``first`` or later. Raises ``ArgumentError`` where there is none.
+    """
     part = replace(source, span=Span(first, last))
     with closing(decode_pictures(part, Damage())) as pictures:  # type: ignore[type-var]
         opening = next(pictures, None)
         if opening is None:
-            raise ArgumentError(f"start: {source.path} shows no frame from {_text(start)} s on")
+            start, *end = [_shown(source, ticks) for ticks in (first, last) if ticks is not None]
+            until = f"to {end[0]} s" if end else "on"
+            raise ArgumentError(f"start: {source.path} shows no frame from {start} s {until}")
         if frames is not None:
             behind = next(islice(pictures, frames - 1, None), None)
             last = behind.pts if behind is not None else last
@@ -91,6 +102,11 @@ def _chapters(source: Source, span: Span) -> "Iterator[Chapter]":
             last = min(last, round(span.end * source.time_base / base))
         if last > max(chapter["start"], first):
             yield {**chapter, "start": max(0, chapter["start"] - first), "end": last - first}
+
+
+def _shown(source: Source, ticks: int) -> str:
+    """``ticks`` as players show them."""
+    return _text(round(ticks * source.time_base - _origin(source), 3))
 
 
 def _text(seconds: Fraction) -> str:

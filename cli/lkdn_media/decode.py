@@ -20,7 +20,7 @@ from lkdn_media.filters import FilterChain
 from lkdn_media.formats import PLANAR, repacked
 from lkdn_media.hwaccel import accelerator
 from lkdn_media.planes import Planes, planes_of
-from lkdn_media.probe import Source
+from lkdn_media.source import Source
 from lkdn_media.timeline import Timeline
 
 __all__ = ["Damage", "Picture", "Planes", "decode_pictures"]

@@ -139,7 +139,7 @@ class _Joints:
         """Shift ``packet`` to where it belongs."""
         if packet.dts is None:
             return
-        base = Fraction(packet.time_base.num, packet.time_base.den)
+        base = packet.time_base
         raw, length = packet.dts * base, (packet.duration or 0) * base
         if packet.stream.type not in ("video", "audio"):
             shift_packet(packet, round(self._of_its_part(raw) / base))

@@ -133,7 +133,7 @@ def encoder_options(
 
 def writes_hdr10(codec: str) -> bool:
     """Whether ``codec`` can be told HDR10's mastering display and content light."""
-    return codec in _PARAMS
+    return codec in av.codecs_available and codec in _PARAMS
 
 
 def writes_captions(codec: str) -> bool:

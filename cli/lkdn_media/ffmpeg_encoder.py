@@ -5,7 +5,6 @@ from threading import Thread
 from typing import Any, Final
 
 import av
-import ffmpeg
 from av.container import OutputContainer
 from av.video.frame import PictureType
 
@@ -51,12 +50,12 @@ class FfmpegEncoder:
         label_stream(self.stream, plan)
 
     def open(self) -> None:
-        """Start the program."""
-        self._run = _Run(self._plan)
+        """Nothing: the program starts with the first picture, since all may come from elsewhere."""
 
     def encode(self, picture: Picture) -> "list[av.Packet[Any]]":
         """Feed ``picture``, an enlarged one."""
-        assert self._run is not None
+        if self._run is None:
+            self._run = _Run(self._plan)
         self._run.write(make_frame(picture, self._plan), self.frames)
         self._times.append(Picture((), picture.pts, picture.duration))
         self.frames += 1
@@ -135,8 +134,7 @@ class _Run:
 
     def number(self, packet: "av.Packet[Any]") -> int:
         """Which frame ``packet`` holds."""
-        base = Fraction(packet.time_base.num, packet.time_base.den)
-        return round((packet.pts or 0) * base * self._rate)
+        return round((packet.pts or 0) * packet.time_base * self._rate)
 
     def close(self) -> None:
         """Stop it."""
@@ -164,6 +162,8 @@ def _blank(plan: Plan) -> av.VideoFrame:
 
 def _arguments(plan: Plan, format: str) -> list[str]:
     """The command. Raw frames say nothing about their colours and shape, so filters say it."""
+    import ffmpeg  # here, so that a front end without it runs
+
     tags = plan.tags
     said = {
         "range": tags.color_range,

@@ -12,7 +12,7 @@ from lkdn_media.demux import JOINED
 from lkdn_media.ffmpeg import FfmpegProcess
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar
 from lkdn_media.planes import is_transparent
-from lkdn_media.probe import FfmpegFilter, Source
+from lkdn_media.source import FfmpegFilter, Source
 
 __all__ = ["filtered_frames", "through_filter"]
 
@@ -68,7 +68,7 @@ def filtered_frames(source: Source, filter: FfmpegFilter) -> Iterator[av.VideoFr
         try:
             with av.open(process.output, "r", format="nut") as container:
                 for frame in container.decode(video=0):
-                    base = Fraction(frame.time_base.num, frame.time_base.den)
+                    base = frame.time_base
                     if frame.pts is not None:
                         frame.pts = round((frame.pts * base + start) / source.time_base)
                     frame.duration = round(frame.duration * base / source.time_base)
@@ -124,7 +124,7 @@ def _first_frame(
             ratio, rate = stream.sample_aspect_ratio, stream.average_rate or source.frame_rate
             return (
                 frame,
-                Fraction(ratio.num, ratio.den) if ratio and ratio.num else None,
+                Fraction(ratio.num, ratio.den) if ratio else None,
                 Fraction(rate.numerator, rate.denominator),
             )
     except (av.FFmpegError, StopIteration) as error:

@@ -11,7 +11,7 @@ from av.filter import Graph
 
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.formats import nearest_planar, repacked
-from lkdn_media.probe import Source
+from lkdn_media.source import Source
 
 __all__ = ["Deinterlace", "FilterChain", "film_chain"]
 
@@ -62,10 +62,10 @@ class FilterChain:
                 frame = graph.vpull()
             except (av.BlockingIOError, av.EOFError):
                 return
-            ticks = Fraction(frame.time_base.num, frame.time_base.den) / self.time_base
+            base = frame.time_base
             if frame.pts is not None:
-                frame.pts = round(frame.pts * ticks)
-            frame.duration = round(frame.duration * ticks)
+                frame.pts = round(frame.pts * base / self.time_base)
+            frame.duration = round(frame.duration * base / self.time_base)
             frame.time_base = self.time_base
             yield frame
 

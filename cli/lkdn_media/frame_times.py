@@ -6,7 +6,7 @@ from itertools import pairwise
 import av
 
 from lkdn_media.demux import read_packets
-from lkdn_media.probe import Source
+from lkdn_media.source import Source
 
 __all__ = ["times_vary"]
 

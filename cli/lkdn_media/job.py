@@ -14,8 +14,9 @@ from filelock import FileLock, Timeout
 from lkdn_core import __version__
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.decode import Damage
+from lkdn_media.files import write_json
 from lkdn_media.plan import Plan
-from lkdn_media.segments import Segment, write_json
+from lkdn_media.segments import Segment
 
 __all__ = ["Job", "Parts", "identity", "was_finished"]
 

@@ -8,9 +8,9 @@ from typing import Any
 import av
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.encode import VideoWriter
 from lkdn_media.plan import Plan
 from lkdn_media.segments import Segment, read_segment
+from lkdn_media.writer import VideoWriter
 
 __all__ = ["join"]
 

@@ -10,7 +10,7 @@ from lkdn_media.encoder_options import writes_captions, writes_hdr10
 from lkdn_media.filters import FilterChain
 from lkdn_media.formats import PLANAR, UNTAGGED, has_alpha, nearest_planar
 from lkdn_media.frame_times import times_vary
-from lkdn_media.probe import Source
+from lkdn_media.source import Source
 from lkdn_media.tags import copied_tags
 from lkdn_media.targets import PICTURES, PIPE_FORMATS, PLAIN
 

@@ -13,9 +13,10 @@ import av
 
 from lkdn_core import Upscaler
 from lkdn_core.errors import LKDNError
+from lkdn_media.files import write_whole
 from lkdn_media.image_writers import WRITERS, Quality
 from lkdn_media.images import MAX_PIXELS, Still, read_still
-from lkdn_media.picture_jobs import Job, write_whole
+from lkdn_media.picture_jobs import Job
 from lkdn_media.stills import enlarge_stills
 from lkdn_media.threads import read_ahead
 
@@ -33,7 +34,6 @@ class Outcome(NamedTuple):
 
     job: Job
     error: LKDNError | None
-    size: tuple[int, int] = (0, 0)
 
 
 class _Read(NamedTuple):
@@ -148,5 +148,4 @@ def _write(item: _Read, quality: Quality) -> Outcome:
     except (OSError, ValueError, MemoryError, struct.error, av.FFmpegError) as error:
         message = f"{job.target}: can't be written as {writer.name}: {error}"
         return Outcome(job, LKDNError(message))
-    height, width = still.pixels.shape[:2]
-    return Outcome(job, None, (width, height))
+    return Outcome(job, None)

@@ -1,4 +1,4 @@
-"""A whole short clip as RGB pictures in memory."""
+"""Decoded pictures as RGB in memory: one, or a whole short clip."""
 
 from pathlib import Path
 
@@ -8,22 +8,24 @@ from torch import Tensor
 
 from lkdn_core.color import to_rgb
 from lkdn_core.errors import LKDNError
-from lkdn_media.decode import Damage, decode_pictures
+from lkdn_media.decode import Damage, Picture, decode_pictures
 from lkdn_media.formats import frame_format, nearest_planar
 from lkdn_media.probe import probe
+from lkdn_media.source import Source
 
-__all__ = ["read_clip"]
+__all__ = ["read_clip", "rgb_of"]
 
 
 def read_clip(path: Path) -> Tensor:
     """All frames of a video file as float32 RGB (T, 3, H, W) in [0, 1]. Raises ``LKDNError``."""
-    source = probe(path)
-    format = frame_format(nearest_planar(source.pix_fmt), source.tags)
-    damage = Damage()
-    pictures = []
-    for picture in decode_pictures(source, damage):
-        planes = [torch.from_numpy(np.array(plane))[None] for plane in picture.planes]
-        pictures.append(to_rgb(planes, format))
+    source, damage = probe(path), Damage()
+    pictures = [rgb_of(picture, source) for picture in decode_pictures(source, damage)]
     if damage:
         raise LKDNError(f"{path}: {damage}")
     return torch.cat(pictures)
+
+
+def rgb_of(picture: Picture, source: Source) -> Tensor:
+    """One picture of ``source`` as float32 RGB (1, 3, H, W) in [0, 1], without its alpha."""
+    format = frame_format(nearest_planar(source.pix_fmt), source.tags)
+    return to_rgb([torch.from_numpy(np.array(plane))[None] for plane in picture.planes], format)

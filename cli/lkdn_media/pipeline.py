@@ -1,6 +1,5 @@
 """A video file enlarged: read ahead, upscale, write behind, each in a thread of its own."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -8,20 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import av
 from numpy.typing import NDArray
 
 from lkdn_core import Upscaler
-from lkdn_core.errors import ArgumentError, LKDNError
+from lkdn_core.errors import ArgumentError
 from lkdn_media.alpha import enlarge_alpha, fill_hidden
 from lkdn_media.decode import Damage, Picture, Planes, decode_pictures
-from lkdn_media.encode import VideoWriter
+from lkdn_media.files import part_file, part_of, writing_to
 from lkdn_media.pipes import stdout_video
 from lkdn_media.plan import Plan
 from lkdn_media.sequences import SequenceWriter, check_sequence
 from lkdn_media.targets import PICTURES, PIPE, PIPE_FORMATS, is_pattern
 from lkdn_media.threads import read_ahead, write_behind
 from lkdn_media.verify import verify
+from lkdn_media.writer import VideoWriter
 
 __all__ = [
     "READ_AHEAD",
@@ -29,9 +28,7 @@ __all__ = [
     "Result",
     "check_paths",
     "enlarge",
-    "part_file",
     "upscale_video",
-    "writing_to",
 ]
 
 #: Pictures waiting on each side of the network: small ones before it, large ones after.
@@ -51,7 +48,7 @@ def check_paths(source: Path, target: Path, *, overwrite: bool) -> None:
     """Refuse an output that is the input, a folder, or there already. Raises ``ArgumentError``."""
     if target == PIPE:
         return
-    for path in (target, _part(target)):
+    for path in (target, part_of(target)):
         if path.exists() and source.exists() and path.samefile(source):
             raise ArgumentError(f"output: {target} would overwrite the input {source}")
     if is_pattern(target):
@@ -174,33 +171,3 @@ def _alpha(picture: Picture, plan: Plan, upscaler: Upscaler) -> NDArray[Any] | N
     new = enlarge_alpha(picture.alpha[None], bits, new_bits, upscaler, size=plan.size)
     alpha: NDArray[Any] = new[0]
     return alpha
-
-
-def _part(target: Path) -> Path:
-    return target.parent / (target.name + ".part")
-
-
-@contextmanager
-def part_file(target: Path) -> Iterator[Path]:
-    """A new file beside ``target`` that takes its name at the end, or goes away after an error."""
-    part = _part(target)
-    try:
-        part.unlink(missing_ok=True)
-        part.touch(exist_ok=False)
-    except OSError as error:
-        raise LKDNError(f"{target}: can't be written: {error.strerror}") from error
-    try:
-        with writing_to(target):
-            yield part
-            os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextmanager
-def writing_to(target: Path) -> Iterator[None]:
-    """Say of an error in writing which file it belongs to."""
-    try:
-        yield
-    except (av.FFmpegError, OSError) as error:
-        raise LKDNError(f"{target}: writing failed: {error.strerror}") from error

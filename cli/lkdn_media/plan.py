@@ -30,13 +30,13 @@ from lkdn_media.losses import (
     shape_in,
 )
 from lkdn_media.palette import PALETTE
-from lkdn_media.probe import Source
 from lkdn_media.sizes import SizeChoice, final_size, rounding_warnings
+from lkdn_media.source import Source
 from lkdn_media.streams import copied_streams, text_codec
 from lkdn_media.tags import copied_tags, lost_tags, need_keys
 from lkdn_media.targets import PICTURES, PLAIN, container_of, plain_codec
 
-__all__ = ["CONTAINERS", "Plan", "make_plan"]
+__all__ = ["Plan", "make_plan"]
 
 #: H.264 and HEVC can tell where chroma lies in 4:2:0 only; in 4:2:2 it is taken for left.
 _LOCATES_420_ONLY: Final = ("264", "265", "hevc")
@@ -202,8 +202,6 @@ def _picture_warnings(plan: Plan, size: SizeChoice) -> list[str]:
     lines += plain_losses(source, plan.container)
     if plan.pix_fmt == PALETTE:
         lines.append("gif has 256 colours a picture, and times of 1/100 s; apng keeps all")
-    if plan.own_codec and (source.mastering_display or source.content_light):
-        lines.append(f"HDR10 metadata is lost with {codec}; libx265 and libsvtav1 keep it")
     if plan.size:
         return lines + rounding_warnings(source, size, plan.size)
     return lines + padding_notes(source, plan.pix_fmt, (plan.width, plan.height), scale=plan.scale)

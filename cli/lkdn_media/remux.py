@@ -13,7 +13,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import AttachmentStream, Stream
 
 from lkdn_media.demux import JOINED, open_media, read_packets, shift_packet
-from lkdn_media.probe import Source
+from lkdn_media.source import Source
 from lkdn_media.streams import add_copy, is_cover, label_copy, text_codec
 from lkdn_media.tags import copied_tags
 from lkdn_media.timeline import Timeline
@@ -106,8 +106,7 @@ class StreamCopier:
                 packet = _as_text(packet)
         packet.rescale_ts(stream.time_base)
         if not is_cover(stream):
-            base = Fraction(stream.time_base.numerator, stream.time_base.denominator)
-            shift_packet(packet, -round(self._source.start / base))
+            shift_packet(packet, -round(self._source.start / stream.time_base))
         if index not in self._timelines:
             # Matroska takes two packets at one time, which is usual in subtitles.
             step = 0 if out.format.name in ("matroska", "webm") else 1
@@ -154,7 +153,7 @@ class _Window:
         """Whether ``packet`` belongs in here; a subtitle is cut to the part that does."""
         if packet.pts is None or is_cover(packet.stream):
             return True
-        base = Fraction(packet.time_base.num, packet.time_base.den)
+        base = packet.time_base
         if packet.stream.type == "subtitle" and packet.duration and packet.pts < self.start / base:
             missing = math.ceil(self.start / base) - packet.pts
             if packet.duration <= missing:

@@ -6,16 +6,10 @@ from itertools import chain, islice
 
 from lkdn_core import Upscaler
 from lkdn_media.decode import Damage, Picture
+from lkdn_media.files import part_file, writing_to
 from lkdn_media.job import Job
 from lkdn_media.join import join
-from lkdn_media.pipeline import (
-    READ_AHEAD,
-    WRITE_BEHIND,
-    Result,
-    enlarge,
-    part_file,
-    writing_to,
-)
+from lkdn_media.pipeline import READ_AHEAD, WRITE_BEHIND, Result, enlarge
 from lkdn_media.plan import Plan
 from lkdn_media.resume import Marked, pictures_after
 from lkdn_media.segments import SegmentWriter

@@ -19,10 +19,10 @@ from av.packet import PacketSideData, packet_sidedata_type_from_literal
 
 from lkdn_core.errors import LKDNError
 from lkdn_media.decode import Damage, Picture
-from lkdn_media.encode import make_encoder
 from lkdn_media.plan import Plan
+from lkdn_media.writer import make_encoder
 
-__all__ = ["Mark", "Segment", "SegmentWriter", "read_segment", "write_json"]
+__all__ = ["Mark", "Segment", "SegmentWriter", "read_segment"]
 
 #: What encoders say about their work; players don't need it.
 _CHATTER: Final = "quality_stats"
@@ -178,16 +178,6 @@ def read_segment(segment: Segment, path: Path) -> "Iterator[tuple[int, av.Packet
             yield segment.ranks[turn], packet
     if checksum != segment.checksum:
         raise LKDNError(f"{path}: was changed after it was written; --restart starts over")
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write ``content`` to ``path`` so that a crash leaves all of it or nothing."""
-    draft = path.with_name(path.name + ".part")
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
 
 
 def _add_side_data(packet: "av.Packet[Any]", kind: Any, data: bytes) -> None:

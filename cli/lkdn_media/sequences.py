@@ -17,9 +17,9 @@ from av.container import InputContainer
 
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.decode import Picture
+from lkdn_media.files import part_of
 from lkdn_media.image_writers import WRITERS, Quality
 from lkdn_media.images import READABLE, Still
-from lkdn_media.picture_jobs import write_whole
 from lkdn_media.plan import Plan
 from lkdn_media.targets import NUMBER, is_pattern
 
@@ -125,22 +125,20 @@ def check_sequence(source: Path, pattern: Path, *, overwrite: bool) -> None:
 class SequenceWriter:
     """Writes the pictures of ``plan`` as files, numbered from 1.
 
-    They lie in a folder of their own until `finish`, which puts them in their place.
+    They lie in a folder of their own until `finish`, which puts them in their place. Everything may
+    raise ``OSError``.
     """
 
     def __init__(self, plan: Plan, pattern: Path) -> None:
         self._plan, self._pattern = plan, pattern
         self._writer = WRITERS[pattern.suffix.lower()]
-        self._part = pattern.with_name(pattern.name + ".part")
+        self._part = part_of(pattern)
         self._pool = ThreadPoolExecutor(WRITING_THREADS)
         self._pending: deque[Future[None]] = deque()
         self.frames = 0
         self.damaged = False
-        try:
-            shutil.rmtree(self._part, ignore_errors=True)
-            self._part.mkdir(parents=True)
-        except OSError as error:
-            raise LKDNError(f"{pattern}: can't be written: {error.strerror}") from error
+        shutil.rmtree(self._part, ignore_errors=True)
+        self._part.mkdir(parents=True)
 
     def write(self, picture: Picture) -> None:
         """Write one enlarged picture."""
@@ -174,7 +172,7 @@ class SequenceWriter:
         shutil.rmtree(self._part, ignore_errors=True)
 
     def _save(self, still: Still, number: int) -> None:
-        write_whole(self._part / self._name(number), self._writer.encode(still, Quality()))
+        (self._part / self._name(number)).write_bytes(self._writer.encode(still, Quality()))
 
     def _name(self, number: int) -> str:
         return NUMBER.sub(lambda found: found[0] % number, self._pattern.name)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from lkdn_core.errors import ArgumentError
 from lkdn_core.resize import FinalSize
-from lkdn_media.probe import Source
+from lkdn_media.source import Source
 
 __all__ = ["Fit", "SizeChoice", "choose_scale", "final_size", "rounding_warnings"]
 
@@ -92,7 +92,7 @@ def rounding_warnings(source: Source, choice: SizeChoice, size: FinalSize) -> li
 def _stored(source: Source, choice: SizeChoice) -> tuple[Fraction, Fraction]:
     """Width and height of the stored picture, before rounding."""
     wide, high = choice.width, choice.height
-    if _turned(source):
+    if source.sideways:
         wide, high = high, wide
     shape = _shape(source)
     if wide is None or high is None or choice.fit == "contain":
@@ -121,12 +121,6 @@ def _enlargement(source: Source, choice: SizeChoice) -> Fraction:
 def _shape(source: Source) -> Fraction:
     """Width by height of the whole stored picture, seen through its pixels' shape."""
     return Fraction(source.width, source.height) * (source.sample_aspect_ratio or 1)
-
-
-def _turned(source: Source) -> bool:
-    """Whether width and height change places when the picture is shown."""
-    matrix = source.display_matrix
-    return matrix is not None and abs(matrix[1]) > abs(matrix[0])
 
 
 def _too_large(source: Source, choice: SizeChoice, needed: Fraction, scale: int) -> str:

@@ -7,7 +7,7 @@ import av
 from av.container import OutputContainer
 from av.stream import AttachmentStream, Disposition, Stream
 
-from lkdn_media.probe import Source
+from lkdn_media.source import Source
 from lkdn_media.tags import stream_tags
 from lkdn_media.targets import PLAIN
 

@@ -59,7 +59,7 @@ def load_network(
     if len(networks) > 1:
         seconds = _seconds(networks, case)
         best = min(seconds, key=seconds.__getitem__)
-        log.info("backends measured: %s", ", ".join(f"{n} {s:.4f} s" for n, s in seconds.items()))
+        log.debug("backends measured: %s", ", ".join(f"{n} {s:.4f} s" for n, s in seconds.items()))
         record.remember(case.key(names), best)
     return best, networks[best]
 
@@ -86,7 +86,7 @@ class _Case:
             if reason is None:
                 names.append(name)
             else:
-                log.info("backend %s: %s", name, reason)
+                log.debug("backend %s: %s", name, reason)
         return names
 
     def load(self, name: str) -> Network:

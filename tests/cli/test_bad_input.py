@@ -85,6 +85,7 @@ def add_sound(out: av.container.OutputContainer) -> None:
         ("http://localhost/a.mp4 out.mp4", 1, "http:/localhost/a.mp4: no such file"),
         ("good.mp4 nowhere/out.mp4", 1, "nowhere/out.mp4: can't be written"),
         ("good.mp4 text.mp4/out.mp4", 1, "text.mp4/out.mp4: can't be written"),
+        ("good.mp4 text.mp4/%d.png", 1, "text.mp4/%d.png: can't be written"),
         ("good.mp4 out.mp4 --weights text.mp4", 1, "weights: text.mp4"),
         ("good.mp4 out.mp4 --weights none.pth", 1, "weights: no such file: none.pth"),
         ("good.mp4 out.mp4 --codec nonsense", 2, "codec: a video encoder"),
@@ -254,7 +255,7 @@ def test_a_full_disk(long_clip: Path, tmp_path: Path, nearest: dict[int, Path]) 
         check=False,
     )
     assert result.returncode == 1
-    assert result.stderr == "lkdn-video: out.mkv: writing failed: File too large\n"
+    assert result.stderr == "lkdn-video: out.mkv: can't be written: File too large\n"
     assert [path.name for path in tmp_path.iterdir()] == ["long.mkv"]
 
 

@@ -108,6 +108,37 @@ def test_a_dry_run_writes_nothing(
     assert "model: one of lkdn-s" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ("--tile -4", 2, "tile: "),
+        ("--overlap -1", 2, "overlap: "),
+        ("--batch-size -1", 2, "batch_size: "),
+        ("--backend nope", 2, "backend: "),
+        ("--precision fp8", 2, "precision: "),
+        ("--device abacus", 2, "device: "),
+        ("--scale 3", 2, "scale: "),
+        ("--weights none.pth", 1, "no such file: none.pth"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would(
+    *,
+    films: Path,
+    nearest: dict[int, Path],
+    capsys: pytest.CaptureFixture[str],
+    options: str,
+    code: int,
+    message: str,
+) -> None:
+    wrong = ["--scale", "2", "--weights", str(nearest[2]), *options.split()]
+    for more in ([], ["--dry-run"]):
+        assert main(["films/a.mp4", "b.mp4", *wrong, *more]) == code
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("lkdn-video: ") and said.err.count("\n") == 1
+        assert message in said.err
+
+
 def test_what_is_said_of_one_file_names_it(
     films: Path, nearest: dict[int, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,6 +184,7 @@ def test_what_can_not_work_is_refused_before_the_work(
 
 
 def test_a_file_counts_once_and_folders_are_walked_in_order(films: Path) -> None:
+    (films / "broken.mkv").symlink_to("nowhere.mkv")
     pairs = pair_files([films, films / "a.mp4"], Path("out"))
     assert [str(target) for _, target in pairs] == [
         *("out/a.mp4", "out/broken.mp4", "out/old/b.MKV", "out/old/c.mkv"),
@@ -160,6 +192,9 @@ def test_a_file_counts_once_and_folders_are_walked_in_order(films: Path) -> None
     make_clip(films / "old" / "c.mkv")
     with pytest.raises(ArgumentError, match=r"both become out/old/c\.mkv"):
         pair_files([films], Path("out"))
+    make_clip(films / "old" / "A.mp4")
+    with pytest.raises(ArgumentError, match=r"both become out/A\.mp4"):  # on some disks
+        pair_files([films / "a.mp4", films / "old" / "A.mp4"], Path("out"))
 
 
 def test_the_engine_is_made_once(
@@ -168,13 +203,13 @@ def test_the_engine_is_made_once(
     from lkdn_cli import enlarger
 
     made: list[int] = []
-    upscaler = enlarger.Upscaler
+    make = enlarger.make_upscaler
 
-    def count(**options: Any) -> object:
-        made.append(options["scale"])
-        return upscaler(**options)
+    def count(arguments: Any, scale: int) -> Any:
+        made.append(scale)
+        return make(arguments, scale)
 
-    monkeypatch.setattr(enlarger, "Upscaler", count)
+    monkeypatch.setattr(enlarger, "make_upscaler", count)
     (films / "broken.mp4").unlink()
     assert enlarge(nearest, "films", "-o", "out", "-q") == 0
     assert made == [2]

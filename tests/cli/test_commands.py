@@ -1,7 +1,12 @@
 """The smaller commands: their output, and their errors in one line."""
 
+import argparse
 import json
+import tomllib
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import Final
 
 import numpy as np
 import pytest
@@ -9,10 +14,18 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from lkdn_cli import evaluate, models, train
+from lkdn_cli import evaluate, models, train, video
 from lkdn_cli.progress import Reporter
+from lkdn_core.backends import backend_names
 from lkdn_core.errors import LKDNError
+from lkdn_core.training import parallel
 from lkdn_core.training.folder import locked
+
+PROJECT: Final = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+#: The module behind every command that is installed.
+COMMANDS: Final = [
+    import_module(target.removesuffix(":main")) for target in PROJECT["project"]["scripts"].values()
+]
 
 
 def one_line(captured: str, prog: str) -> str:
@@ -34,6 +47,34 @@ def test_help_and_version_do_not_fail(command: object, capsys: pytest.CaptureFix
     assert command.main(["--help"]) == 0  # type: ignore[attr-defined]
     assert "usage: lkdn-" in capsys.readouterr().out
     assert command.main(["--version"]) == 0  # type: ignore[attr-defined]
+
+
+@pytest.fixture(params=COMMANDS, ids=lambda module: module.__name__)
+def parser(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> argparse.ArgumentParser:
+    """The parser of a command."""
+    command: ModuleType = request.param
+    parsers: list[argparse.ArgumentParser] = []
+    monkeypatch.setattr(command, "run", lambda parser, *_: parsers.append(parser))
+    command.main([])
+    return parsers[0]
+
+
+def test_help_says_what_every_argument_is_and_its_default(parser: argparse.ArgumentParser) -> None:
+    assert "%%" not in parser.format_help()
+    for action in parser._actions:
+        assert action.help
+        telling = isinstance(action.default, str | int | float) and action.default is not False
+        if telling and action.default not in ("", argparse.SUPPRESS):
+            assert "default" in action.help or f"({action.default}" in action.help, action
+
+
+def test_help_names_the_backends(capsys: pytest.CaptureFixture[str]) -> None:
+    assert video.main(["--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    names = ", ".join(backend_names()).replace(", reference", " or reference")
+    assert f"--backend BACKEND what runs it: auto (default), {names}" in text
 
 
 def test_wrong_options_are_usage_errors(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,6 +144,15 @@ def test_a_run_takes_the_data_it_names(
     assert train.main(train_arguments(run, other)) == 0
 
 
+def test_only_the_main_process_reads_the_pictures_to_measure(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train.main(train_arguments(tmp_path / "run", pictures)) == 0
+    monkeypatch.setattr(parallel, "main_process", lambda: False)
+    arguments = train_arguments(tmp_path / "other", tmp_path / "run" / "data.json")
+    assert train.main([*arguments, "--validate", "nowhere"]) == 0
+
+
 def test_a_second_command_on_a_run_is_refused(
     tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,7 +168,7 @@ def test_a_second_command_on_a_run_is_refused(
     ("change", "code", "message"),
     [
         (["--network", "lkdn-x9"], 2, "got 'lkdn-x9'"),
-        (["--steps", "0"], 2, "steps: a whole number of at least 1 is accepted, got 0"),
+        (["--steps", "0"], 2, "steps: an integer from 1 is accepted, got 0"),
         (["--save-every", "0"], 2, "save_every: at least 1 is accepted, got 0"),
         (["--ema", "5"], 2, "ema: a number of at least 0, below 1, is accepted, got 5.0"),
         (["--patch", "90"], 2, "patch: no picture has 196 pixels a side"),

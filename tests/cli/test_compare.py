@@ -133,6 +133,26 @@ def test_padding_and_parts(tmp_path: Path, lkdn_video: Command) -> None:
         assert np.abs(before.astype(int) - after).mean() < 8  # the same moment
 
 
+@pytest.mark.parametrize("source", ["in", "in/%05d.png"])
+def test_a_video_of_pictures_has_no_file_size(
+    tmp_path: Path, lkdn_video: Command, source: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(5):
+        pixels = np.full((20, 26, 3), 50 * number, np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"in/{number:05d}.png")
+    page = tmp_path / "c.html"
+    options = ["--codec", "ffv1", "--fps", "10", "--compare", str(page)]
+    assert lkdn_video(tmp_path / source, tmp_path / "b.mkv", *options) == 0
+    found = Page(page.read_text())
+    assert "10 fps" in found.text
+    assert re.search(r"<td></td><td>\S+ (bytes|kB)</td>", page.read_text())
+    # Each picture is brighter than the one before.
+    shown = found.pictures()
+    assert [round(p.mean() / 50) for p in shown[::2]] == [0, 1, 3, 4]
+    assert [round(p.mean() / 50) for p in shown[1::2]] == [0, 1, 3, 4]
+
+
 def pictures(folder: Path) -> Path:
     (folder / "in").mkdir()
     ramp = Image.linear_gradient("L").resize((40, 30))

@@ -1,5 +1,6 @@
 """The user's own ffmpeg program: filters before the network."""
 
+import threading
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.cli.clips import Clip, Tags, make_clip
 from tests.cli.media import Command, colour, copies, durations, frames, planes, times
 from tests.cli.test_alpha import SIZE, gif_of
 from tests.cli.test_fields import FLAGGED
+from tests.cli.test_losses import HDR10
 
 FFV1 = ("--codec", "ffv1")
 VFR = Clip(
@@ -74,6 +76,19 @@ def test_encoders_that_pyav_lacks(
         assert result.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
 
 
+@pytest.mark.usefixtures("program")
+@pytest.mark.parametrize("options", [(), ("--segment", "3")], ids=["one pass", "segments"])
+def test_nothing_runs_on_behind_a_file(
+    tmp_path: Path, lkdn_video: Command, options: tuple[str, ...]
+) -> None:
+    """Of each program a thread reads the words until it ends."""
+    here = make_clip(tmp_path / "a.mkv", Clip(size=(64, 48)))
+    before = threading.active_count()
+    for name in ("b.mkv", "c.mkv"):
+        assert lkdn_video(here, tmp_path / name, "--codec", "libxvid", *options) == 0
+    assert threading.active_count() == before
+
+
 def test_the_list_has_them(program: str) -> None:
     assert program
     names = {encoder.name: encoder.endings for encoder in list_own_encoders()}
@@ -118,6 +133,17 @@ def test_wrong_settings_of_outside_encoders(
     assert said.startswith(f"lkdn-video: {message}")
     assert said.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mkv"]
+
+
+@pytest.mark.usefixtures("program")
+def test_outside_encoders_lose_hdr10(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which is told once."""
+    here = make_clip(tmp_path / "a.mkv", HDR10)
+    assert lkdn_video(here, tmp_path / "b.mkv", "--dry-run", "--codec", "libvvenc") == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "HDR10" in line]
+    assert "are lost with libvvenc; libx265, libx264 and libsvtav1 keep them" in line
 
 
 @pytest.mark.usefixtures("program")

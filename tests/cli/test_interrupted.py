@@ -165,7 +165,7 @@ def test_a_full_disk_keeps_what_is_done(work: Work) -> None:
     with work.start("-q", preexec_fn=starve) as process:
         said = process.communicate(timeout=120)[1]
     assert process.returncode == 1
-    assert said == "lkdn-video: out.mkv: writing failed: File too large\n"
+    assert said == "lkdn-video: out.mkv: can't be written: File too large\n"
     assert sorted(p.name for p in work.folder.iterdir()) == ["in.mkv", "w.safetensors"]
     whole = work.unbroken()
     limit = whole.stat().st_size * 3 // 4  # each segment fits, their sum does not
@@ -175,7 +175,7 @@ def test_a_full_disk_keeps_what_is_done(work: Work) -> None:
     assert said.splitlines() == [
         f"lkdn-video: out.mkv: {FRAMES} frames are kept in out.mkv.lkdn; "
         "the same command goes on from there",
-        "lkdn-video: out.mkv: writing failed: File too large",
+        "lkdn-video: out.mkv: can't be written: File too large",
     ]
     assert sorted(p.name for p in work.folder.iterdir()) == [
         "in.mkv",

@@ -8,14 +8,22 @@ import av
 import pytest
 
 from lkdn_media.frame_times import times_vary
-from lkdn_media.probe import Span, probe
+from lkdn_media.probe import probe
+from lkdn_media.source import Span
 from lkdn_media.tags import copied_tags
 from tests.cli.clips import Clip, Tags, make_clip
 from tests.cli.media import Command, frames
 from tests.cli.test_fields import FLAGGED
 
 CREATED = "2020-01-02T03:04:05.000000Z"
-HDR10 = "hdr10=1:master-display=G(8500,39850)B(6550,2300)R(35400,14600)WP(15635,16450)L(10000000,1)"
+LIGHT = "master-display=G(8500,39850)B(6550,2300)R(35400,14600)WP(15635,16450)L(10000000,1)"
+HDR10 = Clip(
+    size=(64, 48),
+    pix_fmt="yuv420p10le",
+    codec="libx265",
+    options={"x265-params": f"log-level=none:cutree=0:hdr10=1:{LIGHT}:max-cll=1000,400"},
+    tags=Tags(9, 16, 9),
+)
 
 
 def warnings(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -167,14 +175,7 @@ def test_a_pipe_loses_colour_and_times(
 def test_hdr10_has_no_place_beside_a_file(
     tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str], target: str
 ) -> None:
-    clip = Clip(
-        size=(64, 48),
-        pix_fmt="yuv420p10le",
-        codec="libx265",
-        options={"x265-params": f"log-level=none:cutree=0:{HDR10}:max-cll=1000,400"},
-        tags=Tags(9, 16, 9),
-    )
-    here = make_clip(tmp_path / "a.mkv", clip)
+    here = make_clip(tmp_path / "a.mkv", HDR10)
     assert frames(here)[0].color_trc == 16
     path = Path(target) if target == "-" else tmp_path / target
     assert lkdn_video(here, path, "--dry-run") == 0

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from lkdn_core.resize import resize
-from lkdn_media.probe import Source, probe
+from lkdn_media.probe import probe
 from lkdn_media.sizes import Fit, SizeChoice, choose_scale, final_size
+from lkdn_media.source import Source
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import Command, frames, planes, times
 

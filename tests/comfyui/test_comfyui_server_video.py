@@ -30,9 +30,9 @@ pytestmark = pytest.mark.comfyui
 def test_example_video_workflow(server: Server, tmp_path: Path) -> None:
     run = server.run(example(server, "upscale-video"))
     got, source = saved(server, run), server.base / "input" / "flower.mp4"
-    plan = plan_video(source, tmp_path / "x", scale=2, choice=EncoderChoice())
+    plan = plan_video(source, scale=2, choice=EncoderChoice(), window=Window())
     upscaler = Upscaler(scale=2, device="cpu")
-    ours = upscale_to(tmp_path, plan, upscaler, name="x", window=Window(), progress=lambda: None)
+    ours = upscale_to(tmp_path / "x", plan, upscaler, progress=lambda: None)
     same_pictures(got, ours)
     assert times(got) == [i * NTSC for i in range(24)]
     assert [c.packets for c in copies(got)] == [c.packets for c in copies(source)]
@@ -62,9 +62,8 @@ def test_a_trimmed_video(server: Server, tmp_path: Path, tiny_engine: Upscaler) 
     prompt["3"]["inputs"]["video"] = ["5", 0]
     got = saved(server, server.run(prompt))
     source = server.base / "input" / "flower.mp4"
-    plan = plan_video(source, tmp_path / "x", scale=2, choice=EncoderChoice())
-    window = Window(0.1, 0.15)
-    ours = upscale_to(tmp_path, plan, tiny_engine, name="x", window=window, progress=lambda: None)
+    plan = plan_video(source, scale=2, choice=EncoderChoice(), window=Window(0.1, 0.15))
+    ours = upscale_to(tmp_path / "x", plan, tiny_engine, progress=lambda: None)
     same_pictures(got, ours)
     assert times(got) == [i * NTSC for i in range(5)]
     assert copies(got)[0].kind == "audio"

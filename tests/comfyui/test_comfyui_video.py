@@ -10,12 +10,11 @@ import pytest
 import torch
 
 from lkdn_comfyui.clip import write_clip
-from lkdn_comfyui.video import Window, count_frames, plan_video, upscale_to
+from lkdn_comfyui.video import Window, plan_video, upscale_to
 from lkdn_core import Upscaler
 from lkdn_core.color import to_rgb
 from lkdn_core.errors import LKDNError
 from lkdn_media.encoders import EncoderChoice
-from lkdn_media.probe import probe
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import copies, frames, planes, times
 
@@ -28,8 +27,8 @@ def upscale(
     source: Path, folder: Path, upscaler: Upscaler, window: Window, step: Callable[[], object]
 ) -> Path:
     """The whole way, without loss."""
-    plan = plan_video(source, folder / "out", scale=upscaler.scale, choice=LOSSLESS)
-    return upscale_to(folder, plan, upscaler, name="out", window=window, progress=step)
+    plan = plan_video(source, scale=upscaler.scale, choice=LOSSLESS, window=window)
+    return upscale_to(folder / "out", plan, upscaler, progress=step)
 
 
 def ignore() -> None:
@@ -55,7 +54,7 @@ def test_a_whole_video(clip: Path, tmp_path: Path, upscaler: Upscaler) -> None:
     with av.open(str(out)) as container:
         rate = container.streams.video[0].average_rate
         assert rate is not None and Fraction(rate.numerator, rate.denominator) == 1 / NTSC
-    format = plan_video(clip, out, scale=2, choice=LOSSLESS).input_format
+    format = plan_video(clip, scale=2, choice=LOSSLESS, window=FULL).input_format
     for small, large in zip(frames(clip), frames(out), strict=True):
         source = [torch.from_numpy(p.copy())[None] for p in planes(small)]
         for plane, wanted in zip(planes(large), upscaler.up_planes(source, format), strict=True):
@@ -96,7 +95,7 @@ def test_a_window(
 
 
 def test_a_window_past_the_end_is_an_error(clip: Path, tmp_path: Path, upscaler: Upscaler) -> None:
-    with pytest.raises(LKDNError, match="no frame at 5 s"):
+    with pytest.raises(LKDNError, match="no frame from 5 s to 6 s"):
         upscale(clip, tmp_path, upscaler, Window(5, 1), ignore)
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
@@ -129,10 +128,12 @@ def test_sound_that_mp4_cannot_hold_goes_to_matroska(tmp_path: Path, upscaler: U
 
 
 def test_the_number_of_frames_is_known_before(clip: Path) -> None:
-    source = probe(clip)
-    assert count_frames(source, FULL) == 24
-    assert abs(count_frames(source, Window(0.2, 0.3)) - 9) <= 1
-    assert abs(count_frames(source, Window(0.2, 0)) - 18) <= 1
+    def count(window: Window) -> int:
+        return plan_video(clip, scale=2, choice=LOSSLESS, window=window).source.frames
+
+    assert count(FULL) == 24
+    assert abs(count(Window(0.2, 0.3)) - 9) <= 1
+    assert abs(count(Window(0.2, 0)) - 18) <= 1
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -142,7 +143,7 @@ def test_frames_of_a_graph_are_stored_without_visible_loss(tmp_path: Path, chann
     path = tmp_path / "frames.mp4"
     write_clip(path, images, Fraction(29.97), sound)
     stored = frames(path)
-    format = plan_video(path, tmp_path / "out", scale=2, choice=LOSSLESS).input_format
+    format = plan_video(path, scale=2, choice=LOSSLESS, window=FULL).input_format
     assert (format.matrix, format.color_range) == ("bt709", "limited")
     assert times(path) == [i * Fraction(100, 2997) for i in range(5)]
     for image, frame in zip(images, stored, strict=True):
@@ -168,7 +169,7 @@ def test_frames_of_a_graph_become_a_video_browsers_show(tmp_path: Path, upscaler
     path = tmp_path / "frames.mp4"
     write_clip(path, torch.full((3, 5, 7, 3), 0.5), Fraction(24), None)
     choice = EncoderChoice(codec="libx264", pix_fmt="yuv420p")
-    plan = plan_video(path, tmp_path / "out", scale=2, choice=choice)
-    out = upscale_to(tmp_path, plan, upscaler, name="out", window=FULL, progress=ignore)
+    plan = plan_video(path, scale=2, choice=choice, window=FULL)
+    out = upscale_to(tmp_path / "out", plan, upscaler, progress=ignore)
     assert [f.format.name for f in frames(out)] == ["yuv420p"] * 3
     assert times(out) == [Fraction(i, 24) for i in range(3)]

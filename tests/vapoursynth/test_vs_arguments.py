@@ -1,6 +1,7 @@
 """The signature of ``lkdn.Upscale``, its errors, and the functions beside it."""
 
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,12 @@ def test_the_filter_is_loaded_without_being_asked(core: vs.Core) -> None:
 def test_without_the_filter_one_sentence_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lkdn_vapoursynth, "find_spec", lambda name: None)
-    with pytest.raises(LKDNError, match="install one") as error:
-        lkdn_vapoursynth.plugin_path()
-    assert "\n" not in str(error.value)
+    for module, message in (("json", "install one"), (None, "VapourSynth is not installed")):
+        spec = find_spec(module) if module else None
+        monkeypatch.setattr(lkdn_vapoursynth, "find_spec", lambda name: spec)  # noqa: B023
+        with pytest.raises(LKDNError, match=message) as error:
+            lkdn_vapoursynth.plugin_path()
+        assert "\n" not in str(error.value)
 
 
 def test_version_models_and_devices(core: vs.Core) -> None:

@@ -136,6 +136,36 @@ def test_memory_is_bounded_in_bytes(weights: str) -> None:
             assert plan(weights, clip, num_streams=streams, batch=50)[0] == max(1, frames)
 
 
+@pytest.mark.parametrize(("batch", "expected"), [(1, 4), (2, 6)])
+def test_what_repeats_is_enlarged_once(
+    weights: str, batches: list[int], batch: int, expected: int
+) -> None:
+    """With properties of its own."""
+    source = noise(vs.YUV420P8, 3)
+    shown = [0, 0, 1, 0, 1, 0, 2, 0, 0, 0]
+    copied = source.std.ModifyFrame(source, lambda n, f: f.copy())
+    clips = [(copied if i % 2 else source)[n].std.SetFrameProps(at=i) for i, n in enumerate(shown)]
+    options = {"scale": 2, "weights": weights}
+    each = all_frames(source.lkdn.Upscale(**options))
+    batches.clear()
+    larger = vs.core.std.Splice(clips).lkdn.Upscale(batch=batch, **options)
+    for i, n in enumerate(shown):
+        frame = larger.get_frame(i)
+        assert frame.props["at"] == i
+        assert frame.props["_Matrix"] == vs.MATRIX_ST170_M
+        assert set(frame.props) <= {"at", "_Matrix", "_DurationNum", "_DurationDen"}
+        assert equal(planes(frame), each[n])
+    assert len(batches) == expected
+
+
+def test_other_tags_are_another_frame(weights: str, batches: list[int]) -> None:
+    source = noise(vs.YUV420P8, 1)
+    tags = [{"_Range": 0}, {"_Range": 1}, {"_Matrix": 1}, {"_Matrix": 9}, {"_ChromaLocation": 1}]
+    parts = [source.std.SetFrameProps(**tag) for tag in tags]
+    frames = all_frames(vs.core.std.Splice(parts).lkdn.Upscale(scale=2, weights=weights))
+    assert len(batches) == len({b"".join(p.tobytes() for p in frame) for frame in frames}) == 5
+
+
 def test_an_endless_clip_answers_at_once(weights: str) -> None:
     clip = noise(vs.YUV420P8, 1).std.Loop(2**27)
     larger = clip.lkdn.Upscale(scale=2, weights=weights)
@@ -158,6 +188,21 @@ def test_equal_options_share_an_engine(weights: str, tmp_path: Path) -> None:
     first = engines.borrow(options(str(copy)))
     os.utime(copy, ns=(1, 1))  # as if it had been written anew
     assert engines.borrow(options(str(copy))) is not first
+
+
+def test_files_of_one_name_are_told_apart(
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Size and time of change may be equal, and the current folder another one."""
+    made = []
+    for name in ("one", "other"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "w.safetensors").write_bytes(Path(weights).read_bytes())
+        os.utime(folder / "w.safetensors", ns=(1, 1))
+        monkeypatch.chdir(folder)
+        made.append(engines.borrow(options("w.safetensors")))
+    assert made[0] is not made[1]
 
 
 def test_an_engine_outlives_its_last_clip_for_a_while(weights: str) -> None:

@@ -117,10 +117,42 @@ def test_the_argument_overrides_the_tag(weights: str) -> None:
     assert equal(all_frames(right)[0], all_frames(wrong)[0])
 
 
-def test_gray_out_of_rgb_needs_no_override(weights: str) -> None:
-    clip = noise(vs.GRAY8, 1, _Matrix=0)
+@pytest.mark.parametrize("matrix", [0, 14, 99])
+def test_gray_out_of_something_else_needs_no_override(weights: str, matrix: int) -> None:
+    clip = noise(vs.GRAY8, 1, _Matrix=matrix)
     larger = clip.lkdn.Upscale(scale=2, weights=weights)
-    assert larger.get_frame(0).props["_Matrix"] == 0
+    assert larger.get_frame(0).props["_Matrix"] == matrix
+    untagged = noise(vs.GRAY8, 1).lkdn.Upscale(scale=2, weights=weights)
+    assert equal(all_frames(larger)[0], all_frames(untagged)[0])
+
+
+@pytest.mark.filterwarnings("ignore:The _ColorRange")
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ({"_Matrix": 99}, r"_Matrix: one of 1 \(bt709\), .* got 99; the argument matrix overrides"),
+        ({"_Matrix": -1}, "_Matrix: .* got -1;"),
+        ({"_Matrix": 1.0}, "_Matrix: .* got something that is no integer;"),
+        ({"_Range": 2}, r"_Range: one of 0 \(limited\), 1 \(full\) is accepted, got 2$"),
+        ({"_Range": "full"}, "_Range: .* no integer$"),
+        ({"_ColorRange": 5}, "_Range: .* got 5$"),
+        ({"_ChromaLocation": 6}, "_ChromaLocation: one of .* got 6$"),
+        ({"_FieldBased": 1}, r"_FieldBased: progressive frames \(0\) are accepted, got 1: deint"),
+        ({"_FieldBased": 2}, r"_FieldBased: .* std\.SetFieldBased\(0\) if it is wrong"),
+    ],
+)
+def test_tags_that_mean_nothing_or_fields_are_refused(
+    weights: str, tags: dict[str, Any], message: str
+) -> None:
+    larger = noise(vs.YUV420P8, 1, **tags).lkdn.Upscale(scale=2, weights=weights)
+    with pytest.raises(vs.Error, match=f"^Upscale: frame 0: {message}"):
+        larger.get_frame(0)
+
+
+def test_a_size_beyond_numbers_is_refused(weights: str) -> None:
+    clip = vs.core.std.BlankClip(format=vs.GRAY8, width=1_500_000_000, height=1)
+    with pytest.raises(vs.Error, match="clip: 1500000000x1 is too large to enlarge 2 times"):
+        clip.lkdn.Upscale(scale=2, weights=weights)
 
 
 @pytest.mark.parametrize(("matrix", "color_range"), [(1, 0), (6, 0), (9, 1)])
@@ -189,7 +221,7 @@ def test_a_frame_with_an_unknown_matrix_fails_alone(weights: str) -> None:
     source = noise(vs.YUV420P8, 6)
     bad = source[4].std.SetFrameProps(_Matrix=14)
     larger = (source[:4] + bad + source[5]).lkdn.Upscale(scale=2, weights=weights, batch=2)
-    with pytest.raises(vs.Error, match=r"^Upscale: frames 4 to 5: matrix: .* got ictcp") as error:
+    with pytest.raises(vs.Error, match=r"^Upscale: frames 4 to 5: _Matrix: .* got ictcp") as error:
         larger.get_frame(5)
     assert "\n" not in str(error.value)
     assert equal(

@@ -16,7 +16,8 @@ FOLDER = Path(vs.__file__).parent
 GCC = shutil.which("gcc")
 SCRIPT = """
 import vapoursynth as vs
-clip = vs.core.std.BlankClip(format=vs.YUV420P8, width=34, height=26, length=99)
+blank = vs.core.std.BlankClip(format=vs.YUV420P8, width=34, height=26, length=1)
+clip = vs.core.std.Splice([blank.std.BlankClip(color=[n, 99, 99]) for n in range(99)])
 clip.lkdn.Upscale(scale=2, batch=4).set_output()
 """
 

@@ -1,6 +1,7 @@
 """ComfyUI nodes of the LKDN suite; this folder is a node pack as it stands.
 
-Only `lkdn_comfyui.nodes` imports ComfyUI, so that everything else works and is tested without it.
+Only `lkdn_comfyui.nodes` and its `widgets` import ComfyUI, so that everything else works and is
+tested without it.
 """
 
 from pathlib import Path

@@ -1,6 +1,5 @@
-"""Small files around the pictures: frames a graph made itself, and sound put back to a cut."""
+"""Frames and sound that a graph made itself, as a file."""
 
-import heapq
 import math
 from collections.abc import Iterator
 from fractions import Fraction
@@ -8,16 +7,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import av
-import numpy as np
 from torch import Tensor
 
 from lkdn_core import FrameFormat
 from lkdn_core.color import from_rgb
-from lkdn_media.demux import main_video, open_media
-from lkdn_media.plan import Plan
-from lkdn_media.tags import copied_tags, stream_tags
+from lkdn_core.errors import ArgumentError
+from lkdn_media.planes import fill_planes
 
-__all__ = ["join", "write_clip"]
+__all__ = ["write_clip"]
 
 #: Stored without loss, in finer steps than an 8-bit picture has.
 _FORMAT: Final = FrameFormat(family="yuv", bits=10, matrix="bt709", color_range="limited")
@@ -35,10 +32,13 @@ def write_clip(
 
     ``sound``: samples (channels, T) and their rate in Hz; it ends with the last frame, as where
     ComfyUI saves a video itself. ``path`` ends in ``.mp4``. One frame is in work at a time.
-    Transparency is not kept.
+    Transparency is not kept. Raises ``ArgumentError`` for no frame, and for a rate that AAC lacks.
     """
+    shape = tuple(images.shape)
+    if len(shape) != 4 or 0 in shape:
+        raise ArgumentError(f"video: frames (B, H, W, C), one or more, are accepted, got {shape}")
     rate = Fraction(frame_rate).limit_denominator(_RATES)
-    height, width = images.shape[1:3]
+    height, width = shape[1:3]
     with av.open(str(path), "w") as out:
         video = out.add_stream(
             "libx264",
@@ -68,50 +68,6 @@ def write_clip(
             after = next(packets, None)
 
 
-def join(pictures: Path, plan: Plan, target: Path, *, start: Fraction, end: float) -> None:
-    """Write ``pictures`` and the sound of ``plan.source`` from ``start`` to ``end`` seconds.
-
-    Packets are copied as they are; the sound's times are counted from ``start``.
-    """
-    source = plan.source
-    sound = [s for s in source.streams if s.kind == "audio" and s.index in plan.copied]
-    with (
-        open_media(pictures) as shown,
-        open_media(source.path) as heard,
-        av.open(f"file:{target}", "w", format=plan.container) as out,
-    ):
-        video = main_video(shown, pictures)
-        copies: dict[Any, Any] = {video: out.add_stream_from_template(video, opaque=True)}
-        for info in sound:
-            track = heard.streams[info.index]
-            copies[track] = out.add_stream_from_template(track, opaque=True)
-        for stream, copy in copies.items():
-            copy.metadata.update(stream_tags(stream.metadata))
-            copy.disposition = stream.disposition
-        out.metadata.update(copied_tags(shown.metadata))
-        tracks = [heard.streams[info.index] for info in sound]
-        cut = _cut(heard.demux(tracks), start, end) if tracks else iter(())
-        shown_packets = (p for p in shown.demux(video) if p.size)
-        for packet in heapq.merge(shown_packets, cut, key=_seconds):
-            packet.stream = copies[packet.stream]
-            out.mux(packet)
-
-
-def _cut(
-    packets: "Iterator[av.Packet[Any]]", start: Fraction, end: float
-) -> "Iterator[av.Packet[Any]]":
-    """Packets that begin inside, with their times counted from ``start``."""
-    for packet in packets:
-        if packet.pts is None or packet.dts is None:
-            continue
-        base = Fraction(packet.time_base.num, packet.time_base.den)
-        if not start <= packet.pts * base < end:
-            continue
-        shift = round(start / base)
-        packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-        yield packet
-
-
 def _seconds(packet: "av.Packet[Any]") -> float:
     return float(packet.dts * packet.time_base)  # type: ignore[operator]
 
@@ -122,9 +78,7 @@ def _frame(image: Tensor) -> av.VideoFrame:
     planes = from_rgb(rgb.movedim(-1, 0)[None].cpu(), _FORMAT)
     height, width = image.shape[:2]
     frame = av.VideoFrame(width, height, _PIX_FMT)
-    for plane, values in zip(frame.planes, planes, strict=True):
-        rows = np.frombuffer(plane, np.uint16).reshape(height, -1)
-        rows[:, :width] = values[0].numpy()
+    fill_planes(frame, [plane[0].numpy() for plane in planes], _PIX_FMT)
     _tag(frame)
     return frame
 
@@ -138,6 +92,10 @@ def _encode_sound(
     out: av.container.OutputContainer, samples: Tensor, rate: int
 ) -> "Iterator[av.Packet[Any]]":
     """AAC packets of ``samples`` (channels, T), made as they are asked for."""
+    rates = av.Codec("aac", "w").audio_rates or []
+    if rate not in rates:
+        accepted = ", ".join(map(str, sorted(rates)))
+        raise ArgumentError(f"audio: a sample rate of {accepted} Hz is accepted, got {rate}")
     layout = _LAYOUTS.get(samples.shape[0], "stereo")
     stream = out.add_stream("aac", rate=rate, layout=layout)
     if samples.shape[0] not in _LAYOUTS:

@@ -22,14 +22,12 @@ from lkdn_comfyui.models import (
     named_models,
 )
 from lkdn_comfyui.source import source_file
-from lkdn_comfyui.video import count_frames, plan_video, upscale_to
+from lkdn_comfyui.video import plan_video, upscale_to
+from lkdn_comfyui.widgets import ModelSocket, model_input, schema, work_inputs
 from lkdn_core import Upscaler
-from lkdn_core.prepare import DTYPES
 
 __all__ = ["LKDNExtension", "LKDNModelLoader", "LKDNUpscaleImage", "LKDNUpscaleVideo"]
 
-CATEGORY: Final = "LKDN"
-ModelSocket = io.Custom("LKDN_MODEL")
 #: The loader's folder of ComfyUI.
 FOLDER: Final = "upscale_models"
 
@@ -41,7 +39,7 @@ class LKDNModelLoader(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """Sockets and widgets."""
         choices = [*named_models(), *folder_paths.get_filename_list(FOLDER)]
-        return _schema(
+        return schema(
             "LKDNModelLoader",
             "Load LKDN Model",
             "Chooses an LKDN network for the LKDN nodes, or for any node that takes an upscale "
@@ -52,8 +50,8 @@ class LKDNModelLoader(io.ComfyNode):
                     options=choices,
                     default=choices[0],
                     tooltip="A network by name and scale, or an LKDN weights file in "
-                    "models/upscale_models. lkdn-s comes with the nodes; official ones are "
-                    "downloaded on first use and verified.",
+                    "models/upscale_models. lkdn-s and lkdn-s-video come with the nodes; "
+                    "official ones are downloaded on first use and verified.",
                 )
             ],
             outputs=[
@@ -91,13 +89,13 @@ class LKDNUpscaleImage(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Sockets and widgets."""
-        return _schema(
+        return schema(
             "LKDNUpscaleImage",
             "Upscale Image (LKDN)",
             "Enlarges pictures 2, 3 or 4 times with an LKDN network.",
             inputs=[
                 io.Image.Input("image", tooltip="RGB, RGBA or gray, any number of pictures."),
-                *_work_inputs(),
+                *work_inputs(),
                 io.Combo.Input(
                     "alpha",
                     options=list(ALPHA),
@@ -105,7 +103,7 @@ class LKDNUpscaleImage(io.ComfyNode):
                     tooltip="Transparency of RGBA pictures: enlarged by the network too, or left "
                     "out.",
                 ),
-                _model_input(),
+                model_input(),
             ],
             outputs=[io.Image.Output(display_name="IMAGE")],
             aliases=["upscale", "enlarge image", "super resolution", "hires", "superres"],
@@ -151,15 +149,15 @@ class LKDNUpscaleVideo(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Sockets and widgets."""
-        return _schema(
+        return schema(
             "LKDNUpscaleVideo",
             "Upscale Video (LKDN)",
             "Enlarges a video 2, 3 or 4 times with an LKDN network. Frames are read, enlarged and "
             "written a few at a time, so memory does not grow with the length. Sound is copied.",
             inputs=[
                 io.Video.Input("video", tooltip="A video of any length."),
-                *_work_inputs(),
-                _model_input(),
+                *work_inputs(),
+                model_input(),
             ],
             outputs=[io.Video.Output(display_name="VIDEO")],
             aliases=["upscale video", "enlarge video", "video super resolution"],
@@ -182,20 +180,20 @@ class LKDNUpscaleVideo(io.ComfyNode):
         options = _options(batch_size, tile, overlap, precision)
         folder = Path(folder_paths.get_temp_directory())
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"lkdn-{uuid.uuid4().hex}"
         made = isinstance(video, InputImpl.VideoFromComponents)
         with source_file(video, folder, made_of_frames=made) as (path, window, choice):
-            plan = plan_video(path, folder / name, scale=network.scale, choice=choice)
+            plan = plan_video(path, scale=network.scale, choice=choice, window=window)
             source = plan.source
             upscaler = _engine(network, options, source.height, source.width)
-            bar = comfy.utils.ProgressBar(max(1, count_frames(source, window)))
+            bar = comfy.utils.ProgressBar(max(1, source.frames))
             management.throw_exception_if_processing_interrupted()
 
             def progress() -> None:
                 management.throw_exception_if_processing_interrupted()
                 bar.update(1)
 
-            target = upscale_to(folder, plan, upscaler, name=name, window=window, progress=progress)
+            target = folder / f"lkdn-{uuid.uuid4().hex}"
+            target = upscale_to(target, plan, upscaler, progress=progress)
         management.soft_empty_cache()
         return io.NodeOutput(InputImpl.VideoFromFile(str(target)))
 
@@ -206,77 +204,6 @@ class LKDNExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All nodes."""
         return [LKDNModelLoader, LKDNUpscaleImage, LKDNUpscaleVideo]
-
-
-def _schema(
-    node_id: str,
-    display_name: str,
-    description: str,
-    *,
-    inputs: list[Any],
-    outputs: list[Any],
-    aliases: list[str],
-) -> io.Schema:
-    schema = io.Schema(
-        node_id=node_id,
-        display_name=display_name,
-        category=CATEGORY,
-        description=description,
-        inputs=inputs,
-        outputs=outputs,
-    )
-    if hasattr(schema, "search_aliases"):  # not in older versions
-        schema.search_aliases = aliases
-    return schema
-
-
-def _work_inputs() -> list[Any]:
-    """The widgets that images and videos share."""
-    return [
-        io.Int.Input(
-            "scale",
-            default=4,
-            min=2,
-            max=4,
-            tooltip="How many times larger. A connected model brings its own scale instead.",
-        ),
-        io.Int.Input(
-            "batch_size",
-            default=0,
-            min=0,
-            max=256,
-            tooltip="Pictures in work at once; 0 chooses by size and free memory.",
-        ),
-        io.Int.Input(
-            "tile",
-            default=0,
-            min=0,
-            max=8192,
-            step=8,
-            tooltip="Side of a tile in input pixels; 0 tiles only when memory asks for it.",
-        ),
-        io.Int.Input(
-            "overlap",
-            default=-1,
-            min=-1,
-            max=256,
-            tooltip="Input pixels that a tile sees beyond its border; -1 makes tiles invisible.",
-        ),
-        io.Combo.Input(
-            "precision",
-            options=["auto", *DTYPES],
-            default="auto",
-            tooltip="auto: fp16 on a GPU, fp32 on a CPU.",
-        ),
-    ]
-
-
-def _model_input() -> Any:
-    return ModelSocket.Input(
-        "model",
-        optional=True,
-        tooltip="From Load LKDN Model; without one, lkdn-s of the chosen scale is used.",
-    )
 
 
 def _find(label: str) -> LKDNModel:

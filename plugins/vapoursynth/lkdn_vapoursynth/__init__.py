@@ -15,11 +15,12 @@ def plugin_path() -> Path:
     Raises `LKDNError` where the filter was not built.
     """
     spec = find_spec("vapoursynth")
-    if spec is not None and spec.origin is not None:
-        folder = Path(spec.origin).parent / "plugins" / "lkdn"
-        for file in sorted(folder.glob("lkdn.*")):
-            if file.suffix in {".so", ".dll", ".dylib"}:
-                return file
+    if spec is None or spec.origin is None:
+        raise LKDNError("core.lkdn is not here, as VapourSynth is not installed in this Python")
+    folder = Path(spec.origin).parent / "plugins" / "lkdn"
+    for file in sorted(folder.glob("lkdn.*")):
+        if file.suffix in {".so", ".dll", ".dylib"}:
+            return file
     raise LKDNError(
         "core.lkdn is not here, as no working C++ compiler was found when lkdn-suite was installed:"
         " install one (on Debian the package g++), then lkdn-suite once more, with pip's options"

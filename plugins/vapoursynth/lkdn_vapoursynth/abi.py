@@ -10,6 +10,7 @@ __all__ = [
     "DESCRIBE",
     "DESTROY",
     "PROCESS",
+    "UNREADABLE",
     "Bridge",
     "Clip",
     "Frame",
@@ -18,13 +19,15 @@ __all__ = [
 ]
 
 #: Changes whenever something in this file does.
-ABI: Final = 1
+ABI: Final = 2
 #: A tag the frame does not carry.
-ABSENT: Final = -1
+ABSENT: Final = -(2**31)
+#: A tag that is no integer.
+UNREADABLE: Final = ABSENT + 1
 
 
 class Frame(c.Structure):
-    """Planes of one frame (address, bytes from row to row) and its tags as H.273 code points."""
+    """Planes of one frame (address, bytes from row to row) and its tags as properties give them."""
 
     _fields_ = (
         ("plane", c.c_void_p * 3),
@@ -32,6 +35,7 @@ class Frame(c.Structure):
         ("matrix", c.c_int32),
         ("range", c.c_int32),
         ("chroma_location", c.c_int32),
+        ("field_based", c.c_int32),
     )
 
 

@@ -6,7 +6,7 @@ Players make the script anew at each seek, so an engine outlives its last clip b
 import os
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from queue import SimpleQueue
 from typing import Final
 from weakref import WeakValueDictionary
@@ -34,7 +34,7 @@ class EngineOptions:
     overlap: int | None
 
 
-_Key = tuple[EngineOptions, tuple[int, int] | None]
+_Key = tuple[EngineOptions, tuple[int, ...] | None]
 
 _building: Final = threading.Lock()
 _engines: Final[WeakValueDictionary[_Key, Upscaler]] = WeakValueDictionary()
@@ -66,27 +66,21 @@ def give_back(engine: Upscaler) -> None:
 
 
 def _make(options: EngineOptions) -> Upscaler:
-    engine = Upscaler(
-        scale=options.scale,
-        model=options.model,
-        weights=options.weights,
-        device=options.device,
-        precision=options.precision,
-        tile=options.tile,
-        overlap=options.overlap,
-    )
+    engine = Upscaler(**asdict(options))
     if engine.device.type == "cuda":  # the clips' streams don't wait for this thread's
         torch.cuda.synchronize(engine.device)
     return engine
 
 
-def _identity(weights: str | None) -> tuple[int, int] | None:
-    """Tells a weights file from the one that was at its place before."""
+def _identity(weights: str | None) -> tuple[int, ...] | None:
+    """Tells a weights file from others of its name, before or in another current folder."""
     try:
         status = os.stat(weights) if weights is not None else None
     except (OSError, ValueError):  # the engine says what is wrong with it
         return None
-    return (status.st_mtime_ns, status.st_size) if status else None
+    if status is None:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _keep() -> None:

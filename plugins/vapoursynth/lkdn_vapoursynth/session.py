@@ -2,6 +2,7 @@
 
 import ctypes
 from collections import defaultdict
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import batched
@@ -15,7 +16,7 @@ from lkdn_core.checks import whole
 from lkdn_core.errors import ArgumentError, FormatError, LKDNError
 from lkdn_core.formats import CHROMA_LOCATIONS, MATRICES, RANGES, SUPPORTED_MATRICES, Family
 from lkdn_core.models import DEFAULT_MODEL
-from lkdn_vapoursynth.abi import ABSENT, Clip, Frame, Plan
+from lkdn_vapoursynth.abi import ABSENT, UNREADABLE, Clip, Frame, Plan
 from lkdn_vapoursynth.engines import EngineOptions, borrow, give_back
 from lkdn_vapoursynth.stdout import stdout_to_stderr
 
@@ -24,6 +25,11 @@ __all__ = ["Options", "Session"]
 #: VapourSynth's VSColorFamily.
 _FAMILIES: Final[dict[int, Family]] = {1: "gray", 2: "rgb", 3: "yuv"}
 _CODES: Final = {name: code for code, name in MATRICES.items()}
+#: H.273's "unspecified".
+_UNTAGGED: Final = 2
+_MATRIX_NAMES: Final = "one of " + ", ".join(
+    f"{code} ({name})" for code, name in MATRICES.items() if name in SUPPORTED_MATRICES
+)
 _DTYPES: Final[dict[torch.dtype, type[np.generic]]] = {
     torch.uint8: np.uint8,
     torch.uint16: np.uint16,
@@ -58,10 +64,8 @@ class Options:
             raise ArgumentError(
                 f"num_streams: 1 to {_MAX_STREAMS} is accepted, got {self.num_streams}"
             )
-        codes = {_CODES[name]: name for name in SUPPORTED_MATRICES}
-        if self.matrix is not None and self.matrix not in codes:
-            names = ", ".join(f"{code} ({name})" for code, name in sorted(codes.items()))
-            raise ArgumentError(f"matrix: one of {names} is accepted, got {self.matrix}")
+        if self.matrix is not None and MATRICES.get(self.matrix) not in SUPPORTED_MATRICES:
+            raise ArgumentError(f"matrix: {_MATRIX_NAMES} is accepted, got {self.matrix}")
 
 
 class Session:
@@ -158,22 +162,46 @@ class Session:
 
     def _frame_format(self, frame: Frame) -> FrameFormat:
         """The clip's format with this frame's tags; the documented defaults where it has none."""
-        family = self._format.family
-        code = frame.matrix if self._matrix is None else self._matrix
-        matrix = MATRICES.get(code)
-        # Gray that was a plane of RGB is still tagged as RGB.
-        if family == "rgb" or (family == "gray" and matrix == "gbr"):
-            matrix = None
-        try:
-            format = replace(
-                self._format,
-                matrix=matrix,
-                color_range=RANGES.get(frame.range),
-                chroma_location=CHROMA_LOCATIONS.get(frame.chroma_location),
+        if frame.field_based not in (ABSENT, 0):
+            raise FormatError(
+                f"_FieldBased: progressive frames (0) are accepted, got {frame.field_based}: "
+                "deinterlace before, or std.SetFieldBased(0) if it is wrong"
             )
-        except FormatError as error:
-            raise FormatError(f"{error} (the argument matrix overrides _Matrix)") from None
-        return format.resolved(*self._size)
+        location = None
+        if self._format.family == "yuv":
+            location = _tag("_ChromaLocation", frame.chroma_location, CHROMA_LOCATIONS)
+        return replace(
+            self._format,
+            matrix=self._frame_matrix(frame),
+            color_range=_tag("_Range", frame.range, RANGES),
+            chroma_location=location,
+        ).resolved(*self._size)
+
+    def _frame_matrix(self, frame: Frame) -> str | None:
+        code = frame.matrix if self._matrix is None else self._matrix
+        name = MATRICES.get(code)
+        if self._format.family != "yuv":
+            # Gray that was a plane of something else keeps its tag, which matters no more.
+            supported = self._format.family == "gray" and name in SUPPORTED_MATRICES
+            return name if supported else None
+        if code not in (ABSENT, _UNTAGGED) and name not in SUPPORTED_MATRICES:
+            got = name or _shown(code)
+            raise FormatError(
+                f"_Matrix: {_MATRIX_NAMES} is accepted, got {got}; the argument matrix overrides it"
+            )
+        return name
+
+
+def _tag[T](name: str, code: int, names: Mapping[int, T]) -> T | None:
+    """What property ``name`` says, ``None`` where it is absent. Raises `FormatError`."""
+    if code != ABSENT and code not in names:
+        accepted = ", ".join(f"{code} ({name})" for code, name in names.items())
+        raise FormatError(f"{name}: one of {accepted} is accepted, got {_shown(code)}")
+    return names.get(code)
+
+
+def _shown(code: int) -> str:
+    return "something that is no integer" if code == UNREADABLE else str(code)
 
 
 def _clip_format(clip: Clip) -> FrameFormat:

@@ -5,8 +5,10 @@
 
 #include "VSHelper4.h"
 #include "python_bridge.h"
+#include "recent.h"
 
 #include <algorithm>
+#include <climits>
 #include <memory>
 #include <stdexcept>
 #include <vector>
@@ -26,7 +28,8 @@ std::string sibling_key(int index) { return "_lkdn_sibling_" + std::to_string(in
 int32_t property(const VSMap *properties, const char *key, const VSAPI *vsapi) {
     int error = 0;
     const int value = vsapi->mapGetIntSaturated(properties, key, 0, &error);
-    return error ? kAbsent : value;
+    if (error) return error == peUnset ? kAbsent : kUnreadable;
+    return value;
 }
 
 // _Range counts as H.273 does; _ColorRange, its older name, counts the other way round.
@@ -34,7 +37,7 @@ int32_t range_of(const VSMap *properties, const VSAPI *vsapi) {
     const int32_t range = property(properties, "_Range", vsapi);
     if (range != kAbsent) return range;
     const int32_t old = property(properties, "_ColorRange", vsapi);
-    return old == 0 || old == 1 ? 1 - old : kAbsent;
+    return old == 0 || old == 1 ? 1 - old : old;
 }
 
 Frame input(const VSFrame *frame, const VSAPI *vsapi) {
@@ -47,6 +50,7 @@ Frame input(const VSFrame *frame, const VSAPI *vsapi) {
     f.matrix = property(properties, "_Matrix", vsapi);
     f.range = range_of(properties, vsapi);
     f.chroma_location = property(properties, "_ChromaLocation", vsapi);
+    f.field_based = property(properties, "_FieldBased", vsapi);
     return f;
 }
 
@@ -56,7 +60,7 @@ Frame output(VSFrame *frame, const VSAPI *vsapi) {
         f.plane[p] = vsapi->getWritePtr(frame, p);
         f.stride[p] = vsapi->getStride(frame, p);
     }
-    f.matrix = f.range = f.chroma_location = kAbsent;
+    f.matrix = f.range = f.chroma_location = f.field_based = kAbsent;
     return f;
 }
 
@@ -66,6 +70,7 @@ struct Blocks {
     VSVideoInfo info;
     int source_frames, stream;
     std::shared_ptr<const Session> session;
+    RecentFrames recent;  // no lock: a node's blocks are made one after another
 
     int first(int m) const {
         return (m * session->plan().streams + stream) * session->plan().batch;
@@ -73,7 +78,24 @@ struct Blocks {
     int count(int m) const { return std::min(session->plan().batch, source_frames - first(m)); }
 };
 
-const VSFrame *make_block(const Blocks &d, int m, VSFrameContext *context, VSCore *core,
+// Fills `frames` and `out` if all of a block's sources repeat recent ones.
+bool repeat(const RecentFrames &recent, const std::vector<const VSFrame *> &sources,
+            const std::vector<Frame> &in, std::vector<VSFrame *> &frames, std::vector<Frame> &out,
+            VSCore *core, const VSAPI *vsapi) {
+    std::vector<RecentFrames::Enlarged> known;
+    for (size_t i = 0; i < sources.size(); i++) {
+        known.push_back(recent.find(sources[i], in[i], vsapi));
+        if (!known.back().frame) return false;
+    }
+    for (size_t i = 0; i < sources.size(); i++) {
+        frames.push_back(RecentFrames::with_properties(known[i].frame, sources[i], core, vsapi));
+        out.push_back({});
+        out[i].matrix = known[i].matrix;
+    }
+    return true;
+}
+
+const VSFrame *make_block(Blocks &d, int m, VSFrameContext *context, VSCore *core,
                           const VSAPI *vsapi) {
     const int first = d.first(m), count = d.count(m);
     std::vector<VSFrame *> frames;
@@ -81,18 +103,25 @@ const VSFrame *make_block(const Blocks &d, int m, VSFrameContext *context, VSCor
     std::vector<Frame> in, out;
     for (int i = 0; i < count; i++) {
         sources.push_back(vsapi->getFrameFilter(first + i, d.source.get(), context));
-        frames.push_back(vsapi->newVideoFrame(&d.info.format, d.info.width, d.info.height,
-                                              sources[i], core));  // with its properties
         in.push_back(input(sources[i], vsapi));
-        out.push_back(output(frames[i], vsapi));
     }
-    const std::string error = d.session->run(d.stream, first, in, out);
+    if (!repeat(d.recent, sources, in, frames, out, core, vsapi)) {
+        for (int i = 0; i < count; i++) {
+            frames.push_back(vsapi->newVideoFrame(&d.info.format, d.info.width, d.info.height,
+                                                  sources[i], core));  // with its properties
+            out.push_back(output(frames[i], vsapi));
+        }
+        const std::string error = d.session->run(d.stream, first, in, out);
+        if (!error.empty()) {
+            for (const VSFrame *source : sources) vsapi->freeFrame(source);
+            for (const VSFrame *frame : frames) vsapi->freeFrame(frame);
+            vsapi->setFilterError(("Upscale: " + error).c_str(), context);
+            return nullptr;
+        }
+        for (int i = 0; i < count; i++)
+            d.recent.keep(sources[i], in[i], frames[i], out[i].matrix, core, vsapi);
+    }
     for (const VSFrame *source : sources) vsapi->freeFrame(source);
-    if (!error.empty()) {
-        for (const VSFrame *frame : frames) vsapi->freeFrame(frame);
-        vsapi->setFilterError(("Upscale: " + error).c_str(), context);
-        return nullptr;
-    }
     for (int i = 0; i < count; i++)
         if (out[i].matrix != kAbsent)
             vsapi->mapSetInt(vsapi->getFramePropertiesRW(frames[i]), "_Matrix", out[i].matrix,
@@ -105,7 +134,7 @@ const VSFrame *make_block(const Blocks &d, int m, VSFrameContext *context, VSCor
 
 const VSFrame *VS_CC get_block(int m, int reason, void *instance, void **, VSFrameContext *context,
                                VSCore *core, const VSAPI *vsapi) {
-    const auto &d = *static_cast<Blocks *>(instance);
+    auto &d = *static_cast<Blocks *>(instance);
     if (reason == arInitial) {
         for (int i = 0; i < d.count(m); i++)
             vsapi->requestFrameFilter(d.first(m) + i, d.source.get(), context);
@@ -188,6 +217,10 @@ VSNode *create_upscale(VSNode *clip, const std::string &json, VSCore *core, cons
                          running.maxFramebufferSize};
     const auto session = std::make_shared<const Session>(json, described);
     const Plan plan = session->plan();
+    if (std::max(info.width, info.height) > INT_MAX / plan.scale)
+        throw std::runtime_error("clip: " + std::to_string(info.width) + "x" +
+                                 std::to_string(info.height) + " is too large to enlarge " +
+                                 std::to_string(plan.scale) + " times");
     info.width *= plan.scale;
     info.height *= plan.scale;
 
@@ -200,7 +233,7 @@ VSNode *create_upscale(VSNode *clip, const std::string &json, VSCore *core, cons
         part.fpsNum = part.fpsDen = 0;
         Node source(vsapi->addNodeRef(clip), FreeNode{vsapi});
         auto inner = std::make_unique<Blocks>(
-            Blocks{std::move(source), part, info.numFrames, stream, session});
+            Blocks{std::move(source), part, info.numFrames, stream, session, {}});
         // One request at a time for a stream; its sources are fetched for several blocks at once.
         Node node = create_node("lkdn.Blocks", std::move(inner), get_block, fmParallelRequests,
                                 {{clip, rpNoFrameReuse}}, core, vsapi);

@@ -9,13 +9,14 @@
 namespace lkdn {
 
 // ---- The ABI, mirrored in lkdn_vapoursynth/abi.py. A change of it is a change of this number.
-constexpr int32_t kAbi = 1;
-constexpr int32_t kAbsent = -1;
+constexpr int32_t kAbi = 2;
+constexpr int32_t kAbsent = INT32_MIN;      // a property that is not there
+constexpr int32_t kUnreadable = kAbsent + 1;  // one that is no integer
 
 struct Frame {
     void *plane[3];
     int64_t stride[3];  // bytes
-    int32_t matrix, range, chroma_location;  // H.273 code points, or kAbsent
+    int32_t matrix, range, chroma_location, field_based;  // as in properties (H.273), or kAbsent
 };
 
 struct Clip {

@@ -30,7 +30,7 @@ for i in range(int(sys.argv[1])):
             assert not 16 <= n < 24, n
         except vs.Error as error:
             assert 16 <= n < 24, (n, error)
-            assert str(error).startswith("Upscale: frames 16 to 23: matrix"), error
+            assert str(error).startswith("Upscale: frames 16 to 23: _Matrix"), error
 
 for _, future in futures:
     future.exception()

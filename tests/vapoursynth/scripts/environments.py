@@ -31,8 +31,9 @@ vs.register_policy(policy)
 
 
 def upscaled(length: int) -> vs.VideoNode:
-    blank = vs.core.std.BlankClip(format=vs.RGBS, width=34, height=26, length=length)
-    return blank.lkdn.Upscale(**OPTIONS, num_streams=2)
+    blank = vs.core.std.BlankClip(format=vs.RGBS, width=34, height=26, length=1)
+    grays = [blank.std.BlankClip(color=[n / length] * 3) for n in range(length)]
+    return vs.core.std.Splice(grays).lkdn.Upscale(**OPTIONS, num_streams=2)
 
 
 kept = []

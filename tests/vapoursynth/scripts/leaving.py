@@ -11,7 +11,9 @@ import vapoursynth as vs
 
 core = vs.core
 core.num_threads = 4
-source = core.std.BlankClip(format=vs.YUV420P8, width=160, height=90, length=300)
+blank = core.std.BlankClip(format=vs.YUV420P8, width=160, height=90, length=1)
+# Neighbours differ, or they would not be worked on.
+source = core.std.Splice([blank.std.BlankClip(color=[n, 99, 99]) for n in range(150)]).std.Loop(2)
 # Real inference in two streams, and one that is done before it is looked at.
 slow = source.lkdn.Upscale(scale=2, num_streams=2, batch=2)
 fast = source[:40].lkdn.Upscale(scale=2, weights=environ["LKDN_TEST_WEIGHTS"])

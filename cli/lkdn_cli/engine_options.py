@@ -1,0 +1,65 @@
+"""The options of the engine, which several commands share, and the engine they ask for."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lkdn_core import Upscaler
+
+__all__ = ["add_device_option", "add_engine_options", "check_engine", "make_upscaler"]
+
+
+def add_engine_options(group: argparse._ArgumentGroup) -> None:
+    """Add what `make_upscaler` takes to ``group``; not ``--scale``, of which defaults differ."""
+    group.add_argument("--model", default="lkdn-s", help="a name from lkdn-models (lkdn-s)")
+    group.add_argument("--weights", type=Path, help="a checkpoint of your own instead")
+    add_device_option(group)
+    group.add_argument("--precision", default="auto", help="auto (default), fp32, fp16 or bf16")
+    backends = "what runs it: auto (default), native, triton, torch, compile or reference"
+    group.add_argument("--backend", default="auto", help=backends)
+    batch = "pictures of one size at once (0: automatic)"
+    group.add_argument("--batch-size", type=int, default=0, help=batch)
+    group.add_argument("--tile", type=int, default=0, help="side in pixels (0: automatic)")
+    group.add_argument("--overlap", type=int, help="of tiles, in pixels (default: exact)")
+
+
+def add_device_option(container: argparse._ActionsContainer) -> None:
+    """Add ``--device``."""
+    container.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+
+
+def check_engine(arguments: argparse.Namespace) -> None:
+    """Refuse what the engine would refuse, without loading a network. Raises ``ArgumentError``.
+
+    Whether a backend runs here, only loading the network tells.
+    """
+    from lkdn_core.backends import check_backend_name
+    from lkdn_core.checks import choose, whole
+    from lkdn_core.devices import resolve_device
+    from lkdn_core.prepare import DTYPES
+
+    resolve_device(arguments.device)
+    choose("precision", arguments.precision, ("auto", *DTYPES))
+    check_backend_name(arguments.backend)
+    whole("batch_size", arguments.batch_size, 0)
+    whole("tile", arguments.tile, 0)
+    if arguments.overlap is not None:
+        whole("overlap", arguments.overlap, 0)
+
+
+def make_upscaler(arguments: argparse.Namespace, scale: int) -> "Upscaler":
+    """The engine for ``scale``. Raises as ``Upscaler`` does."""
+    from lkdn_core import Upscaler
+
+    return Upscaler(
+        scale=scale,
+        model=arguments.model,
+        weights=arguments.weights,
+        device=arguments.device,
+        precision=arguments.precision,
+        backend=arguments.backend,
+        batch_size=arguments.batch_size,
+        tile=arguments.tile,
+        overlap=arguments.overlap,
+    )

@@ -1,0 +1,150 @@
+"""What is known of a video before it is worked on; `lkdn_media.probe` finds it out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from av.codec.hwaccel import HWAccel
+from av.container import InputContainer
+from av.stream import Disposition
+
+from lkdn_media.demux import open_media
+from lkdn_media.formats import ColourTags, has_alpha, nearest_planar, without_alpha
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
+
+__all__ = ["FfmpegFilter", "Source", "Span", "StreamInfo"]
+
+Kind = Literal["video", "audio", "subtitle", "attachment", "data", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """One stream. ``cover``: a still picture. ``rebuilt``: the muxer makes it (chapters, timecode).
+
+    ``codec``: for an attachment, its file name.
+    """
+
+    index: int
+    kind: Kind
+    codec: str
+    tags: Mapping[str, str]
+    disposition: Disposition
+    cover: bool
+    rebuilt: bool
+
+    def __str__(self) -> str:
+        kind = "cover" if self.cover else self.kind
+        language = self.tags.get("language", "").replace("und", "")
+        return " ".join(filter(None, (f"#{self.index}", kind, self.codec, language)))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a video, in ticks of its time base: ``first`` to before ``end``, if there is one.
+
+    ``first`` becomes 0 in what is written.
+    """
+
+    first: int
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FfmpegFilter:
+    """``filters``, in FFmpeg's notation, run by ``program``, the path of an ffmpeg.
+
+    ``combed``: interlaced pictures go through them, and none makes those whole.
+    """
+
+    program: str
+    filters: str
+    combed: bool = False
+
+    def names(self, *parts: str) -> bool:
+        """Whether one of ``parts`` of names is among them."""
+        return any(part in self.filters for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A video file. Sizes are pixels of the decoded pictures, before any rotation for display.
+
+    ``video``: index of the stream to enlarge. ``frames``: expected number, 0 when not known.
+    ``alpha``: the pictures are transparent somewhere, or may be.
+    ``constant_rate``: by what the container says of its frame rates.
+    ``sample_aspect_ratio``: ``None`` when not tagged.
+    ``declared_end``: end of the video in seconds as the file's head says it, when it does.
+    ``interlaced``: some frames are flagged so; ``telecined``: just those that telecine makes so.
+    ``display_matrix``: nine integers, or ``None``. ``mastering_display`` and ``content_light``:
+    FFmpeg's HDR10 structures, or ``b""``. ``captions``: there are some inside the
+    pictures. ``unkept``: side data of the pictures, or of the container about them, we can't write.
+    ``stereo``: the pictures hold two views. ``early``: the first is shown before time 0.
+    ``origin``: seconds at which the clock of a recording, which says nothing, starts.
+    ``span``: the part of the video that counts; ``None`` is all of it. ``hwaccel``: the kind of
+    device that decodes it, see `lkdn_media.hwaccel`. ``ffmpeg_filter``: what pictures went through
+    before they are as described here. ``opener``: opens what is no file of its own (a pipe,
+    numbered pictures); ``path`` is only a name then.
+    """
+
+    path: Path
+    container: str
+    video: int
+    streams: tuple[StreamInfo, ...]
+    width: int
+    height: int
+    pix_fmt: str
+    alpha: bool
+    tags: ColourTags
+    time_base: Fraction
+    frame_rate: Fraction
+    constant_rate: bool
+    sample_aspect_ratio: Fraction | None
+    display_matrix: tuple[int, ...] | None
+    interlaced: bool
+    telecined: bool
+    frames: int
+    packets: int
+    declared_end: float | None
+    mastering_display: bytes
+    content_light: bytes
+    captions: bool
+    unkept: tuple[str, ...]
+    stereo: bool
+    early: bool
+    chapters: "tuple[Chapter, ...]"
+    metadata: Mapping[str, str]
+    origin: Fraction = Fraction(0)
+    span: Span | None = None
+    hwaccel: str = "none"
+    ffmpeg_filter: FfmpegFilter | None = None
+    opener: Callable[[], InputContainer] | None = None
+
+    def open(self, *, hwaccel: HWAccel | None = None) -> InputContainer:
+        """Open the source anew. Raises ``LKDNError``."""
+        return self.opener() if self.opener else open_media(self.path, hwaccel=hwaccel)
+
+    @property
+    def start(self) -> Fraction:
+        """Seconds of the file's clock that become 0 in what is written."""
+        return self.span.first * self.time_base if self.span else self.origin
+
+    @property
+    def decoder(self) -> str:
+        """The name of the decoder of the video."""
+        return next(stream.codec for stream in self.streams if stream.index == self.video)
+
+    @property
+    def sideways(self) -> bool:
+        """Whether width and height change places when the picture is shown."""
+        matrix = self.display_matrix
+        return matrix is not None and abs(matrix[1]) > abs(matrix[0])
+
+    @property
+    def layout(self) -> str:
+        """The planar format the pictures are handled in, with alpha where there is any."""
+        layout = nearest_planar(self.pix_fmt)
+        return layout if self.alpha or not has_alpha(layout) else without_alpha(layout)

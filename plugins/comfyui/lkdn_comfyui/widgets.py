@@ -1,0 +1,86 @@
+"""What the descriptions of the nodes share: form, widgets, the socket for a network."""
+
+from typing import Any, Final
+
+from comfy_api.latest import io
+
+from lkdn_core.prepare import DTYPES
+
+__all__ = ["ModelSocket", "model_input", "schema", "work_inputs"]
+
+#: Where the nodes are in ComfyUI's menu.
+_CATEGORY: Final = "LKDN"
+ModelSocket = io.Custom("LKDN_MODEL")
+
+
+def schema(
+    node_id: str,
+    display_name: str,
+    description: str,
+    *,
+    inputs: list[Any],
+    outputs: list[Any],
+    aliases: list[str],
+) -> io.Schema:
+    """A node's description; ``aliases`` are what else people search for."""
+    made = io.Schema(
+        node_id=node_id,
+        display_name=display_name,
+        category=_CATEGORY,
+        description=description,
+        inputs=inputs,
+        outputs=outputs,
+    )
+    if hasattr(made, "search_aliases"):  # not in older versions
+        made.search_aliases = aliases
+    return made
+
+
+def work_inputs() -> list[Any]:
+    """The widgets that images and videos share."""
+    return [
+        io.Int.Input(
+            "scale",
+            default=4,
+            min=2,
+            max=4,
+            tooltip="How many times larger. A connected model brings its own scale instead.",
+        ),
+        io.Int.Input(
+            "batch_size",
+            default=0,
+            min=0,
+            max=256,
+            tooltip="Pictures in work at once; 0 chooses by size and free memory.",
+        ),
+        io.Int.Input(
+            "tile",
+            default=0,
+            min=0,
+            max=8192,
+            step=8,
+            tooltip="Side of a tile in input pixels; 0 tiles only when memory asks for it.",
+        ),
+        io.Int.Input(
+            "overlap",
+            default=-1,
+            min=-1,
+            max=256,
+            tooltip="Input pixels that a tile sees beyond its border; -1 makes tiles invisible.",
+        ),
+        io.Combo.Input(
+            "precision",
+            options=["auto", *DTYPES],
+            default="auto",
+            tooltip="auto: fp16 on a GPU, fp32 on a CPU.",
+        ),
+    ]
+
+
+def model_input() -> Any:
+    """The socket for a network."""
+    return ModelSocket.Input(
+        "model",
+        optional=True,
+        tooltip="From Load LKDN Model; without one, lkdn-s of the chosen scale is used.",
+    )
