@@ -18,6 +18,10 @@ __all__ = ["LKDN", "LKDN_CONFIGS", "LKDNConfig", "receptive_radius"]
 
 #: The head sees this many copies of the RGB input (section 3.1).
 INPUT_COPIES: Final = 4
+#: Bounds for what a file may ask for; the paper's networks have 56 channels and 8 blocks at most.
+MAX_CHANNELS: Final = 512
+MAX_BLOCKS: Final = 64
+SCALES: Final = (2, 3, 4)
 Refinement = Literal["bsconv", "bsrb", "rbsb"]
 Upsampler = Literal["conv", "rep"]
 
@@ -42,15 +46,15 @@ class LKDNConfig:
     attention: int | None = None
 
     def __post_init__(self) -> None:
-        choose("scale", self.scale, (2, 3, 4))
-        whole("channels", self.channels, 2)
+        choose("scale", self.scale, SCALES)
+        whole("channels", self.channels, 2, MAX_CHANNELS)
         if self.channels % 2:
             raise ArgumentError(f"channels: an even number is accepted, got {self.channels}")
-        whole("blocks", self.blocks, 1)
+        whole("blocks", self.blocks, 1, MAX_BLOCKS)
         choose("refinement", self.refinement, get_args(Refinement))
         choose("upsampler", self.upsampler, get_args(Upsampler))
         if self.attention is not None:
-            whole("attention", self.attention, 0)
+            whole("attention", self.attention, 0, MAX_CHANNELS)
 
     @property
     def deployable(self) -> bool:
@@ -64,8 +68,8 @@ class LKDNConfig:
 
 
 def _paper_configs() -> dict[str, LKDNConfig]:
-    lkdn = {f"lkdn-x{s}": LKDNConfig(s) for s in (2, 3, 4)}
-    small = {f"lkdn-s-x{s}": LKDNConfig(s, 42, 5, "rbsb", "rep") for s in (2, 3, 4)}
+    lkdn = {f"lkdn-x{s}": LKDNConfig(s) for s in SCALES}
+    small = {f"lkdn-s-x{s}": LKDNConfig(s, 42, 5, "rbsb", "rep") for s in SCALES}
     return lkdn | small
 
 

@@ -1,17 +1,13 @@
-"""The folder where files are kept between runs, and how they get there whole."""
+"""The folder where files are kept between runs."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import IO
 
 from platformdirs import user_cache_path
 
 from lkdn_core.errors import DownloadError
 
-__all__ = ["cache_folder", "replacing"]
+__all__ = ["cache_folder"]
 
 
 def cache_folder() -> Path:
@@ -20,24 +16,3 @@ def cache_folder() -> Path:
         return Path(os.environ.get("LKDN_CACHE") or user_cache_path("lkdn"))
     except RuntimeError as error:
         raise DownloadError("no home directory to keep files in: set LKDN_CACHE") from error
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of ``target`` at the end, or goes after an error.
-
-    Makes the folder. Raises ``OSError``.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Close without deleting: the rename moves the file away when it is right.
-    with NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as part:
-        try:
-            yield part
-            part.close()
-            # Only its owner may read a temporary file; this one becomes a file like any other.
-            umask = os.umask(0o077)  # cannot be read in another way
-            os.umask(umask)
-            os.chmod(part.name, 0o666 & ~umask)
-            os.replace(part.name, target)
-        finally:
-            Path(part.name).unlink(missing_ok=True)

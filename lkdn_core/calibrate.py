@@ -49,5 +49,6 @@ def calibration_pictures() -> Tensor:
     rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
     patterns = [(rows + columns) % 2, rows % 2, (rows // 4 + columns // 4) % 2, rows * 0 + 1]
     synthetic = torch.stack(patterns).float()[:, None].expand(-1, 3, -1, -1)
-    noise = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    random = torch.Generator().manual_seed(0)
+    noise = torch.rand(1, 3, 64, 64, generator=random, dtype=torch.float32)
     return torch.cat([natural.float() / 255, synthetic, noise])

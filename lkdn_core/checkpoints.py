@@ -10,7 +10,16 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from lkdn_core.arch import INPUT_COPIES, LKDN, LKDNConfig, Refinement, Upsampler
+from lkdn_core.arch import (
+    INPUT_COPIES,
+    LKDN,
+    MAX_BLOCKS,
+    MAX_CHANNELS,
+    SCALES,
+    LKDNConfig,
+    Refinement,
+    Upsampler,
+)
 from lkdn_core.errors import WeightsError
 from lkdn_core.fuse import Weights
 
@@ -18,11 +27,8 @@ __all__ = ["detect_config", "read_checkpoint"]
 
 log = logging.getLogger(__name__)
 
-#: Bounds for what a file may ask for; the paper's networks have 56 channels and 8 blocks at most.
-MAX_CHANNELS: Final = 512
-MAX_BLOCKS: Final = 64
+#: Of a file, and of its tensors in float32.
 MAX_BYTES: Final = 2**30
-SCALES: Final = (2, 3, 4)
 
 
 def read_checkpoint(path: str | Path) -> tuple[Weights, LKDNConfig]:
@@ -32,6 +38,8 @@ def read_checkpoint(path: str | Path) -> tuple[Weights, LKDNConfig]:
     ``params`` or bare; nothing in the file is executed. Raises ``WeightsError`` with one sentence
     for anything that is not a complete LKDN network.
     """
+    if not isinstance(path, str | Path):
+        raise WeightsError(f"weights: a path is accepted, got {path!r:.80}")
     path = Path(path)
     weights = _tensors(path)
     try:
@@ -76,11 +84,13 @@ def _tensors(path: Path) -> Weights:
             raise WeightsError(f"weights: no such file: {path}")
         if path.stat().st_size > MAX_BYTES:
             raise WeightsError(f"weights: {path} has more than 1 GiB, no LKDN network does")
+        path.open("rb").close()
+    except OSError as error:
+        raise WeightsError(f"weights: {path} can't be read: {error.strerror}") from error
+    try:
         content = _load(path)
     except WeightsError:
         raise
-    except OSError as error:
-        raise WeightsError(f"weights: {path} can't be read: {error.strerror or error}") from error
     except Exception as error:  # a damaged file fails in any way a parser can
         log.debug("%s", error)
         raise WeightsError(f"weights: {path} is damaged, or not a safe weights file") from error

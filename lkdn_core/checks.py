@@ -8,10 +8,11 @@ from lkdn_core.errors import ArgumentError
 __all__ = ["choose", "number", "whole"]
 
 
-def whole(name: str, value: object, least: int) -> None:
-    """Raise ``ArgumentError`` unless ``value`` is an integer from ``least`` on."""
-    if type(value) is not int or value < least:
-        raise ArgumentError(f"{name}: an integer from {least} is accepted, got {value!r}")
+def whole(name: str, value: object, least: int, most: int | None = None) -> None:
+    """Raise ``ArgumentError`` unless ``value`` is an integer from ``least`` to ``most``."""
+    if type(value) is not int or value < least or (most is not None and value > most):
+        end = "" if most is None else f" to {most}"
+        raise ArgumentError(f"{name}: an integer from {least}{end} is accepted, got {value!r}")
 
 
 def number(name: str, value: object, *, below: float = math.inf) -> None:
@@ -22,7 +23,7 @@ def number(name: str, value: object, *, below: float = math.inf) -> None:
 
 
 def choose(name: str, value: object, accepted: Collection[object]) -> None:
-    """Raise ``ArgumentError`` unless ``value`` is among those ``accepted``."""
-    if value not in accepted:
+    """Raise ``ArgumentError`` unless ``value`` is among those ``accepted``, and of their type."""
+    if not any(value == one and type(value) is type(one) for one in accepted):
         *others, last = map(str, accepted)
         raise ArgumentError(f"{name}: {', '.join(others)} or {last} is accepted, got {value!r}")

@@ -11,8 +11,9 @@ from typing import IO
 
 from tqdm import tqdm
 
-from lkdn_core.cache import cache_folder, replacing
+from lkdn_core.cache import cache_folder
 from lkdn_core.errors import DownloadError
+from lkdn_core.files import replacing
 
 __all__ = ["cached_download", "find_cached"]
 

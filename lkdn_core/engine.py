@@ -1,6 +1,7 @@
 """The engine every front end uses: device, precision, batches, tiles, streams of frames."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -82,17 +83,18 @@ class Upscaler:
         self._room = Room(self.device, tile)
         self._copier = Copier(self.device)
 
-    @torch.inference_mode()
     def up(self, rgb: Tensor) -> Tensor:
         """Enlarge RGB pictures (N, 3, H, W) of any float dtype on any device, in [0, 1].
 
         Returns (N, 3, sH, sW) float32 on the engine's device, not clamped: a few per cent of the
         samples lie slightly outside [0, 1]. Raises ``ArgumentError`` and ``OutOfMemoryError``.
         """
+        if not isinstance(rgb, Tensor):
+            raise ArgumentError(f"rgb: a tensor is accepted, got {type(rgb).__name__}")
         if rgb.ndim != 4 or rgb.shape[1] != 3 or 0 in rgb.shape[2:] or not rgb.is_floating_point():
             got = f"{tuple(rgb.shape)} {rgb.dtype}"
             raise ArgumentError(f"rgb: a float tensor (N, 3, H, W) is accepted, got {got}")
-        with shortage_named(self.device):
+        with shortage_named(self.device), self._plain_arithmetic():
             return self._enlarge(rgb, clipped=False)
 
     def _enlarge(self, rgb: Tensor, *, clipped: bool) -> Tensor:
@@ -154,7 +156,7 @@ class Upscaler:
         height, width = planes[0].shape[1:]
         source = format.resolved(width, height)
         home = planes[0].device
-        with torch.inference_mode():
+        with self._plain_arithmetic():
             rgb = to_rgb(self._copier.upload(planes), source, dtype=self._network.dtype)
             rgb = self._enlarge(rgb, clipped=True)
             if size is not None:
@@ -177,7 +179,7 @@ class Upscaler:
         ``out_format`` and ``size`` as ``up_planes`` does. The work runs in ``num_streams`` threads,
         so reading ``frames`` overlaps with it; on a GPU the copies of one batch overlap with the
         work on another. A batch that repeats recent frames, as a still scene does, costs
-        nothing: their arrays are yielded again, so they must not be written to.
+        nothing: their arrays are yielded again, so all are read-only.
         """
 
         def start(planes: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
@@ -233,6 +235,15 @@ class Upscaler:
                 f"{self.device} has no room for one tile with an overlap of {self.overlap} pixels"
             )
         return grid
+
+    @contextmanager
+    def _plain_arithmetic(self) -> Iterator[None]:
+        """No gradients, and the engine's own precision whatever the caller's autocast says.
+
+        Not inference mode: results are tensors like any other, to train on or to write to.
+        """
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            yield
 
     @property
     def limits(self) -> Limits:

@@ -8,6 +8,7 @@ planes of a video, (1, H, W), are compared as they are.
 import torch
 from torch import Tensor
 
+from lkdn_core.checks import whole
 from lkdn_core.errors import ArgumentError
 
 __all__ = ["luma", "psnr", "ssim"]
@@ -22,8 +23,9 @@ def luma(rgb: Tensor) -> Tensor:
 def psnr(a: Tensor, b: Tensor, *, crop_border: int) -> float:
     """Peak signal-to-noise ratio in dB on luma of two pictures, (3, H, W) or (1, H, W) uint8.
 
-    Raises ``ArgumentError`` where the crop leaves no pixel.
+    Raises ``ArgumentError`` for pictures of two shapes and where the crop leaves no pixel.
     """
+    _check_alike(a, b, crop_border)
     difference = _luma(a, crop_border, least=1) - _luma(b, crop_border, least=1)
     return float(10 * torch.log10(255**2 / difference.square().mean()))
 
@@ -33,12 +35,20 @@ def ssim(a: Tensor, b: Tensor, *, crop_border: int) -> float:
 
     Raises ``ArgumentError`` where the crop leaves less than the Gaussian needs.
     """
+    _check_alike(a, b, crop_border)
     x, y = _luma(a, crop_border, least=11), _luma(b, crop_border, least=11)
     mx, my, xx, yy, xy = _blur(torch.stack([x, y, x * x, y * y, x * y]))
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     numerator = (2 * mx * my + c1) * (2 * (xy - mx * my) + c2)
     denominator = (mx * mx + my * my + c1) * (xx - mx * mx + yy - my * my + c2)
     return float((numerator / denominator).mean())
+
+
+def _check_alike(a: Tensor, b: Tensor, border: int) -> None:
+    whole("crop_border", border, 0)
+    if a.shape != b.shape:
+        got = tuple(b.shape)
+        raise ArgumentError(f"b: a picture {tuple(a.shape)} like a is accepted, got {got}")
 
 
 def _luma(x: Tensor, border: int, *, least: int) -> Tensor:

@@ -10,6 +10,7 @@ LayerNormalization (``stash_type`` 1), whose folded epsilon can be below what fl
 """
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -92,8 +93,9 @@ def export_program(
     it. ``precision``: ``"fp32"`` or ``"fp16"``. Raises as ``export_onnx`` does.
     """
     program = _program(scale, model, weights, precision)
-    with Path(file).open("wb") as stream:
-        torch.export.save(program, stream)
+    memory = BytesIO()  # torch's own writer aborts the process where a disk is full
+    torch.export.save(program, memory)
+    Path(file).write_bytes(memory.getvalue())
 
 
 def _program(scale: int, model: str, weights: str | Path | None, precision: str) -> ExportedProgram:

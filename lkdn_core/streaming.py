@@ -72,6 +72,8 @@ class FrameStream:
         if first is None:
             return
         kind = _kind(first)
+        if not first or any(plane.ndim != 2 for plane in first):
+            raise FormatError(f"frames: planes (h, w) are accepted, got {kind or 'none'}")
 
         def copies() -> Iterator[Planes]:
             for frame in chain([first], frames):
@@ -110,7 +112,13 @@ class FrameStream:
 
     def _run(self, batch: Sequence[Planes]) -> _Wait:
         wait = self._start([torch.from_numpy(np.stack(p)) for p in zip(*batch, strict=True)])
-        return lambda: [list(frame) for frame in zip(*(p.numpy() for p in wait()), strict=True)]
+        return lambda: [list(frame) for frame in zip(*map(_read_only, wait()), strict=True)]
+
+
+def _read_only(plane: Tensor) -> np.ndarray:
+    array = plane.numpy()
+    array.flags.writeable = False  # it may be given again
+    return array
 
 
 def _kind(frame: Planes) -> str:

@@ -60,7 +60,8 @@ def load_network(
         seconds = _seconds(networks, case)
         best = min(seconds, key=seconds.__getitem__)
         log.debug("backends measured: %s", ", ".join(f"{n} {s:.4f} s" for n, s in seconds.items()))
-        record.remember(case.key(names), best)
+        if len(seconds) == len(networks):  # what failed once may work the next time
+            record.remember(case.key(names), best)
     return best, networks[best]
 
 
@@ -102,8 +103,10 @@ def _seconds(networks: dict[str, Network], case: _Case) -> dict[str, float]:
     """Medians, all networks in turn in every round; a first round warms up."""
     side, scale = _SIDE[case.device.type], case.config.scale
     spent = {name: list[float]() for name in networks}
-    rgb = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(case.device)
-    out = torch.empty(1, 3, side * scale, side * scale, device=case.device)
+    random = torch.Generator().manual_seed(0)
+    rgb = torch.rand(1, 3, side, side, generator=random, dtype=torch.float32).to(case.device)
+    size = side * scale
+    out = torch.empty(1, 3, size, size, dtype=torch.float32, device=case.device)
     for turn in range(_ROUNDS + 1):
         for name in list(spent):
             network = networks[name]

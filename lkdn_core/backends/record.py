@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 
 from lkdn_core import __version__
-from lkdn_core.cache import cache_folder, replacing
+from lkdn_core.cache import cache_folder
 from lkdn_core.devices import device_name
+from lkdn_core.files import replacing
 
 __all__ = ["key", "recall", "remember"]
 
@@ -57,6 +58,6 @@ def _file() -> Path:
 def _read() -> dict[str, object]:
     try:
         found = json.loads(_file().read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -119,8 +119,12 @@ class _Pack:
             at = np.array([t["at"] for t in index], np.int64)
             height, width = np.array([t["shape"] for t in index], np.int64).T
             sharpness = np.array([t["sharpness"] for t in index], np.float64)
+            sharpness[np.isnan(sharpness)] = 0  # of lines, in packs of before
             planes = height * width + small * (height // scale) * (width // scale)
             need = int((at + 3 * planes).max())
+            least = min(at.min(), height.min() - 1, width.min() - 1, sharpness.min())
+            if least < 0 or np.isinf(sharpness).any():
+                raise ValueError("a place, a size or a sharpness that can't be")
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise FormatError(f"data: {file} is not the index of a pack") from error
         if stored != scale or others:

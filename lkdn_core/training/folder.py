@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 
 from lkdn_core.errors import ArgumentError, WeightsError
+from lkdn_core.files import replacing
 from lkdn_core.fuse import Weights, reparameterize
 from lkdn_core.training.recipe import Recipe
 
@@ -82,9 +82,10 @@ class RunFolder:
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Write the state under a new name, then rename: the old one stays until then."""
-        part = self.path / "state.pt.part"
-        torch.save(state, part)
-        os.replace(part, self.path / "state.pt")
+        memory = io.BytesIO()  # torch's own writer aborts where a disk is full
+        torch.save(state, memory)
+        with replacing(self.path / "state.pt") as file:
+            file.write(memory.getvalue())
 
     def save_weights(self, ema: Weights, step: int) -> None:
         """Write the averaged weights in training form and, if they can run elsewhere, folded.
@@ -92,7 +93,7 @@ class RunFolder:
         Without the safetensors library nothing is written; the state holds them too.
         """
         try:
-            from safetensors.torch import save_file
+            from safetensors.torch import save
         except ImportError:
             return
         files = {"ema.safetensors": ema}
@@ -100,10 +101,9 @@ class RunFolder:
             folded = reparameterize({k: v.double() for k, v in ema.items()})
             files["weights.safetensors"] = {k: v.float() for k, v in folded.items()}
         for name, weights in files.items():
-            part = self.path / f"{name}.part"
             metadata = {"network": self._network.variant, "steps": str(step)}
-            save_file({k: v.cpu().contiguous() for k, v in weights.items()}, part, metadata)
-            os.replace(part, self.path / name)
+            with replacing(self.path / name) as file:
+                file.write(save({k: v.cpu().contiguous() for k, v in weights.items()}, metadata))
 
     def log(self, row: Mapping[str, object]) -> None:
         """Append a row to the curve; a column that is new is nan in the rows before."""
@@ -141,9 +141,8 @@ class RunFolder:
 
 def _write(file: Path, text: str) -> None:
     """Write ``text`` under a new name, then rename."""
-    part = file.with_name(f"{file.name}.part")
-    part.write_text(text, newline="")
-    os.replace(part, file)
+    with replacing(file) as new:
+        new.write(text.encode())
 
 
 def _same_recipe(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

@@ -24,6 +24,8 @@ __all__ = ["Packer", "Picture", "pack", "pack_files", "read_pictures"]
 
 #: An 8-bit RGB picture, (3, H, W) uint8.
 Picture = NDArray[np.uint8]
+#: What Pillow may try on a file from anywhere: some of its formats start other programs.
+_FORMATS: Final = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF")
 #: Pillow's modes of 16-bit gray; it makes white of them where it converts to RGB.
 _GRAY16: Final = ("I;16", "I;16L", "I;16B", "I;16N")
 
@@ -103,7 +105,7 @@ def read_pictures(sources: Sequence[Path], *, exclude: str = "") -> Iterator[Pic
         if exclude and fnmatch(path.name, exclude):
             continue
         try:
-            with Image.open(file) as image:
+            with Image.open(file, formats=_FORMATS) as image:
                 picture = _rgb(image)
         except UnidentifiedImageError:
             continue

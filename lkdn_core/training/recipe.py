@@ -91,7 +91,9 @@ class Recipe:
         number("ema", self.ema, below=1)
         number("clip", self.clip)
         number("teacher_weight", self.teacher_weight)
-        whole("seed", self.seed, 0)
+        whole("seed", self.seed, 0, 2**63 - 1)
+        if not isinstance(self.teacher, str):
+            raise ArgumentError(f"teacher: a path is accepted, got {self.teacher!r}")
 
     @property
     def steps(self) -> int:
@@ -150,7 +152,9 @@ def read_recipe(preset: str, network: LKDNConfig | None = None) -> Recipe:
         if "betas" in data:
             data["betas"] = tuple(data["betas"])
         return Recipe(network=config, stages=stages, **data)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
+    except ArgumentError:
+        raise
+    except (ValueError, TypeError, AttributeError) as error:
         raise ArgumentError(f"preset: {path} is not a recipe: {error}") from error
 
 

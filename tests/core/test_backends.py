@@ -88,6 +88,8 @@ def test_one_that_fails_is_passed_over(
 
     table["quick"].fail = fail
     assert chosen() == "slow"
+    table["quick"].fail = None
+    assert chosen() == "quick"  # a failure is not remembered
     assert "backend quick fails here and is not used: no kernel image" in caplog.text
 
 

@@ -11,7 +11,7 @@ from lkdn_core.arch import LKDN
 from lkdn_core.backends import reference
 from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.color import from_rgb, to_rgb
-from lkdn_core.errors import ArgumentError, FormatError, OutOfMemoryError
+from lkdn_core.errors import ArgumentError, FormatError, OutOfMemoryError, WeightsError
 from lkdn_core.formats import FrameFormat
 from lkdn_core.native_library import instruction_sets
 from lkdn_core.resize import FinalSize
@@ -40,6 +40,31 @@ def test_up_is_the_network(weights_file: Path, rgb: torch.Tensor) -> None:
     assert y.shape == (3, 3, 82, 74)
     assert y.dtype == torch.float32
     torch.testing.assert_close(y, network(rgb), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_around_it_changes_nothing(
+    weights_file: Path, rgb: torch.Tensor, dtype: torch.dtype
+) -> None:
+    upscaler = Upscaler(scale=2, weights=weights_file, backend="reference")
+    expected = upscaler.up(rgb)
+    planes = [torch.from_numpy(p)[None] for p in frames(1)[0]]
+    expected_planes = upscaler.up_planes(planes, YUV420P10)
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(upscaler.up(rgb), expected)
+        for plane, wanted in zip(
+            upscaler.up_planes(planes, YUV420P10), expected_planes, strict=True
+        ):
+            assert torch.equal(plane, wanted)
+
+
+def test_results_are_tensors_like_any_other(weights_file: Path, rgb: torch.Tensor) -> None:
+    y = Upscaler(scale=2, weights=weights_file).up(rgb.requires_grad_())
+    assert not y.requires_grad
+    y.clamp_(0, 1)
+    scale = torch.ones((), requires_grad=True)
+    torch.autograd.backward((scale * y).square().mean())
+    assert scale.grad is not None
 
 
 @pytest.mark.parametrize("tile", [1, 7, 16, 40])
@@ -128,6 +153,7 @@ def test_what_repeats_is_enlarged_once(
             yield place
 
     out = list(upscaler.stream(in_one_place(), YUV420P10))
+    assert not any(plane.flags.writeable for frame in out for plane in frame)
     assert len(done) == runs
     for frame, got in zip(source, out, strict=True):
         planes = upscaler.up_planes([torch.from_numpy(p)[None] for p in frame], YUV420P10)
@@ -152,6 +178,12 @@ def test_a_frame_of_another_size_is_an_error(weights_file: Path) -> None:
     kinds = "planes of 29x23 uint16, .*, got 29x25 uint16"
     with pytest.raises(FormatError, match=f"first one's size and type, {kinds}"):
         list(Upscaler(scale=2, weights=weights_file).stream(iter(mixed), YUV420P10))
+
+
+@pytest.mark.parametrize("frame", [[], [np.zeros((1, 4, 4), np.uint8)]])
+def test_what_is_no_frame_is_an_error(weights_file: Path, frame: list[np.ndarray]) -> None:
+    with pytest.raises(FormatError, match=r"frames: planes \(h, w\) are accepted, got"):
+        list(Upscaler(scale=2, weights=weights_file).stream([frame], YUV420P10))
 
 
 def test_out_format_changes_depth_and_sampling(weights_file: Path) -> None:
@@ -320,6 +352,10 @@ def test_lower_precisions_agree(
     ("arguments", "message"),
     [
         ({"scale": 5}, "scale: 2, 3 or 4 is accepted, got 5"),
+        ({"scale": 2.0}, "scale: 2, 3 or 4 is accepted, got 2.0"),
+        ({"weights": 3}, "weights: a path is accepted, got 3"),
+        ({"device": None}, "device: auto, cpu, cuda or cuda:N is accepted, got None"),
+        ({"device": "cpu:3"}, "device: auto, cpu, .* got 'cpu:3'"),
         ({"tile": -1}, "tile: an integer from 0 is accepted, got -1"),
         ({"batch_size": 1.5}, "batch_size: .* got 1.5"),
         ({"num_streams": 0}, "num_streams: an integer from 1"),
@@ -331,7 +367,7 @@ def test_lower_precisions_agree(
     ],
 )
 def test_arguments_are_checked(arguments: dict, message: str) -> None:
-    with pytest.raises(ArgumentError, match=message):
+    with pytest.raises((ArgumentError, WeightsError), match=message):
         Upscaler(**arguments)
 
 

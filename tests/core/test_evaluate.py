@@ -1,5 +1,6 @@
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,16 @@ def test_psnr_of_a_known_error() -> None:
     b[:, 2:-2, 2:-2] += 10
     expected = 20 * np.log10(255 / (10 * 219 / 255))
     assert psnr(a, b, crop_border=2) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("measure", [psnr, ssim])
+def test_pictures_of_two_shapes_are_refused(measure: Callable[..., float]) -> None:
+    a = torch.zeros(3, 24, 24, dtype=torch.uint8)
+    for b in (a[:, :1], a[:1], a[:, :, 1:]):
+        with pytest.raises(ArgumentError, match=r"b: a picture .3, 24, 24. like a is accepted"):
+            measure(a, b, crop_border=0)
+    with pytest.raises(ArgumentError, match="crop_border: an integer from 0 is accepted, got -1"):
+        measure(a, a, crop_border=-1)
 
 
 def test_ssim_is_one_for_equal_and_known_for_a_constant_shift() -> None:

@@ -1,4 +1,6 @@
 import json
+import math
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -246,6 +248,50 @@ def test_damaged_sources_are_named(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     with pytest.raises(FormatError, match=r"A_0\.png can't be read: .*decompression bomb"):
         list(read_pictures([pictures]))
+
+
+def test_what_is_no_picture_is_passed_over(pictures: Path) -> None:
+    expected = len(list(read_pictures([pictures])))
+    # Pillow would start Ghostscript for the one, and knows the other by its first bytes alone.
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"
+    (pictures / "a.eps").write_bytes(eps)
+    (pictures / "b.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    assert len(list(read_pictures([pictures]))) == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"at": -5000},
+        {"sharpness": math.inf},
+        {"sharpness": -1},
+        {"shape": [-16, -16]},
+        {"shape": [0, 9]},
+    ],
+)
+def test_an_index_that_cannot_be_is_named(packed: Path, change: dict[str, object]) -> None:
+    file = packed.with_suffix(".json")
+    index = json.loads(file.read_text())
+    index[0] |= change
+    file.write_text(json.dumps(index))
+    with pytest.raises(FormatError, match="is not the index of a pack"):
+        Tiles([packed], scale=2, seed=0, device=CPU)
+
+
+def test_a_full_disk_leaves_the_old_state(
+    tmp_path: Path, packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Training(RECIPE, tmp_path / "run", [packed], device=CPU)
+    run.run(save_every=2)
+    before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()}
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        run.save()
+    assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
 
 
 def flat(*shape: int) -> np.ndarray:
