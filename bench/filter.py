@@ -36,14 +36,11 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true", help="a row for CPUs that compute in it")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
-    # Long enough for every round to take frames that no cache has seen.
-    clip = core.std.BlankClip(
-        format=vs.RGBS,
-        width=a.width,
-        height=a.height,
-        length=a.frames * (a.rounds + 1),
-        color=[0.2, 0.5, 0.7],
-    )
+    # Long enough for every round to take frames that no cache has seen, and none like another.
+    count = a.frames * 2 * (a.rounds + 1)
+    blank = core.std.BlankClip(format=vs.RGBS, width=a.width, height=a.height, length=1)
+    colors = [[0.2, 0.5, 0.7 * n / count] for n in range(count)]
+    clip = core.std.Splice([blank.std.BlankClip(color=color) for color in colors])
     upscaler = Upscaler(scale=a.scale, device="cpu")
     picture = torch.rand(1, 3, a.height, a.width)
 

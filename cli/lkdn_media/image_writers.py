@@ -16,7 +16,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from lkdn_core.errors import LKDNError
 from lkdn_media.images import Still
-from lkdn_media.labels import PNG_SIGNATURE, Labels, png_chunks
+from lkdn_media.labels import PNG_SIGNATURE, Labels, nested_directory, png_chunks
 
 __all__ = ["WRITERS", "Quality", "Writer", "as_shown"]
 
@@ -205,7 +205,7 @@ def _tiff(still: Still, quality: Quality) -> bytes:
     described.load(_exif(still))
     for tag in described:
         nested = tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-        directory[tag] = described.get_ifd(tag) if nested else described[tag]
+        directory[tag] = nested_directory(described, tag) if nested else described[tag]
     tags = ExifTags.Base
     directory[tags.ImageWidth], directory[tags.ImageLength] = width, height
     directory[tags.BitsPerSample] = (still.bits,) * channels

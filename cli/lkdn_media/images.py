@@ -1,6 +1,6 @@
 """Reading picture files: all their pixels at full depth, and their labels."""
 
-import struct
+import warnings
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -10,6 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from lkdn_core.errors import LKDNError
 from lkdn_media.labels import PNG_SIGNATURE, Labels, read_labels
@@ -23,8 +24,24 @@ _FORMATS: Final = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 _ANIMATED: Final = ("PNG", "GIF", "WEBP")
 #: Larger pictures are refused unless asked for: few bytes may unpack to any number of pixels.
 MAX_PIXELS: Final = 256_000_000
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 258, 262, 338, 339
-_DEEP: Final = {"gray16": "gray16le", "ya16": "ya16le", "rgb48": "rgb48le", "rgba64": "rgba64le"}
+_HEIGHT, _BITS_PER_SAMPLE, _PHOTOMETRIC, _STRIPS, _ROWS_PER_STRIP = 257, 258, 262, 273, 278
+_PLANES, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 284, 338, 339
+_RGB, _CMYK = 2, 5
+_UNSPECIFIED, _MULTIPLIED = 0, 1
+#: All that FFmpeg has to know of a TIFF: its size, samples, packing and strips.
+_STRIP_TAGS: Final = (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317)
+_DEEP: Final = {
+    "gray16": "gray16le",
+    "ya16": "ya16le",
+    "rgb48": "rgb48le",
+    "rgba64": "rgba64le",
+    "gbrp16": "rgb48le",
+    "gbrap16": "rgba64le",
+}
+
+# Pillow warns of damaged EXIF, with a path into its own code, on stderr. A filter for good, since
+# `warnings.catch_warnings` would change those of other threads; last, so that -W comes first.
+warnings.filterwarnings("ignore", module=r"PIL\.", append=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +69,8 @@ class Still:
 def read_still(path: Path, *, max_pixels: int = MAX_PIXELS) -> Still:
     """Read a picture file; the format is told by the content, not by the name.
 
-    Palettes become RGB (or gray), 1-bit pictures 8-bit gray, CMYK sRGB. Raises ``LKDNError`` for
-    what can't be read, is animated, or has more than ``max_pixels``.
+    Palettes become RGB (or gray), 1-bit pictures 8-bit gray, CMYK sRGB of 8 bits. Raises
+    ``LKDNError`` for what can't be read, is animated, or has more than ``max_pixels``.
     """
     try:
         data = path.read_bytes()
@@ -75,8 +92,10 @@ def read_still(path: Path, *, max_pixels: int = MAX_PIXELS) -> Still:
         raise LKDNError(f"{path}: is not a {names} picture, or is damaged") from error
     except Image.DecompressionBombError as error:
         raise LKDNError(f"{path}: {error}") from error
-    except (OSError, SyntaxError, ValueError, struct.error, EOFError, av.FFmpegError) as error:
-        raise LKDNError(f"{path}: is damaged: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file fails in any way a parser can
+        raise LKDNError(f"{path}: is damaged: {str(error) or type(error).__name__}") from error
 
 
 def _check(image: Image.Image, max_pixels: int) -> list[str]:
@@ -96,17 +115,19 @@ def _check(image: Image.Image, max_pixels: int) -> list[str]:
 
 
 def _still(image: Image.Image, data: bytes, labels: Labels, losses: list[str]) -> Still:
-    codec = _deep_codec(image, data)
-    if codec:
-        pixels = _decode_deep(data, codec)
+    if data.startswith(PNG_SIGNATURE) and data[24] == 16:
+        pixels = _decode_deep(data, "png")
+    elif _is_deep_tiff(image):
+        pixels = _deep_tiff(image, data)
     elif image.mode.startswith("I;16"):
         pixels = _deep_gray(image)
     elif image.mode in ("I", "F"):
         raise LKDNError("samples of 32 bits are not supported, only 8 and 16")
     elif image.mode == "CMYK":
-        losses.append("CMYK is turned into sRGB")
+        losses.append("CMYK is turned into sRGB" + " of 8 bits" * (_tiff_bits(image) > 8))
         pixels, labels = np.asarray(_from_cmyk(image, labels)), replace(labels, icc=b"")
     else:
+        _scale_transparent_gray(image, data)
         pixels = np.asarray(image.convert(_plain_mode(image, bool(labels.icc))))
     if pixels.ndim == 2:
         pixels = pixels[..., None]
@@ -117,21 +138,59 @@ def _still(image: Image.Image, data: bytes, labels: Labels, losses: list[str]) -
     return Still(pixels, labels, tuple(losses))
 
 
-def _deep_codec(image: Image.Image, data: bytes) -> str | None:
-    """The FFmpeg decoder for pictures of which Pillow reads 8 of 16 bits only."""
-    if data.startswith(PNG_SIGNATURE):
-        return "png" if data[24] == 16 else None
+def _tiff_bits(image: Image.Image) -> int:
+    """Bits of the deepest sample of a TIFF, 0 for other files."""
     if image.format != "TIFF":
-        return None
+        return 0
+    bits: int = max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,)))  # type: ignore[attr-defined]
+    return bits
+
+
+def _is_deep_tiff(image: Image.Image) -> bool:
+    """Whether Pillow would read 8 of 16 bits of RGB. Of CMYK they will do, it becomes sRGB."""
+    if _tiff_bits(image) <= 8 or image.mode.startswith(("I", "F")):
+        return False
     tags = image.tag_v2  # type: ignore[attr-defined]
-    bits = tags.get(_BITS_PER_SAMPLE, (1,))
-    if max(bits) <= 8 or len(bits) == 1:
-        return None
-    if set(bits) != {16} or set(tags.get(_SAMPLE_FORMAT, (1,))) != {1}:
+    bits, photometric = set(tags[_BITS_PER_SAMPLE]), tags.get(_PHOTOMETRIC)
+    if bits != {16} or set(tags.get(_SAMPLE_FORMAT, (1,))) != {1}:
         raise LKDNError(f"samples of {max(bits)} bits are not supported, only 8 and 16")
-    if 1 in tags.get(_EXTRA_SAMPLES, ()):
-        raise LKDNError("16-bit colour that is multiplied with alpha is not supported")
-    return "tiff"
+    if photometric == _CMYK and tags.get(_PLANES) != 2:  # which Pillow reads as planes of 8 bits
+        return False
+    if photometric != _RGB:
+        kind = "CMYK in planes" if photometric == _CMYK else f"photometric {photometric}"
+        raise LKDNError(f"16-bit colour has to be RGB in a TIFF, got {kind}")
+    if _STRIPS not in tags:
+        raise LKDNError("16-bit colour has to be in strips in a TIFF, got tiles")
+    return True
+
+
+def _deep_tiff(image: Image.Image, data: bytes) -> NDArray[Any]:
+    """RGB of a TIFF with 16 bits. The fourth sample means what Pillow takes it for in 8 bits."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    pixels = _decode_deep(_strips_only(tags, data), "tiff", err_detect="explode")
+    kind = tags.get(_EXTRA_SAMPLES, (None,))[0]
+    if pixels.shape[2] == 4 and kind == _UNSPECIFIED:
+        pixels = pixels[..., :3].copy()
+    elif pixels.shape[2] == 4 and kind == _MULTIPLIED:
+        alpha = pixels[..., 3:].astype(np.uint32)
+        colour = (pixels[..., :3] * np.uint32(65535) + alpha // 2) // np.maximum(alpha, 1)
+        pixels[..., :3] = np.minimum(colour, 65535)
+    return pixels
+
+
+def _strips_only(tags: Any, data: bytes) -> bytes:
+    """The TIFF ``data`` with a new directory of only the tags that tell where its samples lie.
+
+    FFmpeg goes on after damage unless told to stop, and then it also stops at tags unknown to it,
+    such as EXIF's.
+    """
+    directory, head = ImageFileDirectory_v2(prefix=tags.prefix), BytesIO()
+    for tag in _STRIP_TAGS:
+        if tag in tags:
+            directory[tag] = tags[tag]
+    directory.setdefault(_ROWS_PER_STRIP, tags[_HEIGHT])
+    directory.save(head)  # adds its own length to where the strips begin
+    return head.getvalue() + data
 
 
 def _deep_gray(image: Image.Image) -> NDArray[Any]:
@@ -144,11 +203,15 @@ def _deep_gray(image: Image.Image) -> NDArray[Any]:
     return np.invert(pixels) if tags.get(_PHOTOMETRIC) == 0 else pixels
 
 
-def _decode_deep(data: bytes, codec: str) -> NDArray[Any]:
+def _decode_deep(data: bytes, codec: str, **options: str) -> NDArray[Any]:
+    """The pixels of a picture with 16 bits by FFmpeg; Pillow has no 16-bit colour."""
     decoder = av.CodecContext.create(codec, "r")
     assert isinstance(decoder, av.VideoCodecContext)
-    decoder.thread_count = 1
-    frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
+    decoder.thread_count, decoder.options = 1, options
+    try:
+        frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
+    except av.FFmpegError as error:  # its own text says nothing about the file
+        raise LKDNError("is damaged, or its 16-bit samples are packed in an unknown way") from error
     if not frames:
         raise LKDNError("is damaged")
     frame = frames[0]
@@ -160,6 +223,17 @@ def _decode_deep(data: bytes, codec: str) -> NDArray[Any]:
     rows = np.frombuffer(frame.planes[0], np.uint16).reshape(frame.height, -1)
     channels = len(frame.format.components)
     return rows[:, : frame.width * channels].reshape(frame.height, frame.width, channels).copy()
+
+
+def _scale_transparent_gray(image: Image.Image, data: bytes) -> None:
+    """Scale the gray that a PNG calls transparent like its samples of 2 or 4 bits.
+
+    Pillow brings only the samples to 8 bits. Of the gray only the lowest bits count.
+    """
+    see_through = image.info.get("transparency")
+    if image.format == "PNG" and image.mode == "L" and isinstance(see_through, int):
+        white = 2 ** data[24] - 1
+        image.info["transparency"] = (see_through & white) * (255 // white)
 
 
 def _plain_mode(image: Image.Image, has_profile: bool) -> str:

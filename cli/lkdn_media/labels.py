@@ -9,12 +9,19 @@ from typing import Any, Final
 
 from PIL import ExifTags, Image
 
-__all__ = ["PNG_SIGNATURE", "Labels", "png_chunks", "read_labels"]
+__all__ = ["PNG_SIGNATURE", "Labels", "nested_directory", "png_chunks", "read_labels"]
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 #: Chunks of a PNG that hold for the enlarged picture too, whatever its pixels are.
 _PNG_KEPT: Final = {b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs"}
 _PNG_TEXTS: Final = {b"tEXt", b"zTXt", b"iTXt"}
+#: What chunks hold for sRGB, in 1/100000: gamma; x and y of white, red, green and blue.
+_SRGB: Final = {
+    b"gAMA": (45455,),
+    b"cHRM": (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),
+}
+#: How far from it programs take it for sRGB still, as libpng does.
+_ROUNDED: Final = {b"gAMA": 2273, b"cHRM": 1000}
 _XMP_KEY: Final = b"XML:com.adobe.xmp\0"
 #: Tags that say how a TIFF lays out its samples, or are kept as fields of their own.
 _LAYOUT_TAGS: Final = {
@@ -83,9 +90,12 @@ class Labels:
 
     def _words(self) -> dict[str, str]:
         """What is there, in words, by field."""
-        chunks = png_chunks(PNG_SIGNATURE + self.chunks)
-        kinds = {kind for kind, chunk in chunks if not chunk[8:].startswith(_XMP_KEY)}
+        chunks = [(kind, chunk[8:-4]) for kind, chunk in png_chunks(PNG_SIGNATURE + self.chunks)]
+        kinds = {kind for kind, content in chunks if not content.startswith(_XMP_KEY)}
         of_png = ["the cICP colour space"] if b"cICP" in kinds else []
+        if not (self.icc or kinds & {b"cICP", b"sRGB"}):  # which decide before these two
+            words = {b"gAMA": "the gamma", b"cHRM": "the primaries"}
+            of_png += [words[kind] for kind, content in chunks if _unlike_srgb(kind, content)]
         of_png += ["the PNG texts"] if kinds & _PNG_TEXTS else []
         there = {
             "icc": ("the ICC profile", self.icc),
@@ -111,7 +121,7 @@ def read_labels(image: Image.Image, data: bytes) -> Labels:
     exif.endian = found.endian
     for tag, value in found.items():
         if tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-            exif[tag] = _directory(found, tag)
+            exif[tag] = nested_directory(found, tag)
         elif tag not in _LAYOUT_TAGS:
             exif[tag] = value
     xmp, comment = info.get("xmp", b""), info.get("comment", b"")
@@ -156,12 +166,25 @@ def _png_labels(data: bytes) -> bytes:
     return b"".join(kept)
 
 
+def _unlike_srgb(name: bytes, content: bytes) -> bool:
+    """Whether a PNG's chunk gives another gamma or other primaries than sRGB's."""
+    usual = _SRGB.get(name)
+    if usual is None or len(content) != 4 * len(usual):
+        return False
+    found = struct.unpack(f">{len(usual)}I", content)
+    return any(abs(a - b) > _ROUNDED[name] for a, b in zip(found, usual, strict=True))
+
+
 def _tells_orientation(chunk: bytes) -> bool:
     """Whether a text is EXIF as old programs hid it there; it is written as ``eXIf`` instead."""
     return re.match(rb"Raw profile type (exif|APP1)\0", chunk[8:], re.IGNORECASE) is not None
 
 
-def _directory(exif: Image.Exif, tag: int) -> dict[int, Any]:
+def nested_directory(exif: Image.Exif, tag: int) -> dict[int, Any]:
+    """The fields of the directory that ``tag`` of ``exif`` points to, those nested in it too.
+
+    Without them a pointer would stay a number, and point anywhere in a new file.
+    """
     directory = dict(exif.get_ifd(tag))
     if ExifTags.IFD.Interop in directory:
         directory[ExifTags.IFD.Interop] = dict(exif.get_ifd(ExifTags.IFD.Interop))

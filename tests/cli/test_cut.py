@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from lkdn_core import Upscaler
-from lkdn_media.cut import cut
+from lkdn_core.errors import ArgumentError
+from lkdn_media.cut import cut, cut_ticks
 from lkdn_media.encoders import EncoderChoice
 from lkdn_media.plan import make_plan
 from lkdn_media.probe import probe
+from lkdn_media.source import Span
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import Command, copies, durations, frames, planes, times
 from tests.cli.test_segments import packets, run
@@ -76,6 +78,20 @@ def test_sound_starts_with_the_picture(tmp_path: Path, lkdn_video: Command) -> N
     assert moved == pytest.approx([-float(start)] * len(kept), abs=1 / 48000)
     assert 0 <= float(new.packets[0][1]) < 1024 / 48000
     assert times(there)[0] == 0
+
+
+def test_ticks_are_those_of_the_file(tmp_path: Path) -> None:
+    clip = Clip(
+        time_base=Fraction(1, 1000), pts=(0, 33, 50, 120, 200), durations=(33, 17, 70, 80, 40)
+    )
+    source = probe(make_clip(tmp_path / "a.mkv", clip))
+    assert cut_ticks(source, 34, 121).span == Span(50, 121)
+    assert cut_ticks(source, 34, None).span == Span(50, None)
+    assert cut_ticks(source, 34, None, frames=1).span == Span(50, 120)
+    with pytest.raises(ArgumentError, match=r"a\.mkv shows no frame from 0\.051 s to 0\.12 s$"):
+        cut_ticks(source, 51, 120)
+    with pytest.raises(ArgumentError, match=r"a\.mkv shows no frame from 0\.201 s on$"):
+        cut_ticks(source, 201, None)
 
 
 def test_subtitles_are_cut_like_the_picture(tmp_path: Path, lkdn_video: Command) -> None:

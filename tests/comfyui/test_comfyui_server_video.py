@@ -1,5 +1,6 @@
 """Videos in a real ComfyUI: times, sound, parts, interrupts, memory."""
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -87,6 +88,33 @@ def test_a_video_made_in_the_graph(server: Server) -> None:
     assert times(got) == [Fraction(i, 24) for i in range(6)]
     first = frames(got)[0]
     assert (first.width, first.height, first.format.name) == (40, 32, "yuv420p")
+
+
+def test_no_frames_are_the_error_of_the_node(server: Server) -> None:
+    before = leftovers(server)
+    prompt = video_prompt("flower.mp4")
+    prompt["2"] = {
+        "class_type": "TestLoadTensor",
+        "inputs": {"file": store(server, torch.rand(0, 16, 20, 3))},
+    }
+    prompt["5"] = {"class_type": "CreateVideo", "inputs": {"images": ["2", 0], "fps": 24.0}}
+    prompt["3"]["inputs"]["video"] = ["5", 0]
+    run = server.run(prompt)
+    assert run.error["node_id"] == "3" and "got (0, 16, 20, 3)" in run.error["exception_message"]
+    assert leftovers(server) == before
+
+
+def test_a_video_in_matroska_is_saved_whole(server: Server) -> None:
+    """What ComfyUI saves without encoding it again: sound that MP4 can't hold."""
+    if '"mkv"' not in json.dumps(server.get_json("/object_info")["SaveVideo"]):
+        pytest.skip("this ComfyUI can't save Matroska")
+    make_clip(
+        server.base / "input" / "sound.mkv", Clip(pts=range(12), audio=[{}], audio_codec="wavpack")
+    )
+    prompt = video_prompt("sound.mkv")
+    prompt["4"]["inputs"]["format"] = "mkv"
+    got = saved(server, server.run(prompt))
+    assert len(frames(got)) == 12 and copies(got)[0].kind == "audio"
 
 
 def test_interrupt_of_a_video_leaves_no_file(server: Server) -> None:

@@ -13,7 +13,7 @@ from lkdn_comfyui.clip import write_clip
 from lkdn_comfyui.video import Window, plan_video, upscale_to
 from lkdn_core import Upscaler
 from lkdn_core.color import to_rgb
-from lkdn_core.errors import LKDNError
+from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.encoders import EncoderChoice
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import copies, frames, planes, times
@@ -120,11 +120,47 @@ def test_an_interrupt_leaves_nothing(
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
 
-def test_sound_that_mp4_cannot_hold_goes_to_matroska(tmp_path: Path, upscaler: Upscaler) -> None:
-    clip = make_clip(tmp_path / "in.mkv", Clip(audio=[{}], audio_codec="wavpack"))
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le"])
+def test_sound_that_mp4_cannot_hold_goes_to_matroska(
+    tmp_path: Path, upscaler: Upscaler, pix_fmt: str
+) -> None:
+    """With decoding times for all packets: ComfyUI leaves out those without when it saves."""
+    wanted = Clip(pts=range(12), audio=[{}], audio_codec="wavpack", pix_fmt=pix_fmt)
+    clip = make_clip(tmp_path / "in.mkv", wanted)
     for window in (FULL, Window(0.04, 0.1)):
-        out = upscale(clip, tmp_path, upscaler, window, ignore)
+        plan = plan_video(clip, scale=2, choice=EncoderChoice(), window=window)
+        out = upscale_to(tmp_path / "out", plan, upscaler, progress=ignore)
         assert out.suffix == ".mkv" and copies(out)[0].kind == "audio"
+        with av.open(str(out)) as container:
+            packets = [packet for packet in container.demux(video=0) if packet.size]
+        assert all(packet.dts is not None for packet in packets)
+
+
+def test_a_window_cuts_what_else_the_file_holds(tmp_path: Path, upscaler: Upscaler) -> None:
+    chapters = (0, 300, "one"), (300, 800, "two")
+    clip = Clip(pts=range(20), subtitles="mov_text", chapters=chapters)
+    here = make_clip(tmp_path / "in.mp4", clip)
+    out = upscale(here, tmp_path, upscaler, Window(0.08, 0.4), ignore)
+    (track,) = [c for c in copies(out) if c.kind == "subtitle"]
+    lines = [(text[2:], float(at or 0)) for text, at, _ in track.packets if text[2:]]
+    assert lines == [(b"Zeile 0", 0), (b"Zeile 1", 0.06)]
+    with av.open(str(out)) as container:
+        ends = [float(c["end"] * c["time_base"]) for c in container.chapters()]
+    assert ends == [0.22, 0.4]
+
+
+def test_damage_inside_a_window_is_told(
+    tmp_path: Path, upscaler: Upscaler, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = make_clip(tmp_path / "in.mp4", Clip(pts=range(25), options={"qp": "9", "g": "5"}))
+    with av.open(str(clip)) as container:
+        places = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+    data = bytearray(clip.read_bytes())
+    for place, size in places[12:14]:
+        data[place + 4 : place + size] = bytes(size - 4)
+    clip.write_bytes(data)
+    upscale(clip, tmp_path, upscaler, Window(0.2, 0.6), ignore)
+    assert "in.mp4: " in caplog.text
 
 
 def test_the_number_of_frames_is_known_before(clip: Path) -> None:
@@ -163,6 +199,36 @@ def test_sound_of_a_graph_ends_with_its_frames(tmp_path: Path, channels: int) ->
     with av.open(str(path)) as container:
         heard = sum(frame.samples for frame in container.decode(audio=0))
     assert 9600 <= heard < 9600 + 2 * 1024  # AAC has whole blocks of 1024
+
+
+@pytest.mark.parametrize(
+    ("shape", "rate", "words"),
+    [
+        ((0, 8, 8, 3), 48000, "video: frames (B, H, W, C), one or more, are accepted, got (0, 8"),
+        ((8, 8, 3), 48000, "got (8, 8, 3)"),
+        ((2, 8, 8, 3), 11000, "48000, 64000, 88200, 96000 Hz is accepted, got 11000"),
+    ],
+)
+def test_frames_and_sound_that_make_no_video_are_named(
+    tmp_path: Path, shape: tuple[int, ...], rate: int, words: str
+) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        write_clip(tmp_path / "a.mp4", torch.rand(shape), Fraction(25), (torch.rand(2, 100), rate))
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_only_what_a_file_loses_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Not that the file in between, of a graph's frames, is finer than the result."""
+    made = tmp_path / "frames.mp4"
+    write_clip(made, torch.rand(2, 8, 8, 3), Fraction(25), None)
+    choice = EncoderChoice(codec="libx264", pix_fmt="yuv420p")
+    assert plan_video(made, scale=2, choice=choice, window=FULL).warnings
+    assert not caplog.records
+    clip = make_clip(
+        tmp_path / "in.mov", Clip(codec="prores_ks", pix_fmt="yuva444p10le", options={})
+    )
+    plan_video(clip, scale=2, choice=EncoderChoice(), window=FULL)
+    assert "in.mov: transparency is lost" in caplog.text
 
 
 def test_frames_of_a_graph_become_a_video_browsers_show(tmp_path: Path, upscaler: Upscaler) -> None:

@@ -89,7 +89,7 @@ class Session:
             )
         )
         self.plan = self._plan(clip, options)
-        # Torch keeps inference mode, the CUDA stream and the pool of CPU threads for each thread;
+        # Torch keeps its modes, the CUDA stream and the pool of CPU threads for each thread;
         # VapourSynth's own threads are many, and not ours.
         self._threads = [
             ThreadPoolExecutor(1, f"lkdn-stream-{i}", self._enter_thread)
