@@ -1,18 +1,18 @@
 """Many videos into one folder: which files, under which names, and what became of them."""
 
 import logging
-import sys
+import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from lkdn_cli.console import FAILED, OK, SALVAGED, exit_code, message
+from lkdn_cli.console import FAILED, OK, SALVAGED, message, say
 from lkdn_cli.enlarger import Enlarger
 from lkdn_cli.progress import Reporter
-from lkdn_core.errors import ArgumentError
+from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.encoders import CONTAINERS
-from lkdn_media.folders import file_identity, folded, walk
+from lkdn_media.folders import file_identity, folded, real, walk
 
 __all__ = ["pair_files", "run_batch"]
 
@@ -26,39 +26,56 @@ _ENDINGS: Final = {
 }
 
 
-def pair_files(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
+def pair_files(
+    inputs: Sequence[Path], output: Path
+) -> tuple[list[tuple[Path, Path]], list[LKDNError]]:
     """Each video among ``inputs``, files and folders, with its path in the folder ``output``.
 
     A folder's structure is kept. A name keeps its ending where that names a container we write,
-    and gets ``.mkv`` otherwise. Raises ``ArgumentError`` where two files would get one name, or one
-    would overwrite an input.
+    and gets ``.mkv`` otherwise. Of folders that can't be read there is an error each. Raises
+    ``ArgumentError`` where two files would get one name, or one would overwrite an input.
     """
-    if output.exists() and not output.is_dir():
+    # Methods of ``Path`` would raise where a name is too long.
+    if os.path.lexists(output) and not os.path.isdir(output):
         raise ArgumentError(f"output: {output} is not a folder")
-    pairs = []
-    for source, name in _sources(inputs, output):
+    pairs, unreadable = [], list[LKDNError]()
+    for source, name in _sources(inputs, output, unreadable.append):
         ending = name.suffix if name.suffix.lower() in CONTAINERS else ".mkv"
         pairs.append((source, output / name.with_suffix(ending)))
     taken: dict[str, Path] = {}
-    files = {file_identity(source): source for source, _ in pairs if source.exists()}
+    files = {file_identity(source): source for source, _ in pairs if os.path.exists(source)}
     for source, target in pairs:
         other = taken.setdefault(folded(target), source)
         if other != source:
             raise ArgumentError(f"output: {other} and {source} would both become {target}")
-        if target.exists() and (path := files.get(file_identity(target))):
+        if os.path.exists(target) and (path := files.get(file_identity(target))):
             raise ArgumentError(f"output: {target} would overwrite the input {path}")
-    if not pairs:
+    if not pairs and not unreadable:
         raise ArgumentError(f"input: no video in {', '.join(map(str, inputs))}")
-    return pairs
+    return pairs, unreadable
 
 
-def run_batch(pairs: Sequence[tuple[Path, Path]], enlarger: Enlarger, reporter: Reporter) -> int:
+def run_batch(
+    pairs: Sequence[tuple[Path, Path]],
+    unreadable: Sequence[LKDNError],
+    enlarger: Enlarger,
+    reporter: Reporter,
+) -> int:
     """Enlarge each source into its target; one that fails does not stop the rest.
 
-    Returns the exit code: failed if one failed, else salvaged if one was.
+    ``unreadable``: what failed before. Returns the exit code: failed if one failed, else salvaged
+    if one was.
     """
     counts: Counter[str] = Counter()
+
+    def fail(error: Exception, facts: dict[str, object]) -> None:
+        counts["failed"] += 1
+        reporter.tell_error(error, facts)
+        say("lkdn-video", message(error))
+
     try:
+        for error in unreadable:
+            fail(error, {})
         for source, target in pairs:
             facts: dict[str, object] = {"input": str(source), "output": str(target)}
             if enlarger.is_there(source, target):
@@ -70,25 +87,24 @@ def run_batch(pairs: Sequence[tuple[Path, Path]], enlarger: Enlarger, reporter: 
                 counts["salvaged" if code == SALVAGED else "done"] += 1
             except Exception as error:
                 log.info("%s", source, exc_info=error)
-                counts["failed"] += 1
-                facts |= {"message": message(error), "code": exit_code(error)}
-                reporter.tell("error", facts)
-                print(f"lkdn-video: {message(error)}", file=sys.stderr)
+                fail(error, facts)
     finally:
         kinds = ("done", "salvaged", "failed", "skipped")
         numbers = {kind: counts[kind] for kind in kinds}
         text = ", ".join(f"{number} {kind}" for kind, number in numbers.items())
-        reporter.tell("summary", numbers, f"{len(pairs)} files: {text}")
+        reporter.tell("summary", numbers, f"{len(pairs) + len(unreadable)} files: {text}")
     if counts["failed"]:
         return FAILED
     return SALVAGED if counts["salvaged"] else OK
 
 
-def _sources(inputs: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path]]:
+def _sources(
+    inputs: Sequence[Path], output: Path, unreadable: Callable[[LKDNError], object]
+) -> Iterator[tuple[Path, Path]]:
     """Each file once, with the relative path it gets."""
     seen: set[Path] = set()
     for path in inputs:
-        for source, name in walk(path, _ENDINGS, without=output):
-            if source.resolve() not in seen:
-                seen.add(source.resolve())
+        for source, name in walk(path, _ENDINGS, without=output, unreadable=unreadable):
+            if real(source) not in seen:
+                seen.add(real(source))
                 yield source, name

@@ -3,11 +3,10 @@
 import argparse
 import json
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lkdn_cli.console import Parser, run
+from lkdn_cli.console import Parser, put, run
 from lkdn_cli.engine_options import add_device_option
 
 if TYPE_CHECKING:
@@ -19,6 +18,9 @@ __all__ = ["main"]
 
 #: Input heights of ``--sweep``, 240p to 2160p, 16:9.
 HEIGHTS: Final = (240, 360, 480, 720, 1080, 2160)
+#: The longest side of a picture, and the most threads, that are tried.
+SIDE: Final = 16384
+THREADS: Final = 1024
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,7 +58,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
     _check(arguments)
     if arguments.plot:
-        require()
+        require(arguments.plot)
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     device = resolve_device(arguments.device)
@@ -67,7 +69,7 @@ def _bench(arguments: argparse.Namespace) -> int:
         document["sweep"] = _sweep(arguments, device)
     if not arguments.table4 and arguments.sweep is None:
         document["ways"] = _ways(arguments, device)
-    sys.stdout.write(json.dumps(document, indent=1) + "\n" if arguments.json else _text(document))
+    put(json.dumps(document, indent=1) + "\n" if arguments.json else _text(document))
     if arguments.plot:
         plot_bench(document, arguments.plot)
     return 0
@@ -79,11 +81,13 @@ def _check(arguments: argparse.Namespace) -> None:
     from lkdn_core.errors import ArgumentError
     from lkdn_core.models import find_model
 
-    counts = [("rounds", arguments.rounds), ("sweep", min(arguments.sweep or HEIGHTS))]
-    counts += [] if arguments.threads is None else [("threads", arguments.threads)]
-    for name, count in counts:
-        if count < 1:
+    counts = [("rounds", arguments.rounds, None), ("threads", arguments.threads, THREADS)]
+    counts += [("sweep", height, SIDE) for height in arguments.sweep or ()]
+    for name, count, most in counts:
+        if count is not None and count < 1:
             raise ArgumentError(f"{name}: at least 1 is accepted, got {count}")
+        if count is not None and most is not None and count > most:
+            raise ArgumentError(f"{name}: at most {most} is accepted, got {count}")
     for backend in arguments.backend:
         check_backend_name(backend)
     find_model(arguments.model, arguments.scale)
@@ -190,7 +194,8 @@ def _text(document: dict[str, Any]) -> str:
 
 
 def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not found or "0" in found.groups():
-        raise argparse.ArgumentTypeError(f"WIDTHxHEIGHT is accepted, got {text!r}")
+    found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if not found or max(int(found[1]), int(found[2])) > SIDE:
+        accepted = f"WIDTHxHEIGHT is accepted, up to {SIDE} each"
+        raise argparse.ArgumentTypeError(f"{accepted}, got {text!r}")
     return int(found[1]), int(found[2])

@@ -1,6 +1,7 @@
 """``--compare PAGE``, which the commands for videos and pictures share."""
 
 import logging
+import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -23,20 +24,28 @@ def add_compare_option(parser: Parser) -> None:
 
 
 def check_page(page: Path, others: Collection[Path], *, overwrite: bool) -> None:
-    """Refuse a page that is there, or that is one of the ``others``. Raises ``ArgumentError``."""
+    """Refuse a page that is there, or that is one of the ``others``.
+
+    Raises ``ArgumentError``, and ``LKDNError`` where it can't be written.
+    """
+    from lkdn_media.files import check_place
+    from lkdn_media.folders import real
+
     if page.suffix.lower() not in (".html", ".htm"):
         raise ArgumentError(f"compare: a name ending in .html is accepted, got {page.name!r}")
-    if page.resolve() in {other.resolve() for other in others}:
+    if real(page) in {real(other) for other in others}:
         raise ArgumentError(f"compare: {page} would overwrite another file of this run")
-    if page.is_dir():
+    if os.path.isdir(page):
         raise ArgumentError(f"compare: {page} is a folder")
-    if page.exists() and not overwrite:
+    if os.path.exists(page) and not overwrite:
         raise ArgumentError(f"compare: {page} is there already; -y overwrites it")
+    check_place("compare", page)
 
 
 def write_page(page: Path, render: Callable[[], str]) -> None:
     """Write what ``render`` gives to ``page``, whole or not at all. Raises ``LKDNError``."""
     from lkdn_media.files import write_whole
 
-    write_whole(page, render().encode())
+    # A name of a file need not be text.
+    write_whole(page, render().encode(errors="backslashreplace"))
     log.info("%s: written", page)

@@ -1,13 +1,18 @@
 """What all commands do alike: one line per error on stderr, exit codes, ``--verbose``."""
 
 import argparse
+import io
 import logging
+import os
+import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, NoReturn
 
+from lkdn_cli import leave
 from lkdn_core import __version__
 from lkdn_core.errors import ArgumentError, LKDNError
 
@@ -20,7 +25,10 @@ __all__ = [
     "Parser",
     "exit_code",
     "message",
+    "one_line",
+    "put",
     "run",
+    "say",
 ]
 
 OK: Final = 0
@@ -30,6 +38,8 @@ SALVAGED: Final = 3
 INTERRUPTED: Final = 130
 
 Command = Callable[[argparse.Namespace], int]
+#: Characters that would move a terminal's cursor, and bytes of names that are not text.
+_UNSHOWN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,28 +49,56 @@ class Parser(argparse.ArgumentParser):
         raise ArgumentError(f"{message} (see {self.prog} --help)")
 
 
-def run(parser: Parser, command: Command, argv: list[str] | None) -> int:
+def run(
+    parser: Parser,
+    command: Command,
+    argv: list[str] | None,
+    *,
+    refused: Callable[[ArgumentError], object] | None = None,
+) -> int:
     """Parse ``argv`` (``sys.argv`` when ``None``) and run ``command``; returns the exit code.
 
     2 for a wrong argument, 1 for any other failure, 130 after Ctrl-C, else what ``command`` says.
     Adds ``--version`` and ``-v``, which logs more and shows tracebacks. Log records go to stderr.
+    ``refused`` is told of wrong arguments that ``command`` never gets to see.
     """
+    _prepare_streams()
+    if signal.getsignal(signal.SIGINT) is leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     parser.add_argument("-v", "--verbose", action="store_true", help="log more, show tracebacks")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     arguments = argparse.Namespace(verbose=False)
     try:
         with _log_to_stderr(parser.prog):
-            parser.parse_args(argv, arguments)
-            if arguments.verbose:
-                logging.getLogger().setLevel(logging.INFO)
-            return command(arguments)
-    except SystemExit as stop:  # --help, --version
-        return stop.code if isinstance(stop.code, int) else FAILED
+            code = _parse_and_run(parser, command, argv, arguments, refused)
+        if sys.stdout is not None:
+            put("")  # what waits in its buffer
+        return code
     except (Exception, KeyboardInterrupt) as error:
         if arguments.verbose and isinstance(error, Exception):
             traceback.print_exc()
-        print(f"{parser.prog}: {message(error)}", file=sys.stderr)
+        say(parser.prog, message(error))
         return exit_code(error)
+
+
+def _parse_and_run(
+    parser: Parser,
+    command: Command,
+    argv: list[str] | None,
+    arguments: argparse.Namespace,
+    refused: Callable[[ArgumentError], object] | None,
+) -> int:
+    try:
+        parser.parse_args(argv, arguments)
+    except ArgumentError as error:
+        if refused is not None:
+            refused(error)
+        raise
+    except SystemExit as stop:  # --help, --version
+        return stop.code if isinstance(stop.code, int) else FAILED
+    if arguments.verbose:
+        logging.getLogger().setLevel(logging.INFO)
+    return command(arguments)
 
 
 def exit_code(error: BaseException) -> int:
@@ -72,7 +110,7 @@ def exit_code(error: BaseException) -> int:
 
 def message(error: BaseException) -> str:
     """``error`` in one line."""
-    text = " ".join(str(error).split())
+    text = one_line(str(error))
     if isinstance(error, KeyboardInterrupt):
         return text or "interrupted"
     if isinstance(error, LKDNError | OSError):
@@ -80,12 +118,60 @@ def message(error: BaseException) -> str:
     return f"unexpected {type(error).__name__}: {text} (-v shows where)"
 
 
+def one_line(text: str) -> str:
+    """``text`` for a terminal, whatever names of files and other people's messages are in it."""
+    joined = " ".join(line.strip() for line in text.splitlines())
+    return _UNSHOWN.sub(lambda found: ascii(found[0])[1:-1], joined)
+
+
+def say(prog: str, text: str) -> None:
+    """Print ``prog: text`` to stderr, in one line; nothing happens where nobody reads it."""
+    with suppress(OSError):
+        print(f"{prog}: {one_line(text)}", file=sys.stderr)
+
+
+def put(text: str) -> None:
+    """Write ``text`` to stdout at once. Raises ``LKDNError``, and nothing more is written then."""
+    if sys.stdout is None:  # what Python makes of a closed one
+        raise LKDNError("standard output: is closed")
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # What waits in its buffer would fail once more when Python ends.
+        with suppress(OSError, ValueError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stdout.fileno())
+            os.close(null)
+        gone = "its reader has closed it"
+        why = gone if isinstance(error, BrokenPipeError) else f"can't be written: {error.strerror}"
+        raise LKDNError(f"standard output: {why}") from error
+
+
+def _prepare_streams() -> None:
+    """Make the standard streams such that messages reach nothing else and no name can't be told."""
+    if sys.stderr is None:
+        # Closed: messages would go to stdout, and the next file that is opened be descriptor 2.
+        null = os.open(os.devnull, os.O_WRONLY)
+        if null != 2:
+            os.dup2(null, 2)
+            os.close(null)
+        sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+class _Formatter(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return one_line(super().formatMessage(record))
+
+
 @contextmanager
 def _log_to_stderr(prog: str) -> Iterator[None]:
     """Show the log as ``prog: message`` lines while a command runs."""
     root = logging.getLogger()
     handler, level = logging.StreamHandler(sys.stderr), root.level
-    handler.setFormatter(logging.Formatter(f"{prog}: %(message)s"))
+    handler.setFormatter(_Formatter(f"{prog}: %(message)s"))
     root.addHandler(handler)
     try:
         yield

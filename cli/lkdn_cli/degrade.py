@@ -1,6 +1,7 @@
 """``lkdn-degrade``: pairs for training on video, small pictures as codecs leave them."""
 
 import argparse
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,23 +48,28 @@ def _degrade(arguments: argparse.Namespace) -> int:
     import numpy as np
     from tqdm import tqdm
 
+    from lkdn_core.checks import whole
     from lkdn_core.errors import ArgumentError
     from lkdn_core.quantize import quantize
     from lkdn_core.training.pack import Packer, pack_files
     from lkdn_media.degrade import LENGTH, degrade, draw, moving, shrink
 
-    scale, index = arguments.scale, pack_files(arguments.pack)[1]
+    if arguments.pack.name.removesuffix(".json") in ("", ".", ".."):
+        raise ArgumentError(f"PACK: a name for two files is accepted, got {arguments.pack}")
+    scale, files = arguments.scale, pack_files(arguments.pack)
     if scale not in (2, 3, 4):
         raise ArgumentError(f"scale: 2, 3 or 4 is accepted, got {scale}")
     if arguments.versions < 0:
         raise ArgumentError(f"versions: at least 0 is accepted, got {arguments.versions}")
-    if index.exists() and not arguments.overwrite:
-        raise ArgumentError(f"PACK: {index} is there already; -y overwrites it")
+    whole("seed", arguments.seed, 0)
+    for file in files:
+        if os.path.lexists(file) and not arguments.overwrite:
+            raise ArgumentError(f"PACK: {file} is there already; -y overwrites it")
     if arguments.teacher is not None and arguments.versions:
         raise ArgumentError(f"versions: 0 is accepted with teacher, got {arguments.versions}")
     teacher = _teacher(arguments.teacher, scale) if arguments.teacher is not None else None
     sequences = _sequences(arguments.data, arguments.exclude, 2 * scale)
-    with Packer(index) as packer:
+    with Packer(files[1]) as packer:
         for number, large in enumerate(tqdm(sequences, unit="picture", disable=None)):
             if min(large.shape[-2:]) < LEAST * scale:
                 continue

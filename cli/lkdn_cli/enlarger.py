@@ -10,14 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lkdn_cli.compare import check_page, write_page
-from lkdn_cli.console import OK, SALVAGED
+from lkdn_cli.console import OK, SALVAGED, one_line, put
 from lkdn_cli.engine_options import check_engine, make_upscaler
 from lkdn_cli.interrupts import Interrupts
 from lkdn_cli.pipe_options import check_ends
 from lkdn_cli.progress import Reporter
 from lkdn_cli.video_options import encoder_choice, scale_of, size_choice, source_of
 from lkdn_core import Upscaler
+from lkdn_core.errors import LKDNError
 from lkdn_core.models import find_model, load_model
+from lkdn_media.files import writing_to
 from lkdn_media.job import Job, identity, was_finished
 from lkdn_media.pipeline import Result, check_paths, upscale_video
 from lkdn_media.plan import Plan, make_plan
@@ -56,7 +58,8 @@ class Enlarger:
 
     def is_there(self, source: Path, target: Path) -> bool:
         """Whether ``target`` is there and stays."""
-        stays = target.exists() and not self._arguments.overwrite
+        # `exists` of a ``Path`` would raise where a name is too long.
+        stays = os.path.exists(target) and not self._arguments.overwrite
         return stays or self._was_finished(source, target)
 
     def _was_finished(self, source: Path, target: Path) -> bool:
@@ -64,6 +67,8 @@ class Enlarger:
 
     def run(self, source: Path, target: Path) -> int:
         """Enlarge ``source`` into ``target``; returns ``OK`` or ``SALVAGED``, or raises."""
+        for argument, path in (("input", source), ("output", target)):
+            _check_name(argument, path)
         if target.is_symlink():  # the file it stands for is written, and the link stays
             target = Path(os.path.realpath(target))
         if self._was_finished(source, target):
@@ -71,14 +76,15 @@ class Enlarger:
             return OK
         plan = self._plan(source, target)
         if self.writes and self._arguments.output_dir is not None:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            with writing_to(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
         if not self.writes:
             self._check_weights(plan.scale)
             lines = plan.describe()
             self._reporter.tell("plan", {**_names(source, target), "streams": lines})
             if not self._arguments.json:
                 head = [] if self._arguments.output_dir is None else [f"{source} -> {target}"]
-                print("\n".join(head + lines))
+                put("".join(f"{one_line(line)}\n" for line in head + lines))
             return OK
         result = self._enlarge(plan, target)
         if result.damage:
@@ -195,6 +201,16 @@ class Enlarger:
                     *(job.target, job.frames, job.folder),
                 )
             raise
+
+
+def _check_name(argument: str, path: Path) -> None:
+    """Raise ``LKDNError`` where nothing could have this name, or it may not be looked for."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # what is missing, or in the way, is told where it is opened or made
+    except OSError as error:
+        raise LKDNError(f"{argument}: {path}: {error.strerror}") from error
 
 
 def _expected(plan: Plan) -> int:

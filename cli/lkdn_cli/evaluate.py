@@ -3,13 +3,12 @@
 import argparse
 import json
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from lkdn_cli.console import Parser, run
+from lkdn_cli.console import Parser, put, run
 from lkdn_cli.engine_options import add_device_option
 
 if TYPE_CHECKING:
@@ -75,15 +74,15 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from lkdn_cli.plot import plot_scatter, require
 
     if arguments.plot:
-        require()
+        require(arguments.plot)
     methods = dict(_methods(arguments))
     progress = tqdm(read_pairs(arguments.folder, arguments.scale), unit="picture", disable=None)
     rows = _measure(methods, progress, arguments.scale)
     rows += _paper(arguments.folder, arguments.scale)
     if arguments.json:
-        sys.stdout.write(json.dumps([_for_json(row) for row in rows], indent=1) + "\n")
+        put(json.dumps([_for_json(row) for row in rows], indent=1) + "\n")
     else:
-        sys.stdout.write(_table(rows))
+        put(_table(rows))
     if arguments.plot:
         points = [(r.method, r.multiply_adds, r.psnr) for r in rows if r.multiply_adds]
         plot_scatter(points, rows[0].psnr, arguments.plot)

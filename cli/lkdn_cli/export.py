@@ -1,7 +1,6 @@
 """``lkdn-export``: a network as ONNX for vs-mlrt and others, or as ``.pt2`` for torch."""
 
 import argparse
-import os
 from pathlib import Path
 
 from lkdn_cli.console import Parser, run
@@ -29,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     from lkdn_core.errors import ArgumentError
     from lkdn_core.export import export_onnx, export_program
+    from lkdn_media.files import whole_file
 
     file: Path = arguments.file
     export = {".onnx": export_onnx, ".pt2": export_program}.get(file.suffix)
@@ -36,8 +36,7 @@ def _export(arguments: argparse.Namespace) -> int:
         raise ArgumentError(f"FILE: a name in .onnx or .pt2 is accepted, got {file}")
     if file.exists() and not arguments.overwrite:
         raise ArgumentError(f"FILE: {file} is there already; -y overwrites it")
-    part = file.with_name(file.name + ".part")
-    try:
+    with whole_file(file) as part:
         export(
             part,
             scale=arguments.scale,
@@ -45,7 +44,4 @@ def _export(arguments: argparse.Namespace) -> int:
             weights=arguments.weights,
             precision=arguments.precision,
         )
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
     return 0

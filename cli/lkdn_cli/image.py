@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lkdn_cli.compare import add_compare_option, check_page, write_page
-from lkdn_cli.console import FAILED, OK, Parser, run
+from lkdn_cli.console import FAILED, OK, Parser, run, say
 from lkdn_cli.engine_options import add_engine_options, make_upscaler
+from lkdn_cli.interrupts import Interrupts
 from lkdn_cli.progress import bar
 from lkdn_core.errors import ArgumentError
 
@@ -22,6 +23,8 @@ __all__ = ["main"]
 log = logging.getLogger(__name__)
 #: Pictures on the page of ``--compare``, at most.
 SHOWN: Final = 8
+#: Pixels of a picture, where there is no limit.
+MOST: Final = 2**62
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,7 +47,9 @@ def main(argv: list[str] | None = None) -> int:
     files.add_argument("--quality", type=int, default=95, help="of JPEG and WebP, 1 to 100 (95)")
     files.add_argument("--lossless", action="store_true", help="WebP without loss")
     files.add_argument("--no-recursion", action="store_true", help="leave folders in IN alone")
-    files.add_argument("--max-megapixels", type=float, default=256, help="of IN (default 256)")
+    files.add_argument(
+        "--max-megapixels", type=float, default=256, help="of IN (default 256; inf: any)"
+    )
     add_compare_option(parser)
     files.add_argument("-y", "--overwrite", action="store_true", help="not only what is missing")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")
@@ -52,15 +57,20 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _upscale(arguments: argparse.Namespace) -> int:
-    from PIL import Image
-
-    from lkdn_media.picture_jobs import plan_jobs
-
     if not 1 <= arguments.quality <= 100:
         raise ArgumentError(f"quality: 1 to 100 is accepted, got {arguments.quality}")
     if not arguments.max_megapixels > 0:
         raise ArgumentError(f"max_megapixels: above 0 is accepted, got {arguments.max_megapixels}")
-    jobs, skipped = plan_jobs(
+    with Interrupts().caught():
+        return _enlarge(arguments)
+
+
+def _enlarge(arguments: argparse.Namespace) -> int:
+    from PIL import Image
+
+    from lkdn_media.picture_jobs import plan_jobs
+
+    jobs, skipped, unreadable = plan_jobs(
         arguments.input,
         arguments.output,
         format=arguments.format,
@@ -72,6 +82,8 @@ def _upscale(arguments: argparse.Namespace) -> int:
         files = [path for job in jobs for path in (job.source, job.target)]
         check_page(page, files, overwrite=arguments.overwrite)
     Image.MAX_IMAGE_PIXELS = None  # read_still has a limit of its own
+    for error in unreadable:
+        log.error("%s", error)
     hidden = arguments.quiet or len(jobs) < 2
     with bar(total=len(jobs), unit="pictures", hidden=hidden) as shown:
         for outcome in _run(jobs, arguments):
@@ -82,16 +94,16 @@ def _upscale(arguments: argparse.Namespace) -> int:
                 if sys.stderr.isatty():
                     shown.clear()
                 log.error("%s", outcome.error)
-    failed = len(jobs) - len(done)
+    failed = len(unreadable) + len(jobs) - len(done)
     if page and done:
         from lkdn_media.compare import compare_stills
 
         pairs = [(job.source, job.target) for job in done[:SHOWN]]
         write_page(page, lambda: compare_stills(pairs, scale=arguments.scale))
-    if not arguments.quiet and (done or len(jobs) != 1):
+    if not arguments.quiet and (done or len(jobs) != 1 or unreadable):
         counts = {"enlarged": len(done), "there already": skipped, "failed": failed}
         told = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
-        print(f"lkdn-image: {arguments.output}: {told}", file=sys.stderr)
+        say("lkdn-image", f"{arguments.output}: {told}")
     return FAILED if failed else OK
 
 
@@ -105,5 +117,5 @@ def _run(jobs: "list[Job]", arguments: argparse.Namespace) -> "Iterator[Outcome]
         jobs,
         make_upscaler(arguments, arguments.scale),
         quality=Quality(arguments.quality, arguments.lossless),
-        max_pixels=round(arguments.max_megapixels * 1e6),
+        max_pixels=round(min(arguments.max_megapixels * 1e6, MOST)),
     )

@@ -1,14 +1,13 @@
-"""Ctrl-C and SIGTERM: the first one ends the work in good order, the second one at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first one ends the work in good order, the second one at once."""
 
 import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
 
-from lkdn_cli.console import INTERRUPTED
+from lkdn_cli import leave
 
 __all__ = ["Interrupts"]
 
@@ -28,7 +27,9 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        kinds = (signal.SIGINT, signal.SIGTERM)
+        kinds = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else nohup wants it to go on
+            kinds.append(signal.SIGHUP)
         before = {kind: signal.signal(kind, self._handle) for kind in kinds}
         try:
             yield
@@ -47,15 +48,12 @@ class Interrupts:
 
     def _handle(self, kind: int, frame: FrameType | None) -> None:
         if self._seen:
-            _leave()
+            # Threads may be deep in the network or the encoder.
+            leave()
         self._seen = True
         if not self._patient:
             raise KeyboardInterrupt
         self.requested = True
-        # Not through sys.stderr, which may be in the middle of a line.
-        os.write(2, f"\n{self._hint}\n".encode())
-
-
-def _leave() -> NoReturn:
-    # Threads may be deep in the network or the encoder; nothing here has to be saved.
-    os._exit(INTERRUPTED)
+        # Not through sys.stderr, which may be in the middle of a line; it may be gone, too.
+        with suppress(OSError):
+            os.write(2, f"\n{self._hint}\n".encode())

@@ -6,14 +6,19 @@ import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from lkdn_core.errors import ArgumentError
+from lkdn_core.errors import ArgumentError, FormatError
 
 if TYPE_CHECKING:
     from av.container import InputContainer
 
 __all__ = ["add_pipe_options", "check_ends", "opener_of"]
+
+#: FFmpeg takes pictures of fewer pixels, with a margin of 128 each way.
+_PIXELS: Final = 2**28
+#: Frames a second, and seconds a frame, that FFmpeg can tell.
+_RATE: Final = Fraction(10**6)
 
 
 def add_pipe_options(group: argparse._ArgumentGroup) -> None:
@@ -21,7 +26,7 @@ def add_pipe_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("-f", "--format", choices=("y4m", "rawvideo"), help="of OUT - (y4m)")
     raw = "the pipe IN (-) holds bare samples of this size, not y4m"
     group.add_argument("--raw", type=_size, metavar="WxH", help=raw)
-    group.add_argument("--raw-pix-fmt", default="yuv420p", help="their pixel format (yuv420p)")
+    group.add_argument("--raw-pix-fmt", type=_pix_fmt, help="their pixel format (yuv420p)")
     group.add_argument("--fps", type=_rate, help="of --raw and of pictures, as 24000/1001 (25)")
 
 
@@ -37,6 +42,8 @@ def check_ends(source: Path, target: Path, arguments: argparse.Namespace) -> Non
         raise ArgumentError("start, end, frames: a file is needed, a pipe can't be sought in")
     if source != PIPE and arguments.raw:
         raise ArgumentError(f"raw: is for input from a pipe, named -, got {source}")
+    if arguments.raw_pix_fmt and not arguments.raw:
+        raise ArgumentError("raw_pix_fmt: is for --raw, a video has its own")
     pictures = source.is_dir() or is_pattern(source)
     if arguments.ffmpeg_vf and (pictures or source == PIPE):
         raise ArgumentError("ffmpeg_vf: IN must be a file, which the ffmpeg program reads itself")
@@ -55,7 +62,7 @@ def opener_of(source: Path, arguments: argparse.Namespace) -> "Callable[[], Inpu
         raw = None
         if arguments.raw:
             width, height = arguments.raw
-            raw = RawVideo(width, height, arguments.raw_pix_fmt, rate)
+            raw = RawVideo(width, height, arguments.raw_pix_fmt or "yuv420p", rate)
         return stdin_opener(getattr(sys.stdin, "buffer", None), raw)
     if source.is_dir() or (is_pattern(source) and not source.exists()):
         return sequence_opener(source, rate)
@@ -66,7 +73,10 @@ def _size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if found is None:
         raise argparse.ArgumentTypeError(f"a size such as 640x360 is accepted, got {text!r}")
-    return int(found[1]), int(found[2])
+    width, height = int(found[1]), int(found[2])
+    if (width + 128) * (height + 128) >= _PIXELS:
+        raise argparse.ArgumentTypeError(f"a size up to 16000x16000 is accepted, got {text!r}")
+    return width, height
 
 
 def _rate(text: str) -> Fraction:
@@ -76,4 +86,23 @@ def _rate(text: str) -> Fraction:
         rate = Fraction(0)
     if rate <= 0:
         raise argparse.ArgumentTypeError(f"a number such as 24 or 24000/1001, got {text!r}")
+    if not 1 / _RATE <= rate <= _RATE:
+        accepted = f"a number from 1/{_RATE} to {_RATE} is accepted"
+        raise argparse.ArgumentTypeError(f"{accepted}, got {text!r}")
     return rate
+
+
+def _pix_fmt(text: str) -> str:
+    from av.video.format import names
+
+    from lkdn_media.formats import nearest_planar
+
+    try:
+        if text not in names:
+            raise FormatError(text)
+        nearest_planar(text)
+    except FormatError:
+        raise argparse.ArgumentTypeError(
+            f"a pixel format of FFmpeg with up to 16 bits a sample is accepted, got {text!r}"
+        ) from None
+    return text

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,12 +18,16 @@ __all__ = ["plot_bench", "plot_curves", "plot_scatter", "require"]
 _MARKERS: Final = "osD^vph"
 
 
-def require() -> None:
-    """Raise ``LKDNError`` if nothing can be drawn here."""
+def require(target: Path | None = None) -> None:
+    """Raise ``LKDNError`` if nothing can be drawn here, or not into ``target``."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise LKDNError("drawing needs matplotlib: pip install 'lkdn-suite[plot]'") from error
+    if target is not None:
+        from lkdn_media.files import check_place
+
+        check_place("plot", target)
 
 
 def plot_curves(logs: Mapping[str, Path], target: Path) -> None:
@@ -107,9 +112,11 @@ def _figure() -> "Figure":
 
 
 def _save(figure: "Figure", target: Path) -> None:
-    part = target.with_name(target.name + ".part")
-    figure.savefig(part, format="png", dpi=120)
-    part.replace(target)
+    from lkdn_media.files import write_whole
+
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    write_whole(target, picture.getvalue())
 
 
 def _read(file: Path) -> dict[str, list[float]]:

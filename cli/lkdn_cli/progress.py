@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from lkdn_cli.console import exit_code, message
+from lkdn_cli.console import exit_code, message, put, say
 from lkdn_core.errors import LKDNError
 
 if TYPE_CHECKING:
@@ -32,13 +32,19 @@ class Reporter:
         self._as_json, self._quiet = as_json, quiet
 
     def tell(self, event: str, facts: Mapping[str, object], text: str = "") -> None:
-        """Say ``text`` to people, or ``event`` and ``facts`` to a program."""
+        """Say ``text`` to people, or ``event`` and ``facts`` to a program.
+
+        Raises ``LKDNError`` where the program doesn't listen any more.
+        """
         if self._as_json:
-            line = json.dumps({"event": event, **facts}, default=str)
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
+            put(json.dumps({"event": event, **facts}, default=str) + "\n")
         if text and not self._quiet:
-            print(f"lkdn-video: {text}", file=sys.stderr)
+            say("lkdn-video", text)
+
+    def tell_error(self, error: BaseException, facts: Mapping[str, object] | None = None) -> None:
+        """Tell a program of ``error``, with ``facts``: about which file."""
+        said = {"message": message(error), "code": exit_code(error)}
+        self.tell("error", {**(facts or {}), **said})
 
     @contextmanager
     def events(self) -> Iterator[None]:
@@ -50,7 +56,7 @@ class Reporter:
         try:
             yield
         except (Exception, KeyboardInterrupt) as error:
-            self.tell("error", {"message": message(error), "code": exit_code(error)})
+            self.tell_error(error)
             raise
         finally:
             root.removeHandler(handler)

@@ -1,8 +1,9 @@
 """Tables on stdout: models, codecs and devices."""
 
-import sys
 from collections.abc import Callable, Iterable
 from typing import Final
+
+from lkdn_cli.console import put
 
 __all__ = ["TABLES", "print_table"]
 
@@ -10,12 +11,12 @@ Row = tuple[str, ...]
 
 
 def print_table(name: str) -> None:
-    """Print the table ``name`` of `TABLES` to stdout."""
+    """Print the table ``name`` of `TABLES` to stdout. Raises ``LKDNError``."""
     rows = list(TABLES[name]())
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+        put("  ".join(cells).rstrip() + "\n")
 
 
 def _models() -> Iterable[Row]:

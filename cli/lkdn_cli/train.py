@@ -78,10 +78,13 @@ def _train(arguments: argparse.Namespace) -> int:
     from contextlib import nullcontext
 
     from lkdn_core.devices import resolve_device
+    from lkdn_core.errors import ArgumentError
     from lkdn_core.training.folder import locked
     from lkdn_core.training.parallel import main_process, processes
     from lkdn_core.training.train import Training
 
+    if not arguments.minutes >= 0:  # NaN is not
+        raise ArgumentError(f"minutes: at least 0 is accepted, got {arguments.minutes}")
     recipe = _recipe(arguments)
     with (
         processes(resolve_device(arguments.device)) as device,

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -40,7 +41,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="only say what would be written")
     parser.add_argument("--json", action="store_true", help="report as JSON lines on stdout")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")
-    return run(parser, _upscale, argv)
+    given = sys.argv[1:] if argv is None else argv
+    # Programs are told of arguments, too, with which nothing began.
+    reporter = Reporter(as_json="--json" in given and sys.stdout is not None, quiet=True)
+    return run(parser, _upscale, argv, refused=reporter.tell_error)
 
 
 def _upscale(arguments: argparse.Namespace) -> int:
@@ -65,8 +69,8 @@ def _upscale_files(
     if arguments.output_dir is not None:
         if arguments.compare:
             raise ArgumentError("compare: one page shows one video, got -o too")
-        pairs = pair_files(arguments.paths, arguments.output_dir)
-        return run_batch(pairs, enlarger, reporter)
+        pairs, unreadable = pair_files(arguments.paths, arguments.output_dir)
+        return run_batch(pairs, unreadable, enlarger, reporter)
     if len(arguments.paths) == 1:
         raise ArgumentError("the following arguments are required: OUT (see lkdn-video --help)")
     if len(arguments.paths) > 2:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["add_options", "encoder_choice", "scale_of", "size_choice", "source_of"]
 
 _UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+#: More frames, seconds or bits than anything has; far larger numbers would not fit into FFmpeg's.
+_MOST_FRAMES: Final = 10**9
+_MOST_SECONDS: Final = 10**9
+_MOST_BITS: Final = 10**12
 
 
 def add_options(parser: Parser) -> None:
@@ -176,11 +180,15 @@ class _List(argparse.Action):
 
 def _seconds(text: str) -> Fraction:
     """Seconds of ``[[hh:]mm:]ss[.mmm]``."""
-    if not re.fullmatch(r"((\d+:)?\d{1,2}:)?\d+(\.\d+)?", text):
-        raise argparse.ArgumentTypeError(f"seconds or hh:mm:ss.mmm are accepted, got {text!r}")
-    seconds = Fraction(0)
-    for part in text.split(":"):
-        seconds = seconds * 60 + Fraction(part)
+    seconds = Fraction(_MOST_SECONDS)
+    if re.fullmatch(r"((\d{1,9}:)?\d{1,2}:)?\d{1,9}(\.\d{1,99})?", text):
+        seconds = Fraction(0)
+        for part in text.split(":"):
+            seconds = seconds * 60 + Fraction(part)
+    if seconds >= _MOST_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"seconds or hh:mm:ss.mmm, below {_MOST_SECONDS} seconds, are accepted, got {text!r}"
+        )
     return seconds
 
 
@@ -196,22 +204,30 @@ def _add_resuming(group: argparse._ArgumentGroup) -> None:
 
 
 def _frames(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"a number of frames is accepted, got {text!r}")
-    return int(text)
+    return _whole(text, 0)
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"a positive number is accepted, got {text!r}")
-    return int(text)
+    return _whole(text, 1)
+
+
+def _whole(text: str, least: int) -> int:
+    frames = int(text) if re.fullmatch(r"\d{1,10}", text) else -1
+    if not least <= frames <= _MOST_FRAMES:
+        raise argparse.ArgumentTypeError(
+            f"a number of frames from {least} to {_MOST_FRAMES} is accepted, got {text!r}"
+        )
+    return frames
 
 
 def _bitrate(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMG]?)", text)
+    match = re.fullmatch(r"(\d{1,13}(?:\.\d{1,99})?)([kMG]?)", text)
     bits = round(float(match[1]) * _UNITS[match[2]]) if match else 0
-    if bits < 1:
-        raise argparse.ArgumentTypeError(f"bits a second like 800k or 12M are accepted, got {text}")
+    if not 1 <= bits <= _MOST_BITS:
+        raise argparse.ArgumentTypeError(
+            f"bits a second like 800k or 12M, up to {_MOST_BITS // 10**9}G, are accepted, "
+            f"got {text!r}"
+        )
     return bits
 
 

@@ -10,7 +10,6 @@ from itertools import chain
 from typing import Any
 
 import av
-from av.sidedata.sidedata import Type as SideData
 from numpy.typing import NDArray
 
 from lkdn_core.errors import LKDNError
@@ -19,7 +18,9 @@ from lkdn_media.ffmpeg_filter import filtered_frames
 from lkdn_media.filters import FilterChain
 from lkdn_media.formats import PLANAR, repacked
 from lkdn_media.hwaccel import accelerator
+from lkdn_media.pipes import size_of_pipe
 from lkdn_media.planes import Planes, planes_of
+from lkdn_media.side_data import has_captions
 from lkdn_media.source import Source
 from lkdn_media.timeline import Timeline
 
@@ -94,10 +95,10 @@ def decode_pictures(
     timeline = Timeline(step=1)
     usual = round(1 / (filters.frame_rate * filters.time_base))
     frames = _dated(_checked(_spanned(source, damage, start), source, damage), source)
-    for frame in filters.apply(frames, source.frame_rate):
+    for frame, decoded in filters.apply(frames, source.frame_rate):
         pts = timeline.place(frame.pts, frame.duration or usual)
         damage.moved_frames = timeline.moved
-        carrier = frame if SideData.A53_CC in frame.side_data else None
+        carrier = decoded if has_captions(decoded, source.decoder) else None
         planes = planes_of(frame, layout)
         alpha = planes[-1] if PLANAR[layout].alpha else None
         planes = planes if alpha is None else planes[:-1]
@@ -164,6 +165,7 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
             except av.FFmpegError as error:
                 log.info("%s: packet %d: %s", source.path, read, error)
                 damage.bad_packets += not ends
+                group.bad += not ends
             if ends and not hardware and group.pending > len(frames):
                 frames = max(frames, _last_frames(group, decoder, source, damage), key=len)
             for frame in frames:
@@ -172,15 +174,17 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
                     frame.pts = frame.dts
                 yield repacked(frame, source.pix_fmt) if hardware else frame
         damage.ends_early |= read < source.packets
-        # A y4m file holds nothing behind its last picture; of one that is cut off, nothing is read.
-        if source.opener is None and container.format.name == "yuv4mpegpipe":
-            damage.ends_early |= end < (container.size or 0)
+        # y4m holds nothing behind its last picture; of one that is cut off, nothing is read.
+        if container.format.name == "yuv4mpegpipe":
+            size = container.size
+            damage.ends_early |= end < (size_of_pipe(container) if size is None else size)
 
 
 class _Group:
     """The packets since the last keyframe but one, and how far the frames of all have come."""
 
     def __init__(self) -> None:
+        self.bad_before = self.bad = 0  # how many of each were counted as bad
         self.before: list[av.Packet[av.VideoStream]] = []
         self.packets: list[av.Packet[av.VideoStream]] = []
         self.pending = 0  # packets of which no frame has come
@@ -190,6 +194,7 @@ class _Group:
         if packet is not None and packet.size:
             if packet.is_keyframe or len(self.packets) == _LONGEST_GROUP:
                 self.before, self.packets = self.packets, []
+                self.bad_before, self.bad = self.bad, 0
             self.packets.append(packet)
             self.pending += 1
 
@@ -213,16 +218,18 @@ def _last_frames(
     # Bare samples don't say what they are.
     again.width, again.height, again.pix_fmt = decoder.width, decoder.height, decoder.pix_fmt
     found: list[av.VideoFrame] = []
+    bad = 0
     for packet in [*group.before, *group.packets, None]:
         try:
             frames = again.decode(packet)
         except av.FFmpegError:
-            damage.bad_packets += 1
+            bad += 1
             continue
         for frame in frames:
             if frame.pts is not None and (group.latest is None or frame.pts > group.latest):
                 frame.time_base = source.time_base
                 found.append(frame)
+    damage.bad_packets += max(0, bad - group.bad_before - group.bad)
     return found
 
 

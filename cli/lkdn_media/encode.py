@@ -11,11 +11,13 @@ from av.video.frame import PictureType
 
 from lkdn_core.errors import ArgumentError
 from lkdn_media.decode import Picture
+from lkdn_media.encoder_options import writes_captions
 from lkdn_media.formats import PLANAR, nearest_planar, repacked
 from lkdn_media.palette import PALETTE, paletted
 from lkdn_media.plan import Plan
 from lkdn_media.planes import fill_planes
 from lkdn_media.priority import ordinary_priority
+from lkdn_media.side_data import progressive
 from lkdn_media.targets import PIPE_FORMATS
 
 __all__ = ["VideoEncoder", "label_stream", "make_frame"]
@@ -107,11 +109,11 @@ def make_frame(picture: Picture, plan: Plan) -> av.VideoFrame:
     """A frame of ``plan.width`` x ``plan.height`` with ``picture``, edges repeated to fill it."""
     tags, planes = plan.tags, picture.planes
     layout = nearest_planar(plan.pix_fmt)
-    if picture.carrier is None:
+    if picture.carrier is None or not writes_captions(plan.codec):
         frame = av.VideoFrame(plan.width, plan.height, layout)
     else:
         # The only way to side data: they stay when libswscale makes a frame out of another.
-        frame = picture.carrier.reformat(
+        frame = progressive(picture.carrier).reformat(
             plan.width, plan.height, layout, interpolation="POINT", threads=1
         )
         frame.make_writable()

@@ -5,6 +5,7 @@ import re
 import struct
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import av
@@ -136,6 +137,7 @@ def writes_hdr10(codec: str) -> bool:
     return codec in av.codecs_available and codec in _PARAMS
 
 
+@cache
 def writes_captions(codec: str) -> bool:
     """Whether ``codec`` writes closed captions (ATSC A/53) into its pictures."""
     return codec in av.codecs_available and "a53cc" in _known(codec)

@@ -1,6 +1,7 @@
 """Pictures through filters of the user's own ffmpeg, on their way to the network."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Final
@@ -8,7 +9,7 @@ from typing import Any, Final
 import av
 
 from lkdn_core.errors import ArgumentError, LKDNError
-from lkdn_media.demux import JOINED
+from lkdn_media.demux import JOINED, read_packets
 from lkdn_media.ffmpeg import FfmpegProcess
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar
 from lkdn_media.planes import is_transparent
@@ -21,6 +22,9 @@ _QUIET: Final = ("-hide_banner", "-nostdin", "-v", "error")
 _DEINTERLACERS: Final = ("bwdif", "yadif", "w3fdif", "estdif", "nnedi", "deint", "field", "pullup")
 #: What pictures on their way through another program leave behind.
 _CAPTIONS: Final = "closed captions inside pictures that go through --ffmpeg-vf"
+_WITH_CAPTIONS: Final = ("h264", "hevc", "mpeg2video")
+#: How they begin in the packets of all of these (ATSC A/53, user data of type 3).
+_ATSC_CAPTIONS: Final = b"GA94\x03"
 
 
 def through_filter(source: Source, filter: FfmpegFilter) -> Source:
@@ -50,7 +54,7 @@ def through_filter(source: Source, filter: FfmpegFilter) -> Source:
         interlaced=False,
         telecined=False,
         captions=False,
-        unkept=(*source.unkept, _CAPTIONS) if source.captions else source.unkept,
+        unkept=(*source.unkept, _CAPTIONS) if _has_captions(source) else source.unkept,
         mastering_display=source.mastering_display if same_light else b"",
         content_light=source.content_light if same_light else b"",
     )
@@ -96,6 +100,16 @@ def _start(source: Source) -> Fraction:
     with source.open() as container:
         ticks = container.streams[source.video].start_time
     return source.origin if ticks is None else ticks * source.time_base
+
+
+def _has_captions(source: Source) -> bool:
+    """Whether there are captions anywhere; what comes back from ffmpeg doesn't tell."""
+    if source.captions or source.decoder not in _WITH_CAPTIONS:
+        return source.captions
+    with source.open() as container, suppress(av.FFmpegError):
+        packets = read_packets(container, {source.video})
+        return any(_ATSC_CAPTIONS in bytes(packet) for packet in packets)
+    return False
 
 
 def _has_alpha(source: Source, first: av.VideoFrame) -> bool:

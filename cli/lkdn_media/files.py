@@ -2,19 +2,36 @@
 
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
+from tempfile import TemporaryFile
+from typing import Final
 
 import av
 
 from lkdn_core.errors import LKDNError
 
-__all__ = ["part_file", "part_of", "write_json", "write_whole", "writing_to"]
+__all__ = [
+    "check_place",
+    "part_file",
+    "part_of",
+    "whole_file",
+    "write_json",
+    "write_whole",
+    "writing_to",
+]
+
+#: On files this bit means nothing; here it tells what a killed run left from a file of somebody's.
+_OURS: Final = stat.S_ISVTX
+#: Bytes of a name that are left in the name beside it, of the 255 that file systems allow.
+_LONGEST: Final = 240
 
 
 def part_of(target: Path) -> Path:
-    """Where what becomes ``target`` lies until it is whole."""
+    """Where what becomes ``target`` lies until it is whole, unless somebody's file is there."""
     return target.parent / (target.name + ".part")
 
 
@@ -23,47 +40,101 @@ def writing_to(target: Path) -> Iterator[None]:
     """Turn an error in writing into ``LKDNError``, which says what file it belongs to."""
     try:
         yield
+    except LKDNError:  # some are OSErrors too
+        raise
     except FileExistsError as error:  # where a folder is to be made
         raise LKDNError(f"{target}: can't be written: {error.filename} is in the way") from error
     except (av.FFmpegError, OSError) as error:
         raise LKDNError(f"{target}: can't be written: {error.strerror}") from error
 
 
+def check_place(argument: str, path: Path) -> None:
+    """Raise ``LKDNError`` that names ``argument`` where no file ``path`` can be made; makes none.
+
+    Folders that are missing are none to complain of: they are made when needed.
+    """
+    try:
+        with suppress(FileNotFoundError):
+            path.lstat()  # or the name is too long
+        folder = path.parent
+        while not folder.exists() and not folder.is_symlink():
+            folder = folder.parent
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise LKDNError(f"{argument}: {path} can't be written: {error.strerror}") from error
+
+
 @contextmanager
 def part_file(target: Path) -> Iterator[Path]:
     """A new file beside ``target`` that takes its name at the end, or goes away after an error.
 
-    Raises ``LKDNError``.
+    It is `part_of` it, in place of what a killed run left there; where something else is there,
+    that stays, and the new file gets a name of its own. Raises ``LKDNError``.
     """
-    with writing_to(target), _part(target) as part:
+    with writing_to(target), _becoming(target, _free_part(target)) as part:
         yield part
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """As `part_file`, under a name that nothing else has, in folders made when needed."""
+    with writing_to(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _becoming(target, _unique_part(target)) as part:
+            yield part
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path``, in folders made when needed. Raises ``LKDNError``."""
-    with writing_to(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _part(path) as part:
-            part.write_bytes(data)
+    with whole_file(path) as part:
+        part.write_bytes(data)
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write ``content`` to ``path``. Raises ``OSError``."""
-    with _part(path) as part:
+    """Write ``content`` to ``path``, in a folder of ours. Raises ``OSError``."""
+    part = part_of(path)
+    part.unlink(missing_ok=True)  # it may be a link to somewhere else
+    part.touch(exist_ok=False)
+    with _becoming(path, part):
         part.write_text(json.dumps(content), encoding="utf-8")
 
 
 @contextmanager
-def _part(target: Path) -> Iterator[Path]:
-    part = part_of(target)
-    part.unlink(missing_ok=True)  # it may be a link to somewhere else
-    part.touch(exist_ok=False)
+def _becoming(target: Path, part: Path) -> Iterator[Path]:
+    """Give ``part``, a new file, the name ``target`` at the end; remove it after an error."""
     try:
         yield part
         # Else a power failure could leave the name without what it stands for.
         with part.open("rb") as file:
             os.fsync(file.fileno())
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if mode & _OURS:
+                os.fchmod(file.fileno(), mode & ~_OURS)
         os.replace(part, target)
     finally:
         with suppress(OSError):  # the error before it says more
             part.unlink(missing_ok=True)
+
+
+def _free_part(target: Path) -> Path:
+    """`part_of` ``target`` as a new file, or else one of another name. Raises ``OSError``."""
+    part = part_of(target)
+    with suppress(FileNotFoundError):
+        mode = part.lstat().st_mode
+        if not (stat.S_ISREG(mode) and mode & _OURS):
+            return _unique_part(target)
+        part.unlink()
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 | _OURS))
+    return part
+
+
+def _unique_part(target: Path) -> Path:
+    """A new file beside ``target`` whose name begins likewise and ends in ``.part``.
+
+    Raises ``OSError``.
+    """
+    name = os.fsdecode(os.fsencode(target.name)[:_LONGEST])
+    part = target.parent / f"{name}.{token_hex(4)}.part"
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    return part

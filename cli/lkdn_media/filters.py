@@ -37,37 +37,52 @@ class FilterChain:
         """Whether some frames are left out, counted from the first one."""
         return any(step.startswith("decimate") for step in self.steps)
 
-    def apply(self, frames: Iterable[av.VideoFrame], rate: Fraction) -> Iterator[av.VideoFrame]:
-        """Run ``frames``, of ``rate`` a second, through the filters; with all their side data.
+    def apply(
+        self, frames: Iterable[av.VideoFrame], rate: Fraction
+    ) -> Iterator[tuple[av.VideoFrame, av.VideoFrame]]:
+        """Run ``frames``, of ``rate`` a second, through the filters.
 
-        Frames come in a planar format (`nearest_planar`) and leave in the same. Raises
-        ``LKDNError`` where a filter can't work on them.
+        Each one that comes out is followed by that of ``frames`` it takes the place of. Closed
+        captions hold in the latter alone, as filters deal them out anew. Frames leave in the
+        planar format (`nearest_planar`) of theirs. Raises ``LKDNError`` where a filter can't work
+        on them.
         """
         if not self.steps:
-            yield from frames
+            yield from ((frame, frame) for frame in frames)
             return
-        graph = None
-        for frame in frames:
+        graph, inside = None, dict[int, av.VideoFrame]()
+        for number, frame in enumerate(frames):
             if graph is None:
                 graph, layout = _graph(self.steps, frame, rate), nearest_planar(frame.format.name)
-            graph.vpush(repacked(frame, layout))
-            yield from self._pull(graph)
+            inside[number] = frame
+            unpacked = repacked(frame, layout)
+            unpacked.opaque = number  # filters hand it on
+            graph.vpush(unpacked)
+            yield from self._pull(graph, inside)
         if graph is not None:
             graph.vpush(None)
-            yield from self._pull(graph)
+            yield from self._pull(graph, inside)
 
-    def _pull(self, graph: Graph) -> Iterator[av.VideoFrame]:
+    def _pull(
+        self, graph: Graph, inside: dict[int, av.VideoFrame]
+    ) -> Iterator[tuple[av.VideoFrame, av.VideoFrame]]:
+        """What is ready, with its place taken from ``inside``, by number, as are those before."""
         while True:
             try:
                 frame = graph.vpull()
             except (av.BlockingIOError, av.EOFError):
                 return
+            number = frame.opaque
+            assert isinstance(number, int)
+            decoded = inside[number]
+            for done in [n for n in inside if n <= number]:  # some may be left out
+                del inside[done]
             base = frame.time_base
             if frame.pts is not None:
                 frame.pts = round(frame.pts * base / self.time_base)
             frame.duration = round(frame.duration * base / self.time_base)
             frame.time_base = self.time_base
-            yield frame
+            yield frame, decoded
 
 
 def film_chain(source: Source, *, deinterlace: Deinterlace, ivtc: bool) -> FilterChain:

@@ -1,36 +1,61 @@
 """Files in folders: found in one way, and told apart as disks do."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-__all__ = ["file_identity", "folded", "walk"]
+from lkdn_core.errors import LKDNError
+
+__all__ = ["file_identity", "folded", "real", "walk"]
 
 
 def walk(
-    source: Path, endings: Collection[str], *, without: Path, recursive: bool = True
+    source: Path,
+    endings: Collection[str],
+    *,
+    without: Path,
+    unreadable: Callable[[LKDNError], object],
+    recursive: bool = True,
 ) -> Iterator[tuple[Path, Path]]:
     """(file, its name below an output folder), by name: ``source`` itself, or what is in it.
 
     In a folder, files count whose ending, in small letters, is one of ``endings``. Links to folders
     are not followed, and the folder ``without`` is passed over. So are names that begin with a dot:
-    they are hidden, and on disks of a Mac each file has a ``._`` one beside it.
+    they are hidden, and on disks of a Mac each file has a ``._`` one beside it. Each folder that
+    can't be read is told to ``unreadable``.
     """
-    if not source.is_dir():
+
+    def failed(error: OSError) -> None:
+        unreadable(LKDNError(f"{error.filename}: can't be read: {error.strerror}"))
+
+    if not os.path.isdir(source):
         yield source, Path(source.name)
         return
-    done = without.resolve()
-    for folder, folders, names in os.walk(source):
+    done = real(without)
+    for folder, folders, names in os.walk(source, onerror=failed):
         here = Path(folder)
         shown = [name for name in sorted(folders) if not name.startswith(".")]
-        kept = [name for name in shown if (here / name).resolve() != done]
+        kept = [name for name in shown if real(here / name) != done]
         folders[:] = kept if recursive else []
         for name in sorted(names):
             path = here / name
             if name.startswith("."):
                 continue
-            if path.suffix.lower() in endings and path.is_file():
+            if path.suffix.lower() in endings and _may_be_file(path):
                 yield path, path.relative_to(source)
+
+
+def _may_be_file(path: Path) -> bool:
+    """Whether ``path`` is a file, or can't be looked at, which reading it will tell."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
+
+
+def real(path: Path) -> Path:
+    """``path`` without links, as far as they lead anywhere; unlike ``resolve`` it never raises."""
+    return Path(os.path.realpath(path))
 
 
 def folded(name: Path) -> str:

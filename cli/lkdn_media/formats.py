@@ -36,6 +36,7 @@ _MATRIX_CODES: Final = {name: code for code, name in MATRICES.items()}
 #: Primaries and transfer written for pictures that came without, so that a player's guess, which
 #: goes by the size, does not change with the size (H.273 tables 2 and 3).
 _USUAL: Final = {"bt709": (1, 1), "smpte170m": (6, 6), "bt470bg": (5, 6), "smpte240m": (7, 7)}
+_TRIAL_SIZE: Final = (16, 16)
 _SRGB: Final = (1, 13)
 _PAL_HEIGHTS: Final = (288, 576)
 _SUBSAMPLINGS: Final = {
@@ -147,10 +148,12 @@ def frame_format(pix_fmt: str, tags: ColourTags) -> FrameFormat:
     )
 
 
+@cache
 def nearest_planar(pix_fmt: str) -> str:
     """The member of `PLANAR` that holds all samples of ``pix_fmt``.
 
-    Raises ``FormatError`` where there is none (Bayer, XYZ, float).
+    Raises ``FormatError`` where there is none (Bayer, XYZ, float), or libswscale can't read it
+    (4 bits a pixel; packed big-endian ones of 10 and 12 bits).
     """
     if pix_fmt.startswith("yuvj"):
         pix_fmt = pix_fmt.replace("yuvj", "yuv")
@@ -161,10 +164,18 @@ def nearest_planar(pix_fmt: str) -> str:
     opaque = [name for name, layout in PLANAR.items() if not layout.alpha]
     best, loss = find_best_pix_fmt_of_list(opaque, pix_fmt)
     lossy = PixFmtLoss.DEPTH | PixFmtLoss.COLORSPACE | PixFmtLoss.CHROMA | PixFmtLoss.RESOLUTION
-    if best is None or loss & lossy:
+    if best is None or loss & lossy or not _can_repack(pix_fmt, best.name):
         raise FormatError(f"pixel format {pix_fmt} is not supported")
     transparent = _with_alpha(best.name)
     return transparent if has_alpha(pix_fmt) and transparent in PLANAR else best.name
+
+
+def _can_repack(pix_fmt: str, planar: str) -> bool:
+    try:
+        repacked(av.VideoFrame(*_TRIAL_SIZE, pix_fmt), planar)
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
 
 
 def without_alpha(pix_fmt: str) -> str:

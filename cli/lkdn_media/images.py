@@ -210,6 +210,8 @@ def _decode_deep(data: bytes, codec: str, **options: str) -> NDArray[Any]:
     decoder.thread_count, decoder.options = 1, options
     try:
         frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
+    except MemoryError:
+        raise
     except av.FFmpegError as error:  # its own text says nothing about the file
         raise LKDNError("is damaged, or its 16-bit samples are packed in an unknown way") from error
     if not frames:

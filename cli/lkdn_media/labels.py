@@ -183,10 +183,11 @@ def _tells_orientation(chunk: bytes) -> bool:
 def nested_directory(exif: Image.Exif, tag: int) -> dict[int, Any]:
     """The fields of the directory that ``tag`` of ``exif`` points to, those nested in it too.
 
-    Without them a pointer would stay a number, and point anywhere in a new file.
+    A pointer that stayed a number would point anywhere in a new file; one to nothing is left out.
     """
     directory = dict(exif.get_ifd(tag))
-    if ExifTags.IFD.Interop in directory:
-        directory[ExifTags.IFD.Interop] = dict(exif.get_ifd(ExifTags.IFD.Interop))
+    if directory.pop(ExifTags.IFD.Interop, None) is not None:
+        nested = dict(exif.get_ifd(ExifTags.IFD.Interop))
+        directory |= {ExifTags.IFD.Interop: nested} if nested else {}
     # Pillow reads a maker's note as a directory only when asked; as bytes it is kept whole.
     return directory

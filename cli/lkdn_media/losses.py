@@ -8,15 +8,17 @@ from av.stream import Disposition
 
 from lkdn_media.encoder_options import writes_captions, writes_hdr10
 from lkdn_media.filters import FilterChain
-from lkdn_media.formats import PLANAR, UNTAGGED, has_alpha, nearest_planar
+from lkdn_media.formats import PLANAR, UNTAGGED, Layout, has_alpha, nearest_planar
 from lkdn_media.frame_times import times_vary
 from lkdn_media.source import Source
 from lkdn_media.tags import copied_tags
 from lkdn_media.targets import PICTURES, PIPE_FORMATS, PLAIN
 
 __all__ = [
+    "caption_losses",
     "field_notes",
     "holds_alpha",
+    "holds_location",
     "label_losses",
     "padding_notes",
     "picture_losses",
@@ -41,6 +43,9 @@ _MOV_USES: Final = Disposition.default | Disposition.attached_pic
 #: Encoders whose pictures carry the shape of their pixels.
 _WITH_SHAPE: Final = ("mp4", "mov", "matroska", "webm", "yuv4mpegpipe")
 _WRITES_PIXEL_SHAPE: Final = ("264", "265", "hevc", "mpeg4", "mpeg2video")
+#: H.264 and HEVC can tell where chroma lies in 4:2:0 only, y4m these places, with 8 bits.
+_LOCATES_420_ONLY: Final = ("264", "265", "hevc")
+_LOCATED_BY_Y4M: Final = ("left", "center", "topleft")
 _WITH_ROTATION: Final = ("mp4", "mov", "matroska", "webm")
 #: In the names of filters that turn pictures.
 _TURNING: Final = ("transpose", "flip", "rotate")
@@ -60,6 +65,14 @@ def holds_alpha(container: str, codec: str, pix_fmt: str) -> bool:
     # Beside the picture of VP8 and VP9 lies a second one, in blocks only Matroska has.
     beside = codec.startswith(("libvpx", "vp"))
     return has_alpha(pix_fmt) and (not beside or container in ("matroska", "webm"))
+
+
+def holds_location(container: str, codec: str, layout: Layout, location: str | None) -> bool:
+    """Whether there is a place to say where chroma lies; without one it is taken for left."""
+    if container == PIPE_FORMATS["y4m"]:
+        sayable = layout.subsampling == (1, 1) and layout.bits == 8
+        return sayable and location in _LOCATED_BY_Y4M
+    return layout.subsampling == (1, 1) or not any(name in codec for name in _LOCATES_420_ONLY)
 
 
 def field_notes(source: Source, filters: FilterChain) -> list[str]:
@@ -99,11 +112,6 @@ def picture_losses(
         f"{source.pix_fmt} is written as {pix_fmt}, with coarser chroma": (
             have.family != "gray" and new.subsampling > have.subsampling
         ),
-        f"closed captions inside the pictures are lost with {codec}; libx264, libx265 and "
-        "mpeg2video keep them": source.captions and not writes_captions(codec),
-        "closed captions of the frames that --ivtc leaves out are lost; without it all are kept": (
-            source.captions and "decimate" in filters.steps and writes_captions(codec)
-        ),
         f"mastering display and content light of HDR10 are lost with {codec}; libx265, libx264 "
         "and libsvtav1 keep them": (
             bool(source.mastering_display or source.content_light) and not writes_hdr10(codec)
@@ -119,7 +127,19 @@ def picture_losses(
         f"stereo 3D is not kept in {container}": source.stereo
         and not _keeps_stereo(source, container),
     } | {f"{name} can't be kept": True for name in source.unkept}
-    return [text for text, true in lost.items() if true]
+    lines = caption_losses(codec, filters) if source.captions else []
+    return lines + [text for text, true in lost.items() if true]
+
+
+def caption_losses(codec: str, filters: FilterChain) -> list[str]:
+    """What closed captions inside the pictures, where there are some, lose with ``codec``."""
+    if not writes_captions(codec):
+        return [
+            f"closed captions inside the pictures are lost with {codec}; libx264, libx265 and "
+            "mpeg2video keep them"
+        ]
+    left_out = "closed captions of the frames that --ivtc leaves out are lost; without it all are "
+    return [f"{left_out}kept"] if filters.drops else []
 
 
 def plain_losses(source: Source, container: str) -> list[str]:
@@ -193,11 +213,13 @@ def _keeps_stereo(source: Source, container: str) -> bool:
 
 
 def padding_notes(source: Source, pix_fmt: str, size: tuple[int, int], *, scale: int) -> list[str]:
-    """Say where even sizes make the picture larger than it was asked for."""
+    """Say where whole samples of chroma make the picture larger than it was asked for."""
     width, height = source.width * scale, source.height * scale
     if size == (width, height):
         return []
+    log_w, log_h = PLANAR[nearest_planar(pix_fmt)].subsampling
+    needs = "even sizes" if max(log_w, log_h) < 2 else f"multiples of {1 << log_w}x{1 << log_h}"
     return [
         f"{width}x{height} is padded to {size[0]}x{size[1]} by repeating the edge, since "
-        f"{pix_fmt} needs even sizes; --pix-fmt yuv444p keeps the size"
+        f"{pix_fmt} needs {needs}; --pix-fmt yuv444p keeps the size"
     ]

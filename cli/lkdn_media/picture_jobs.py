@@ -1,16 +1,19 @@
 """Which picture file becomes which: names that never meet, nothing outside OUT."""
 
+# ``os.path`` asks about files here: methods of ``Path`` raise where a name is too long.
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lkdn_core.errors import ArgumentError, LKDNError
-from lkdn_media.folders import file_identity, folded, walk
+from lkdn_media.folders import file_identity, folded, real, walk
 from lkdn_media.image_writers import WRITERS
 from lkdn_media.images import READABLE
 
-__all__ = ["Job", "plan_jobs"]
+__all__ = ["Job", "Planned", "plan_jobs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,18 @@ class Job:
     target: Path
 
 
+class Planned(NamedTuple):
+    """What is to be done, in the order of the names.
+
+    ``there``: how many targets are there already. ``unreadable``: folders passed over, an error for
+    each.
+    """
+
+    jobs: list[Job]
+    there: int
+    unreadable: list[LKDNError]
+
+
 def plan_jobs(
     sources: Sequence[Path],
     output: Path,
@@ -28,35 +43,39 @@ def plan_jobs(
     format: str | None = None,
     recursive: bool = True,
     overwrite: bool = False,
-) -> tuple[list[Job], int]:
-    """What is to be done, in the order of the names, and the number of targets already there.
+) -> Planned:
+    """Find the pictures in ``sources``, and where each goes.
 
     A single file goes to ``output``, unless that is a folder. Otherwise ``output`` is a folder made
     when needed, and the tree of each folder in ``sources`` is kept under it. ``format`` is the
     ending of files put into a folder (the source's by default, ``png`` for one we can't write).
-    Targets already there are left out unless ``overwrite``. Raises ``ArgumentError``.
+    Targets already there are left out unless ``overwrite``. Raises ``ArgumentError``, and
+    ``LKDNError`` where there is no picture.
     """
-    into_folder = len(sources) > 1 or sources[0].is_dir() or output.is_dir()
+    into_folder = len(sources) > 1 or os.path.isdir(sources[0]) or os.path.isdir(output)
     if not into_folder:
-        return [_single(sources[0], output, format, overwrite=overwrite)], 0
-    if output.exists() and not output.is_dir():
+        return Planned([_single(sources[0], output, format, overwrite=overwrite)], 0, [])
+    if os.path.exists(output) and not os.path.isdir(output):
         raise ArgumentError(f"output: a folder is needed for several pictures, {output} is a file")
     for source in sources:
-        if source.is_dir() and output.exists() and source.samefile(output):
+        if os.path.isdir(source) and os.path.exists(output) and source.samefile(output):
             raise ArgumentError(f"output: {output} is the input folder")
+    unreadable: list[LKDNError] = []
     found = [
         pair
         for source in sources
-        for pair in walk(source, READABLE, without=output, recursive=recursive)
+        for pair in walk(
+            source, READABLE, without=output, unreadable=unreadable.append, recursive=recursive
+        )
     ]
-    if not found:
+    if not found and not unreadable:
         raise LKDNError(f"no pictures ({', '.join(READABLE)}) in {', '.join(map(str, sources))}")
     jobs = [Job(source, output / name) for source, name in _named(found, format)]
-    inputs = {file_identity(job.source): job.source for job in jobs if job.source.exists()}
+    inputs = {file_identity(job.source): job.source for job in jobs if os.path.exists(job.source)}
     for job in jobs:
         _check_place(job, output, inputs)
-    left = [job for job in jobs if overwrite or not job.target.exists()]
-    return left, len(jobs) - len(left)
+    left = [job for job in jobs if overwrite or not os.path.exists(job.target)]
+    return Planned(left, len(jobs) - len(left), unreadable)
 
 
 def _single(source: Path, output: Path, format: str | None, *, overwrite: bool) -> Job:
@@ -65,9 +84,9 @@ def _single(source: Path, output: Path, format: str | None, *, overwrite: bool) 
     if output.suffix.lower() not in WRITERS:
         endings = ", ".join(WRITERS)
         raise ArgumentError(f"output: a name ending in {endings} is accepted, got {output.name!r}")
-    if source.exists() and output.exists() and source.samefile(output):
+    if os.path.exists(source) and os.path.exists(output) and source.samefile(output):
         raise ArgumentError(f"output: {output} would overwrite the input {source}")
-    if output.exists() and not overwrite:
+    if os.path.exists(output) and not overwrite:
         raise ArgumentError(f"output: {output} is there already; -y overwrites it")
     return Job(source, output)
 
@@ -90,7 +109,7 @@ def _named(found: list[tuple[Path, Path]], format: str | None) -> list[tuple[Pat
         other = taken.setdefault(folded(new), source)
         if other is source:
             named.append((source, new))
-        elif other.resolve() != source.resolve():  # else it was named twice
+        elif real(other) != real(source):  # else it was named twice
             raise ArgumentError(f"output: {other} and {source} would both become {new}")
     return named
 
@@ -103,9 +122,9 @@ def _ending(name: Path, format: str | None) -> str:
 
 def _check_place(job: Job, output: Path, inputs: Mapping[tuple[int, int], Path]) -> None:
     """Refuse what would be put out of the output folder by a link in it, or onto an input."""
-    if not job.target.parent.resolve().is_relative_to(output.resolve()):
+    if not real(job.target.parent).is_relative_to(real(output)):
         raise ArgumentError(f"output: {job.target.parent} is a link that leads out of {output}")
-    source = inputs.get(file_identity(job.target)) if job.target.exists() else None
+    source = inputs.get(file_identity(job.target)) if os.path.exists(job.target) else None
     if source is not None:
         made = f"{job.target}, made from {job.source},"
         raise ArgumentError(f"output: {made} would overwrite the input {source}")

@@ -1,5 +1,6 @@
 """A video file enlarged: read ahead, upscale, write behind, each in a thread of its own."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -14,6 +15,7 @@ from lkdn_core.errors import ArgumentError
 from lkdn_media.alpha import enlarge_alpha, fill_hidden
 from lkdn_media.decode import Damage, Picture, Planes, decode_pictures
 from lkdn_media.files import part_file, part_of, writing_to
+from lkdn_media.losses import caption_losses
 from lkdn_media.pipes import stdout_video
 from lkdn_media.plan import Plan
 from lkdn_media.sequences import SequenceWriter, check_sequence
@@ -28,9 +30,11 @@ __all__ = [
     "Result",
     "check_paths",
     "enlarge",
+    "noting_captions",
     "upscale_video",
 ]
 
+log = logging.getLogger(__name__)
 #: Pictures waiting on each side of the network: small ones before it, large ones after.
 READ_AHEAD = 8
 WRITE_BEHIND = 2
@@ -124,10 +128,11 @@ def _upscale(
             writer.abandon()
             raise
 
+    def decoded() -> Iterator[Picture]:
+        return noting_captions(decode_pictures(plan.source, damage, plan.filters), plan)
+
     with (
-        closing(
-            read_ahead(decode_pictures(plan.source, damage, plan.filters), READ_AHEAD)
-        ) as pictures,
+        closing(read_ahead(decoded(), READ_AHEAD)) as pictures,
         write_behind(write, WRITE_BEHIND) as put,
         closing(enlarge(pictures, plan, upscaler)) as enlarged,
     ):
@@ -153,6 +158,16 @@ def enlarge(pictures: Iterable[Picture], plan: Plan, upscaler: Upscaler) -> Gene
     for enlarged in stream:
         picture = inside.popleft()
         yield replace(picture, planes=enlarged, alpha=_alpha(picture, plan, upscaler))
+
+
+def noting_captions(pictures: Iterable[Picture], plan: Plan) -> Iterator[Picture]:
+    """``pictures``; says what their captions lose where none were seen when ``plan`` was made."""
+    lines = [] if plan.source.captions else caption_losses(plan.codec, plan.filters)
+    for picture in pictures:
+        if lines and picture.carrier is not None:
+            log.warning("warning: %s: %s", plan.source.path, "; ".join(lines))
+            lines = []
+        yield picture
 
 
 def _visible(picture: Picture, plan: Plan) -> Planes:

@@ -14,7 +14,7 @@ from av.container import InputContainer
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.targets import PIPE_FORMATS
 
-__all__ = ["RawVideo", "stdin_opener", "stdout_video"]
+__all__ = ["RawVideo", "size_of_pipe", "stdin_opener", "stdout_video"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,8 @@ def stdin_opener(stream: BinaryIO | None, raw: RawVideo | None) -> Callable[[], 
             return av.open(tape, "r", format=name, container_options=options)
         except (av.FFmpegError, ValueError) as error:
             wanted = "y4m; bare samples need --raw"
+            if tape.is_mixed():
+                wanted = "y4m of one kind of fields: p, t or b is accepted, got Im, a mixture"
             if raw is not None:
                 wanted = f"video of {raw.width}x{raw.height} {raw.pix_fmt}"
             raise LKDNError(f"standard input: is not {wanted}") from error
@@ -60,23 +62,44 @@ def stdin_opener(stream: BinaryIO | None, raw: RawVideo | None) -> Callable[[], 
     return opened
 
 
+def size_of_pipe(container: InputContainer) -> int:
+    """Bytes of ``container``, opened by `stdin_opener`, so far; at its end those of all it is."""
+    tape = container.file.file
+    assert isinstance(tape, _Tape)
+    return tape.taken
+
+
 class _Tape:
-    """A stream that can be read from its start once more; until then it is recorded."""
+    """A stream that can be read from its start once more; until then it is recorded.
+
+    ``taken``: how many bytes were handed out since it was opened or rewound.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._recorded = bytearray()
         self._opened = 0
         self._place = 0
+        self.taken = 0
 
     def rewind(self) -> None:
         """Begin again."""
         self._opened += 1
         assert self._opened <= 2, "a pipe is looked at once and read once"
-        self._place = 0
+        self._place = self.taken = 0
+
+    def is_mixed(self) -> bool:
+        """Whether it is y4m whose frames say one by one what they are, which FFmpeg can't read."""
+        head = self._recorded.partition(b"\n")[0]
+        return head.startswith(b"YUV4MPEG2 ") and b"Im" in head.split()
 
     def read(self, size: int) -> bytes:
         """The next bytes, at most ``size``; none at the end."""
+        data = self._next(size)
+        self.taken += len(data)
+        return data
+
+    def _next(self, size: int) -> bytes:
         data = bytes(self._recorded[self._place : self._place + size])
         if data:
             self._place += len(data)

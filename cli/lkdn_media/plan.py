@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
+from lkdn_core.errors import ArgumentError
 from lkdn_core.formats import FrameFormat
 from lkdn_core.resize import FinalSize
 from lkdn_media.encoder_options import encoder_options
@@ -23,6 +24,7 @@ from lkdn_media.formats import PLANAR, ColourTags, frame_format, nearest_planar
 from lkdn_media.losses import (
     field_notes,
     holds_alpha,
+    holds_location,
     label_losses,
     padding_notes,
     picture_losses,
@@ -38,8 +40,6 @@ from lkdn_media.targets import PICTURES, PLAIN, container_of, plain_codec
 
 __all__ = ["Plan", "make_plan"]
 
-#: H.264 and HEVC can tell where chroma lies in 4:2:0 only; in 4:2:2 it is taken for left.
-_LOCATES_420_ONLY: Final = ("264", "265", "hevc")
 #: In the names of encoders whose pictures players take for limited range; those only MOV leaves so.
 _LIMITED: Final = ("prores", "mpeg1video", "mpeg2video", "libvpx")
 _LIMITED_IN_MOV: Final = ("v210", "cfhd", "jpeg2000", "mpeg4")
@@ -129,6 +129,11 @@ def make_plan(
     Raises ``ArgumentError`` for an unknown ending, encoder or setting, and ``FormatError`` for
     pictures the core can't work on.
     """
+    if source.ffmpeg_filter is not None and source.hwaccel not in ("none", "auto"):
+        decodes = "whose ffmpeg decodes by itself"
+        raise ArgumentError(
+            f"hwaccel: none or auto goes with --ffmpeg-vf, {decodes}, got {source.hwaccel}"
+        )
     container = container_of(target, format)
     plain = container in PLAIN
     own = None if plain else own_codec(choice)
@@ -138,7 +143,7 @@ def make_plan(
         codec, pix_fmt = _codec(container, source.layout, choice, own)
     stored = source.width, source.height
     input_format = frame_format(source.layout, source.tags).resolved(*stored)
-    output_format = _output_format(input_format, codec, pix_fmt, stored)
+    output_format = _output_format(input_format, container, codec, pix_fmt, stored)
     if container == PICTURES:
         output_format = replace(output_format, color_range="full")
     elif output_format.family == "yuv" and _only_limited(codec, container):
@@ -252,7 +257,7 @@ def _options(  # noqa: PLR0917
 
 
 def _output_format(
-    source: FrameFormat, codec: str, pix_fmt: str, size: tuple[int, int]
+    source: FrameFormat, container: str, codec: str, pix_fmt: str, size: tuple[int, int]
 ) -> FrameFormat:
     """The format of the new pictures: colour as in the source, layout of ``pix_fmt``.
 
@@ -262,7 +267,7 @@ def _output_format(
     location = source.chroma_location
     if layout.subsampling == (0, 0):
         location = None
-    elif layout.subsampling != (1, 1) and any(name in codec for name in _LOCATES_420_ONLY):
+    elif not holds_location(container, codec, layout, location):
         location = "left"
     same = layout.family == source.family or "rgb" not in (layout.family, source.family)
     return FrameFormat(

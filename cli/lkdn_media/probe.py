@@ -1,6 +1,7 @@
 """What a video file holds, found out by opening it and decoding its first frame."""
 
 import struct
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
@@ -18,16 +19,23 @@ from lkdn_media.demux import JOINED, is_repeat, main_video, open_decoder, open_m
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar
 from lkdn_media.palette import PALETTE
 from lkdn_media.planes import is_transparent
+from lkdn_media.side_data import has_captions, has_profile, readable
 from lkdn_media.source import Source, StreamInfo
 
 __all__ = ["probe"]
 
-_DYNAMIC: Final = {
+#: Side data of pictures that no output has.
+_UNKEPT: Final = {
     SideData.SPHERICAL: "the spherical projection",
     SideData.DYNAMIC_HDR_VIVID: "HDR Vivid metadata",
     SideData.DYNAMIC_HDR_PLUS: "HDR10+ metadata",
     SideData.DOVI_METADATA: "Dolby Vision metadata",
+    SideData.AMBIENT_VIEWING_ENVIRONMENT: "the light that HDR pictures are made to be watched in",
+    SideData.AFD: "the active format description, which says what part of the picture is bars,",
+    SideData.S12M_TIMECODE: "the timecode inside the pictures",
 }
+#: Of a group of MPEG-2 pictures that starts at 0 as all do that nobody gave a timecode.
+_NO_TIMECODE: Final = (0, 1 << 12)
 #: Decoders that give alpha whether there is any or not, as palettes have it always.
 _OFTEN_OPAQUE: Final = {"apng", "bmp", "gif", "png", "qoi", "tiff", "webp", "webp_anim"}
 #: AV_FIELD_PROGRESSIVE; what is greater names an order of fields.
@@ -46,8 +54,8 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
     with opened() as container:
         stream = main_video(container, path)
         first = _first_frames(container, stream, path)
-        frame, fields = first[0], [f.interlaced_frame for f in first]
         context = stream.codec_context
+        frame, fields = readable(first[0], context.name), [f.interlaced_frame for f in first]
         chapters = tuple(container.chapters())
         matrix = context.coded_side_data.get("display_matrix", b"")
         if not matrix and SideData.DISPLAYMATRIX in frame.side_data:
@@ -76,8 +84,8 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
             declared_end=end,
             mastering_display=_side_data(frame, SideData.MASTERING_DISPLAY_METADATA),
             content_light=_side_data(frame, SideData.CONTENT_LIGHT_LEVEL),
-            captions=any(SideData.A53_CC in f.side_data for f in first),
-            unkept=_unkept(context, frame),
+            captions=any(has_captions(f, context.name) for f in first),
+            unkept=_unkept(context, frame, profile=has_profile(first[0], context.name)),
             stereo="stereo_3d" in context.coded_side_data or SideData.STEREO3D in frame.side_data,
             early=frame.pts is not None and frame.pts < 0,
             chapters=chapters,
@@ -151,8 +159,15 @@ def _info(stream: Stream) -> StreamInfo:
     )
 
 
-def _unkept(context: av.VideoCodecContext, frame: av.VideoFrame) -> tuple[str, ...]:
-    found = [name for kind, name in _DYNAMIC.items() if kind in frame.side_data]
+def _unkept(
+    context: av.VideoCodecContext, frame: av.VideoFrame, *, profile: bool
+) -> tuple[str, ...]:
+    found = [name for kind, name in _UNKEPT.items() if kind in frame.side_data]
+    timecode = _side_data(frame, SideData.GOP_TIMECODE)
+    if timecode and int.from_bytes(timecode, sys.byteorder) not in _NO_TIMECODE:
+        found.append(_UNKEPT[SideData.S12M_TIMECODE])
+    if profile:
+        found.append("the ICC colour profile of the pictures")
     if "frame_cropping" in context.coded_side_data:
         found.append("the crop of the picture in its container")
     return tuple(found)

@@ -9,7 +9,13 @@ from lkdn_media.decode import Damage, Picture
 from lkdn_media.files import part_file, writing_to
 from lkdn_media.job import Job
 from lkdn_media.join import join
-from lkdn_media.pipeline import READ_AHEAD, WRITE_BEHIND, Result, enlarge
+from lkdn_media.pipeline import (
+    READ_AHEAD,
+    WRITE_BEHIND,
+    Result,
+    enlarge,
+    noting_captions,
+)
 from lkdn_media.plan import Plan
 from lkdn_media.resume import Marked, pictures_after
 from lkdn_media.segments import SegmentWriter
@@ -82,7 +88,7 @@ def _fill(
 ) -> Damage | None:
     """Make the segments that ``job`` lacks; ``None`` when stopped before the last of them."""
     damage = Damage()
-    left = pictures_after(job, plan, damage)
+    left = noting_captions(pictures_after(job, plan, damage), plan)
     source = Marked(left, damage, length=length, first=job.segments)
 
     def write(pictures: Iterable[Picture]) -> None:

@@ -60,6 +60,7 @@ class Clip:
     audio_start: int = 0  # samples
     subtitles: str | None = None  # "ass", "subrip" or "mov_text"
     captions: bool = False  # in H.264 and HEVC
+    silent: int = 0  # before this pts there are none
     attachment: bytes | None = None
     cover: bool = False
     cover_codec: str = "mjpeg"
@@ -192,12 +193,20 @@ def _video(out: av.container.OutputContainer, clip: Clip) -> list[av.Packet[Any]
         frame.duration = clip.durations[i] if clip.durations else 1
         packets += stream.encode(frame)
     packets += stream.encode(None)
-    return [_captioned(packet, clip.codec) for packet in packets] if clip.captions else packets
+    speaking = clip.captions
+    return [
+        _captioned(p, clip.codec) if speaking and p.pts is not None and p.pts >= clip.silent else p
+        for p in packets
+    ]
 
 
 def caption(number: int) -> bytes:
-    """One field of CEA-608 text (odd parity) as frames carry it, different for each ``number``."""
-    return bytes([0xFC, _odd_parity(0x41 + number), _odd_parity(0x62)])
+    """CEA-608 text (odd parity) as frames carry it, different for each ``number``.
+
+    One to three times one field: what re-times captions deals it out evenly.
+    """
+    field = bytes([0xFC, _odd_parity(0x41 + number), _odd_parity(0x62)])
+    return field * (1 + number % 3)
 
 
 def _odd_parity(code: int) -> int:
@@ -207,7 +216,9 @@ def _odd_parity(code: int) -> int:
 def _captioned(packet: av.Packet[Any], codec: str) -> av.Packet[Any]:
     """``packet`` with `caption` of its pts in front: a user data SEI message (ATSC A/53)."""
     assert packet.pts is not None
-    payload = b"\xb5\x00\x31GA94\x03\x41\xff" + caption(packet.pts) + b"\xff"
+    text = caption(packet.pts)
+    count = 0x40 | len(text) // 3
+    payload = b"\xb5\x00\x31GA94\x03" + bytes([count, 0xFF]) + text + b"\xff"
     head = b"\x4e\x01" if codec == "libx265" else b"\x06"  # type of the NAL unit
     data = b"\0\0\0\1" + head + bytes([4, len(payload)]) + payload + b"\x80"
     new: av.Packet[Any] = av.Packet(data + bytes(packet))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,52 @@ def test_a_dry_run_writes_nothing(
     assert "model: one of lkdn-s" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("options", ["--scale 7", "--foo", "--codec", "--frames 1e9"])
+def test_wrong_arguments_tell_programs(options: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["a.mp4", "b.mp4", *options.split(), "--json"]) == 2
+    said = capsys.readouterr()
+    told: dict[str, Any] = json.loads(said.out)
+    assert told == {"event": "error", "code": 2, "message": told["message"]}
+    assert said.err == f"lkdn-video: {told['message']}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--frames {}", "--frames: a number of frames from 1 to 1000000000 is accepted"),
+        ("--segment {}", "--segment: a number of frames from 0 to 1000000000 is accepted"),
+        ("--start {}", "--start: seconds or hh:mm:ss.mmm, below 1000000000 seconds, are"),
+        ("--end 999999999:00:00", "--end: seconds or hh:mm:ss.mmm, below 1000000000 seconds"),
+        ("--bitrate {0}{0}{0}{0}{0}{0}{0}{0}{0}{0}{0}{0}{0}{0}{0}{0}G", "--bitrate: bits a second"),
+        ("--fps {}", "--fps: a number from 1/1000000 to 1000000 is accepted"),
+        ("--fps 1/{}", "--fps: a number from 1/1000000 to 1000000 is accepted"),
+        ("--raw {0}x{0}", "--raw: a size up to 16000x16000 is accepted"),
+        ("--raw 8x8 --raw-pix-fmt nonsense", "--raw-pix-fmt: a pixel format of FFmpeg"),
+        ("--raw 8x8 --raw-pix-fmt vaapi", "--raw-pix-fmt: a pixel format of FFmpeg"),
+        ("--raw 8x8 --raw-pix-fmt bayer_rggb8", "--raw-pix-fmt: a pixel format of FFmpeg"),
+        ("--raw-pix-fmt gray", "raw_pix_fmt: is for --raw"),
+    ],
+)
+def test_values_out_of_bounds_are_wrong_arguments(
+    films: Path, capsys: pytest.CaptureFixture[str], options: str, message: str
+) -> None:
+    assert main(["films/a.mp4", "b.mp4", *options.format("9" * 20).split()]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "argument"),
+    [("n" * 300, "b.mp4", "input"), ("films/a.mp4", "n" * 300 + ".mp4", "output")],
+)
+def test_the_argument_with_a_name_too_long_is_named(
+    films: Path, capsys: pytest.CaptureFixture[str], source: str, target: str, argument: str
+) -> None:
+    assert main([source, target]) == 1
+    name = source if argument == "input" else target
+    assert capsys.readouterr().err == f"lkdn-video: {argument}: {name}: File name too long\n"
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
@@ -154,6 +202,37 @@ def test_what_is_said_of_one_file_names_it(
     assert said.err.startswith(line)
 
 
+def test_what_can_not_be_read_or_written_does_not_stop_the_rest(
+    films: Path,
+    nearest: dict[int, Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scandir = os.scandir
+
+    def closed(path: str) -> Any:
+        if os.path.basename(path) == "old":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    (films / "broken.mp4").unlink()
+    (films / "sub").mkdir()
+    make_clip(films / "sub" / "d.mp4")
+    Path("out").mkdir()
+    Path("out/sub").touch()
+    assert enlarge(nearest, "films", "-o", "out", "--json", "-q") == 1
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [
+        "lkdn-video: films/old: can't be read: Permission denied",
+        "lkdn-video: out/sub/d.mp4: can't be written: out/sub is in the way",
+    ]
+    told = [json.loads(line) for line in said.out.splitlines()]
+    errors = [event for event in told if event["event"] == "error"]
+    assert [f"lkdn-video: {event['message']}" for event in errors] == said.err.splitlines()
+    assert told[-1] == {"event": "summary", "done": 1, "salvaged": 0, "failed": 2, "skipped": 0}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -163,6 +242,7 @@ def test_what_is_said_of_one_file_names_it(
         ("films/old/.trash/none -o out", None),
         ("empty -o out", "input: no video in empty"),
         ("films/a.mp4 films/old out.mkv", "output: 2 inputs need -o FOLDER"),
+        ("films -o loop", "output: loop is not a folder"),
         ("films/a.mp4 -o out --compare page.html", "compare: one page shows one video"),
     ],
 )
@@ -174,6 +254,7 @@ def test_what_can_not_work_is_refused_before_the_work(
     message: str | None,
 ) -> None:
     Path("empty").mkdir()
+    Path("loop").symlink_to("loop")
     before = sorted(Path().rglob("*"))
     assert enlarge(nearest, *arguments.split()) == (2 if message else 1)
     said = capsys.readouterr().err
@@ -185,7 +266,8 @@ def test_what_can_not_work_is_refused_before_the_work(
 
 def test_a_file_counts_once_and_folders_are_walked_in_order(films: Path) -> None:
     (films / "broken.mkv").symlink_to("nowhere.mkv")
-    pairs = pair_files([films, films / "a.mp4"], Path("out"))
+    pairs, unreadable = pair_files([films, films / "a.mp4"], Path("out"))
+    assert unreadable == []
     assert [str(target) for _, target in pairs] == [
         *("out/a.mp4", "out/broken.mp4", "out/old/b.MKV", "out/old/c.mkv"),
     ]

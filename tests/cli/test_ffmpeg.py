@@ -261,10 +261,22 @@ def test_filters_hide_fields_from_the_deinterlacer(
 
 
 @pytest.mark.usefixtures("program")
-def test_filters_lose_captions(
+def test_decoding_on_a_device_is_not_for_filters(
     tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    here = make_clip(tmp_path / "a.mkv", Clip(captions=True))
+    here = make_clip(tmp_path / "a.mkv")
+    options = ("--dry-run", "--ffmpeg-vf", "hflip", "--hwaccel")
+    assert lkdn_video(here, tmp_path / "b.mkv", *options, "auto") == 0
+    assert lkdn_video(here, tmp_path / "b.mkv", *options, "cuda") == 2
+    assert "hwaccel: none or auto goes with --ffmpeg-vf" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("program")
+@pytest.mark.parametrize("silent", [0, 4])
+def test_filters_lose_captions(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str], silent: int
+) -> None:
+    here = make_clip(tmp_path / "a.mkv", Clip(captions=True, silent=silent))
     for options, lost in (((), False), (("--ffmpeg-vf", "hflip"), True)):
         assert lkdn_video(here, tmp_path / "b.mkv", "--dry-run", *options) == 0
         said = capsys.readouterr().err

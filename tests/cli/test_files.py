@@ -2,15 +2,18 @@
 
 import errno
 import os
-from collections.abc import Callable
+import subprocess
+import sys
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.files import part_file, part_of, write_json, write_whole
+from lkdn_media.files import check_place, part_file, part_of, write_json, write_whole
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import Command
+from tests.cli.test_bad_input import environment
 
 
 def through_part_file(path: Path) -> None:
@@ -18,13 +21,16 @@ def through_part_file(path: Path) -> None:
         part.write_bytes(b"new")
 
 
-@pytest.mark.parametrize(
-    "write",
-    [through_part_file, lambda path: write_whole(path, b"new"), lambda path: write_json(path, [1])],
-    ids=["part_file", "write_whole", "write_json"],
-)
+WAYS: Final = {
+    "part_file": through_part_file,
+    "write_whole": lambda path: write_whole(path, b"new"),
+    "write_json": lambda path: write_json(path, [1]),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_the_name_comes_when_all_is_on_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     target, other = tmp_path / "a", tmp_path / "b"
     target.write_bytes(b"old")
@@ -38,11 +44,59 @@ def test_the_name_comes_when_all_is_on_the_disk(
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", synced)
-    write(target)
+    WAYS[way](target)
     assert on_disk == [target.stat().st_ino]
     assert target.read_bytes() in (b"new", b"[1]")
     assert other.read_bytes() == b"mine"
-    assert sorted(tmp_path.iterdir()) == [target, other]
+    assert target.stat().st_mode & 0o7777 == other.stat().st_mode & 0o7777
+    # In the folder of a job all is ours; elsewhere what was there is somebody's.
+    link = [] if way == "write_json" else [part_of(target)]
+    assert sorted(tmp_path.iterdir()) == [target, *link, other]
+
+
+@pytest.mark.parametrize("way", ["part_file", "write_whole"])
+def test_a_file_of_somebodys_own_stays(tmp_path: Path, way: str) -> None:
+    target = tmp_path / "a.png"
+    part_of(target).write_bytes(b"a download that goes on")
+    for _ in range(2):
+        WAYS[way](target)
+        assert target.read_bytes() == b"new"
+        assert part_of(target).read_bytes() == b"a download that goes on"
+        assert sorted(tmp_path.iterdir()) == [target, part_of(target)]
+
+
+def test_what_a_killed_run_left_makes_way(tmp_path: Path) -> None:
+    target = tmp_path / "a.mkv"
+    code = "import os, sys; from lkdn_media.files import part_file; from pathlib import Path\n"
+    code += "with part_file(Path('a.mkv')) as part: part.write_bytes(b'half'); os._exit(9)"
+    killed = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), check=False
+    )
+    assert killed.returncode == 9 and part_of(target).read_bytes() == b"half"
+    through_part_file(target)
+    assert list(tmp_path.iterdir()) == [target]
+    assert target.read_bytes() == b"new"
+
+
+def test_a_name_that_just_fits(tmp_path: Path) -> None:
+    target = tmp_path / ("ä" * 127)
+    write_whole(target, b"new")
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_where_no_file_can_be(tmp_path: Path) -> None:
+    check_place("plot", tmp_path / "a" / "b" / "c.png")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    for name, why in (
+        ("file/a/b.png", "Not a directory"),
+        ("loop/a.png", "Too many levels of symbolic links"),
+        ("n" * 300, "File name too long"),
+    ):
+        path = tmp_path / name
+        with pytest.raises(LKDNError, match=f"^plot: {path} can't be written: {why}$"):
+            check_place("plot", path)
 
 
 def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """``lkdn-image``: folders, batches, and what it refuses."""
 
+import errno
 import os
 import struct
 import subprocess
@@ -145,6 +146,8 @@ def test_failures_do_not_stop_the_rest(
         ("in/a.png out.png --quality 0", 2, "quality: 1 to 100 is accepted, got 0"),
         ("in/a.png out.png --backend warp", 2, "backend: auto, native, "),
         ("in/a.png out.png --backend reference", 0, "1 enlarged"),
+        ("in/a.png out.png --max-megapixels nan", 2, "max_megapixels: above 0 is accepted, got"),
+        ("in/a.png out.png --max-megapixels inf", 0, "1 enlarged"),
         ("in/a.png out.png --max-megapixels 0.0001", 1, "13x11 are more than 0.0001 million"),
         ("in/a.png", 2, "the following arguments are required: OUT"),
         ("none.png out.png", 1, "none.png: no such file"),
@@ -152,6 +155,9 @@ def test_failures_do_not_stop_the_rest(
         ("in/a.png in/notes.txt/x.png", 1, "notes.txt/x.png: can't be written: in/notes.txt is in"),
         ("in/a.png in/notes.txt/b/x.png", 1, "b/x.png: can't be written: Not a directory"),
         ("empty out", 1, "no pictures (.png"),
+        ("in/a.png in/a.png loop -q", 1, "loop/a.png: can't be written: loop is in the way"),
+        ("in/a.png out.png --compare loop/p.html", 1, "compare: loop/p.html can't be written: "),
+        (f"in/a.png {'n' * 300}.png", 1, "n.png: can't be written: File name too long"),
     ],
 )
 def test_one_line_and_the_code(
@@ -164,6 +170,7 @@ def test_one_line_and_the_code(
     message: str,
 ) -> None:
     (tree / "empty").mkdir()
+    (tree / "loop").symlink_to("loop")
     before = files(tree)
     assert lkdn_image(*arguments.split()) == code
     out, err = capfd.readouterr()
@@ -173,6 +180,52 @@ def test_one_line_and_the_code(
         (line,) = err.splitlines()
         assert line.startswith("lkdn-image: ")
         assert files(tree) == before
+
+
+def test_inputs_may_have_names_of_files_in_the_making(tree: Path, lkdn_image: ImageCommand) -> None:
+    before = (tree / "in/a.png").read_bytes()
+    for name in ("b.png.part", "page.html.part"):
+        (tree / name).write_bytes(before)
+    assert lkdn_image("b.png.part", "b.png", "--compare", "page.html") == 0
+    for name in ("b.png.part", "page.html.part"):
+        assert (tree / name).read_bytes() == before
+    assert read_still(tree / "b.png").pixels.shape == (22, 26, 3)
+
+
+def test_folders_that_may_not_be_read_are_failures(
+    tree: Path,
+    lkdn_image: ImageCommand,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scandir = os.scandir
+
+    def closed(path: str) -> Any:
+        if os.path.basename(path) == "b":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert lkdn_image("in", "out") == 1
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        "lkdn-image: in/b: can't be read: Permission denied",
+        "lkdn-image: out: 2 enlarged, 1 failed",
+    ]
+    assert files(tree / "out") == {"a.png", "e.png"}
+    assert lkdn_image("in/b", "other") == 1
+    assert "lkdn-image: other: 1 failed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a\nb\x1b[2J.png", "a\udcffb.png"])
+def test_any_name_is_told_in_one_line(
+    tree: Path, lkdn_image: ImageCommand, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert lkdn_image(name, "out.png") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(": no such file") and line.isprintable()
+    (tree / "in/a.png").rename(tree / name)
+    assert lkdn_image(name, "out.jpg", "--compare", "page.html") == 0
+    assert len((tree / "page.html").read_text("utf-8")) > 1000
 
 
 def test_a_bomb_is_not_unpacked(tmp_path: Path, lkdn_image: ImageCommand) -> None:
@@ -238,7 +291,7 @@ def test_batches_of_one_size(nearest: dict[int, Path], tmp_path: Path) -> None:
     sizes = [(8, 9)] * 3 + [(7, 9)] + [(8, 9)] * 2
     for i, size in enumerate(sizes):
         Image.fromarray(noise(3, size=size) ^ np.uint8(i)).save(tmp_path / f"in/{i}.png")
-    jobs, _ = plan_jobs([tmp_path / "in"], tmp_path / "out")
+    jobs = plan_jobs([tmp_path / "in"], tmp_path / "out").jobs
     upscaler = Counting(scale=2, weights=nearest[2], device="cpu", batch_size=2)
     outcomes = list(enlarge_files(jobs, upscaler, quality=Quality()))
     assert runs == [2, 1, 1, 2]

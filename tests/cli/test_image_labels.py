@@ -97,6 +97,69 @@ def test_chunks_of_a_png(tmp_path: Path, said: Any, target: str, message: list[s
     assert said("a.png", target) == message
 
 
+SRGB_LIKE = {"gAMA": (45450,), "cHRM": (31269, 32899, 63999, 33001, 30000, 60000, 15000, 5999)}
+BT2020 = (31270, 32900, 70800, 29200, 17000, 79700, 13100, 4600)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "others", "said_of_it"),
+    [
+        ({"gAMA": (100000,), "cHRM": BT2020}, {}, ["the gamma, the primaries"]),
+        ({"gAMA": (100000,)}, {}, ["the gamma"]),
+        (SRGB_LIKE | {"cHRM": BT2020}, {}, ["the primaries"]),
+        (SRGB_LIKE, {}, []),
+        ({"gAMA": (100000, 1)}, {}, []),  # nobody can read it
+        ({"gAMA": (100000,)}, {"sRGB": b"\0"}, []),
+        ({"gAMA": (100000,)}, {"cICP": bytes((9, 16, 0, 1))}, ["the cICP colour space"]),
+    ],
+)
+def test_gamma_and_primaries_of_a_png(
+    tmp_path: Path,
+    said: Any,
+    numbers: dict[str, tuple[int, ...]],
+    others: dict[str, bytes],
+    said_of_it: list[str],
+) -> None:
+    packed = {name: struct.pack(f">{len(held)}I", *held) for name, held in numbers.items()}
+    save(tmp_path / "a.png", pnginfo=texts(**packed, **others))
+    for name in ("JPEG", "WebP", "TIFF", "BMP"):
+        target = {"JPEG": "b.jpg", "TIFF": "b.tif"}.get(name, f"b.{name.lower()}")
+        assert said("a.png", target) == [f"{name} can't hold {words}" for words in said_of_it]
+    assert said("a.png", "b.png") == []
+    assert all(held in (tmp_path / "b.png").read_bytes() for held in packed.values())
+
+
+def test_gamma_beside_a_profile_does_not_count(tmp_path: Path, said: Any) -> None:
+    save(tmp_path / "a.png", pnginfo=texts(gAMA=struct.pack(">I", 100000)), icc_profile=SRGB)
+    assert said("a.png", "b.jpg") == []
+    assert said("a.png", "b.bmp") == ["BMP can't hold the ICC profile"]
+
+
+@pytest.mark.parametrize("target", ["b.png", "b.jpg", "b.webp", "b.tif"])
+@pytest.mark.parametrize("source", ["a.jpg", "a.tif"])
+def test_interoperability_of_a_camera(tmp_path: Path, said: Any, source: str, target: str) -> None:
+    exif = Image.Exif()
+    exif[0x8769] = {0x829A: 0.5, 0xA005: {1: "R98", 2: b"0100"}, 0x927C: b"a note of the maker"}
+    save(tmp_path / "a.jpg", exif=exif.tobytes(), dpi=(300, 300))
+    said("a.jpg", "a.tif")  # Pillow's own TIFF would have a pointer to nothing
+    said(source, target)
+    with Image.open(tmp_path / target) as new:
+        found = new.getexif()
+        camera = found.get_ifd(0x8769)
+        assert (float(camera[0x829A]), camera[0x927C]) == (0.5, b"a note of the maker")
+        assert found.get_ifd(0xA005) == {1: "R98", 2: b"0100"}
+
+
+def test_a_pointer_to_no_interoperability_is_left_out(tmp_path: Path, said: Any) -> None:
+    exif = Image.Exif()
+    exif[0x8769] = {0x829A: 0.5, 0xA005: 9_999}
+    save(tmp_path / "a.jpg", exif=exif.tobytes(), dpi=(300, 300))
+    assert said("a.jpg", "b.tif") == said("a.jpg", "b.png") == []
+    for target in ("b.tif", "b.png"):
+        with Image.open(tmp_path / target) as new:
+            assert dict(new.getexif().get_ifd(0x8769)) == {0x829A: 0.5}
+
+
 def test_comment_and_resolution_of_a_jpeg(tmp_path: Path, said: Any) -> None:
     save(tmp_path / "a.jpg", comment=b"a comment", dpi=(300, 300))
     assert said("a.jpg", "b.jpg") == said("a.jpg", "b.png") == []

@@ -10,6 +10,8 @@ from av.sidedata.sidedata import Type as SideData
 
 from lkdn_cli.video import main
 from lkdn_core import FrameFormat, Upscaler
+from lkdn_core.errors import FormatError
+from lkdn_media.formats import nearest_planar, repacked
 from tests.cli.clips import Clip, Tags, make_clip
 from tests.cli.media import Command, colour, frames, planes
 
@@ -154,6 +156,37 @@ def test_odd_results_are_padded_or_444(
     assert lkdn_video(here, tmp_path / "exact.mkv", "--pix-fmt", "yuv444p", scale=3) == 0
     exact = frames(tmp_path / "exact.mkv")[0]
     assert (exact.format.name, exact.width, exact.height) == ("yuv444p", 105, 81)
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "needs"), [("yuv411p", "multiples of 4x1"), ("yuv420p", "even sizes")]
+)
+def test_padding_names_its_reason(
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    pix_fmt: str,
+    needs: str,
+) -> None:
+    here = make_clip(
+        tmp_path / "a.mkv", replace(Clip(), size=(35, 27), pix_fmt=pix_fmt, pts=(0,), **LOSSLESS)
+    )
+    assert lkdn_video(here, tmp_path / "b.mkv", "--codec", "ffv1", "--dry-run", scale=3) == 0
+    said = capsys.readouterr().err
+    assert f"{pix_fmt} needs {needs}; --pix-fmt yuv444p keeps the size" in said
+
+
+def test_what_is_not_refused_can_be_read() -> None:
+    refused = set()
+    for name in av.video.format.names:
+        try:
+            planar = nearest_planar(name)
+        except FormatError:
+            refused.add(name)
+        else:
+            assert repacked(av.VideoFrame(16, 16, name), planar).format.name == planar
+    assert {"bgr4", "rgb4", "x2rgb10be", "bayer_rggb8", "grayf32le"} < refused
+    assert refused.isdisjoint({"nv12", "p010le", "pal8", "monow", "rgb565be", "y210le", "xv30le"})
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

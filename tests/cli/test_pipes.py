@@ -14,7 +14,10 @@ import av
 import numpy as np
 import pytest
 
+from lkdn_media.encoders import EncoderChoice
 from lkdn_media.pipes import stdin_opener
+from lkdn_media.plan import make_plan
+from lkdn_media.probe import probe
 from tests.cli.clips import Clip, Tags, make_clip, samples
 from tests.cli.media import Command, colour, frames, planes
 
@@ -142,10 +145,12 @@ def test_samples_that_end_within_a_picture_are_salvaged(
     tmp_path: Path,
     lkdn_video: Command,
     stdin,  # type: ignore[no-untyped-def]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     whole = [p.tobytes() for number in range(3) for p in samples("yuv420p", 34, 26, number)]
     stdin(b"".join(whole)[:-100])
     assert lkdn_video(Path("-"), tmp_path / "b.mkv", "--raw", "34x26") == 3
+    assert "warning: -: 1 packets could not be decoded" in capsys.readouterr().err
     assert len(frames(tmp_path / "b.mkv")) == 2
 
 
@@ -173,9 +178,9 @@ def test_raw_in_and_out(
         ("- out.mkv", b"", 1, "standard input: is not y4m"),
         ("- out.mkv", b"\x1aE\xdf\xa3 no y4m", 1, "standard input: is not y4m"),
         ("- out.mkv --start 1", b"", 2, "start, end, frames: a file is needed"),
-        ("- out.mkv --raw 0x5", b"", 2, "a size such as 640x360 is accepted, got '0x5'"),
+        ("- out.mkv --raw 0x5", b"", 2, "a size such as 640x360"),
         ("- out.mkv --raw 8x8 --fps 0", b"", 2, "a number such as 24 or 24000/1001, got '0'"),
-        ("- out.mkv --raw 8x8 --raw-pix-fmt no", b"", 1, "standard input: is not video of"),
+        ("- out.mkv --raw 8x8 --raw-pix-fmt no", b"", 2, "--raw-pix-fmt: a pixel format of FFmpeg"),
         ("a.mkv - --compare p.html", b"", 2, "compare: both IN and OUT must be files"),
         ("a.mkv - --codec libx264", b"", 2, "codec: is for encoders, and - has none, got libx264"),
         ("a.mkv - --pix-fmt gbrp", b"", 2, "pix_fmt: rawvideo takes yuv420p"),
@@ -211,10 +216,56 @@ def test_a_stream_cut_in_a_frame_is_salvaged(
     lkdn_video: Command,
     stdin,  # type: ignore[no-untyped-def]
     tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     stdin(y4m("F25:1 Ip A1:1 C420mpeg2", "yuv420p", (34, 26))[:-100])
-    assert lkdn_video(Path("-"), tmp_path / "b.mkv") in (0, 3)
-    assert len(frames(tmp_path / "b.mkv")) in (4, 5)
+    assert lkdn_video(Path("-"), tmp_path / "b.mkv") == 3
+    assert "-: the file ends before its time" in capsys.readouterr().err
+    assert len(frames(tmp_path / "b.mkv")) == 4
+
+
+def test_fields_of_many_kinds_are_refused_by_name(
+    lkdn_video: Command,
+    stdin,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stdin(y4m("F25:1 Im A1:1 C420mpeg2", "yuv420p", (34, 26)))
+    assert lkdn_video(Path("-"), tmp_path / "b.mkv") == 1
+    assert "is not y4m of one kind of fields: p, t or b is accepted, got Im" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "location", "name", "put"),
+    [
+        ("yuv420p", 1, "C420mpeg2", "left"),
+        ("yuv420p", 2, "C420jpeg", "center"),
+        ("yuv420p", 3, "C420paldv", "topleft"),
+        ("yuv420p", 4, "C420mpeg2", "left"),  # above the middle, which y4m can't say
+        ("yuv420p10le", 3, "C420p10", "left"),  # with more bits it says nothing
+        ("yuv422p", 3, "C422", "left"),
+    ],
+)
+def test_chroma_lies_where_y4m_says(  # noqa: PLR0917
+    tmp_path: Path,
+    lkdn_video: Command,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    pix_fmt: str,
+    location: int,
+    name: str,
+    put: str,
+) -> None:
+    """Where it can't, readers take it for left, so there it is put."""
+    tags = Tags(chroma_location=location)
+    clip = replace(Clip(), pix_fmt=pix_fmt, tags=tags, pts=(0,), **LOSSLESS)
+    here = make_clip(tmp_path / "a.mkv", clip)
+    assert frames(here)[0].chroma_location == location
+    assert lkdn_video(here, Path("-"), "-q") == 0
+    assert f" {name} ".encode() in capfdbinary.readouterr().out.split(b"\n", 1)[0]
+    plan = make_plan(probe(here), Path("-"), scale=2, choice=EncoderChoice())
+    assert plan.output_format.chroma_location == put
 
 
 def test_a_pipe_is_recorded_until_it_is_read_again() -> None:

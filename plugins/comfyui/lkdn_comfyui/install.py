@@ -42,7 +42,9 @@ def status(comfyui: Path) -> Status:
             f"comfyui: a ComfyUI folder, with custom_nodes in it, is accepted, got {comfyui}"
         )
     pack, version = nodes.resolve() / PACK, comfyui / "comfyui_version.py"
-    found = re.search(r'__version__ = "(.+)"', version.read_text()) if version.is_file() else None
+    # Somebody else's file: what is not text in it can't be the version.
+    text = version.read_text("utf-8", "replace") if version.is_file() else ""
+    found = re.search(r'__version__ = "(.+)"', text)
     return Status(pack, found[1] if found else "", _installed(pack))
 
 
