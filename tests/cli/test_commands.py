@@ -2,11 +2,15 @@
 
 import argparse
 import json
+import os
+import signal
+import subprocess
+import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -14,12 +18,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from lkdn_cli import evaluate, models, train, video
+from lkdn_cli import bench, comfyui, degrade, evaluate, export, models, train, video
+from lkdn_cli.interrupts import Interrupts
 from lkdn_cli.progress import Reporter
 from lkdn_core.backends import backend_names
 from lkdn_core.errors import LKDNError
 from lkdn_core.training import parallel
 from lkdn_core.training.folder import locked
+from tests.cli.test_bad_input import command, environment
 
 PROJECT: Final = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
 #: The module behind every command that is installed.
@@ -56,7 +62,7 @@ def parser(
     """The parser of a command."""
     command: ModuleType = request.param
     parsers: list[argparse.ArgumentParser] = []
-    monkeypatch.setattr(command, "run", lambda parser, *_: parsers.append(parser))
+    monkeypatch.setattr(command, "run", lambda parser, *_, **__: parsers.append(parser))
     command.main([])
     return parsers[0]
 
@@ -175,6 +181,7 @@ def test_a_second_command_on_a_run_is_refused(
         (["--preset", "nothing"], 2, "or a .toml file is accepted, got 'nothing'"),
         (["--preset", "lkdn-s"], 2, "this recipe has 2 stages, got 2"),
         (["--validate", "nowhere"], 2, "a folder of pictures is accepted, got nowhere"),
+        (["--minutes", "nan"], 2, "minutes: at least 0 is accepted, got nan"),
         (["--data", "nowhere"], 2, "got nowhere"),
         (["--data", "nothing.json"], 2, "data: no such pack: nothing.json"),
         (["--start", "nothing.safetensors"], 1, "no such file: nothing.safetensors"),
@@ -196,3 +203,116 @@ def test_json_needs_a_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", None)
     with pytest.raises(LKDNError, match="standard output: is closed"):
         Reporter(as_json=True, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "message"),
+    [
+        (bench, "--size 00x10", "--size: WIDTHxHEIGHT is accepted, up to 16384 each, got '00x10'"),
+        (bench, "--size 99999x9", "--size: WIDTHxHEIGHT is accepted, up to 16384 each"),
+        (bench, "--threads 99999999999", "threads: at most 1024 is accepted, got 99999999999"),
+        (bench, "--sweep 240 99999999999", "sweep: at most 16384 is accepted, got 99999999999"),
+        (degrade, "p --data . --seed -1", "seed: an integer from 0 is accepted, got -1"),
+        (degrade, "mine --data .", "PACK: mine.bin is there already; -y overwrites it"),
+        (degrade, ". --data .", "PACK: a name for two files is accepted, got ."),
+        (degrade, ".json --data .", "PACK: a name for two files is accepted, got .json"),
+        (degrade, ".. --data .", "PACK: a name for two files is accepted, got .."),
+    ],
+)
+def test_wrong_arguments_are_named(  # noqa: PLR0917
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tool: ModuleType,
+    arguments: str,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.bin").write_text("of somebody's own")
+    assert tool.main(arguments.split()) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1 and message in said.err
+    assert [path.name for path in Path().iterdir()] == ["mine.bin"]
+
+
+def test_an_export_spares_files_of_somebodys_own(tmp_path: Path) -> None:
+    target, other = tmp_path / "new" / "a.pt2", tmp_path / "new" / "a.pt2.part"
+    other.parent.mkdir()
+    other.write_text("a download that goes on")
+    assert export.main([str(target), "--scale", "2"]) == 0
+    assert sorted(target.parent.iterdir()) == [target, other]
+    assert other.read_text() == "a download that goes on"
+
+
+def test_a_version_that_is_no_text_is_not_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "custom_nodes").mkdir()
+    (tmp_path / "comfyui_version.py").write_bytes(b"# \xff\xfe\n")
+    assert comfyui.main(["status", "--comfyui", str(tmp_path)]) == 1
+    assert "ComfyUI: version not known" in capsys.readouterr().out
+
+
+def run_video(*arguments: str, **streams: Any) -> subprocess.CompletedProcess[str]:
+    whole = command(*arguments)
+    return subprocess.run(whole, env=environment(), text=True, check=False, timeout=60, **streams)
+
+
+def test_messages_stay_out_of_stdout_when_stderr_is_closed(tmp_path: Path) -> None:
+    arguments = [str(tmp_path / "none.mp4"), str(tmp_path / "b.mp4"), "--json"]
+    ended = run_video(*arguments, stdout=subprocess.PIPE, preexec_fn=lambda: os.close(2))
+    assert ended.returncode == 1
+    assert json.loads(ended.stdout)["event"] == "error"  # a single object
+
+
+def test_a_reader_of_json_that_goes_away_is_named(tmp_path: Path) -> None:
+    arguments = [str(tmp_path / "none.mp4"), str(tmp_path / "b.mp4"), "--json"]
+    gone, stdout = os.pipe()
+    os.close(gone)
+    ended = run_video(*arguments, stdout=stdout, stderr=subprocess.PIPE)
+    os.close(stdout)
+    said = "lkdn-video: standard output: its reader has closed it\n"
+    assert (ended.returncode, ended.stderr) == (1, said)
+    with open("/dev/full", "w") as full:
+        for options in (["--list", "models"], ["--help"], arguments):
+            ended = run_video(*options, stdout=full, stderr=subprocess.PIPE)
+            said = "lkdn-video: standard output: can't be written: No space left on device\n"
+            assert (ended.returncode, ended.stderr) == (1, said)
+
+
+def test_ctrl_c_while_modules_load(tmp_path: Path) -> None:
+    script = tmp_path / "lkdn-models"
+    ctrl_c = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(9)"
+    script.write_text(f"import lkdn_cli; {ctrl_c}")
+    run = [sys.executable, str(script)]
+    ended = subprocess.run(run, env=environment(), capture_output=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == (130, b"")
+    script.write_text(f"import lkdn_cli.models as m; m.print_table = lambda _: exec('{ctrl_c}')\n")
+    with script.open("a") as file:
+        file.write("import sys; sys.exit(m.main([]))")
+    ended = subprocess.run(run, env=environment(), capture_output=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == (130, b"lkdn-models: interrupted\n")
+
+
+def test_the_end_of_a_terminal_is_a_signal_unless_it_is_ignored() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    with pytest.raises(KeyboardInterrupt), Interrupts().caught():
+        signal.raise_signal(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is before
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with Interrupts().caught():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_the_hint_needs_no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> int:
+        raise BrokenPipeError
+
+    interrupts = Interrupts()
+    with interrupts.caught(), interrupts.patient("hint"):
+        monkeypatch.setattr(os, "write", gone)
+        signal.raise_signal(signal.SIGINT)
+    assert interrupts.requested

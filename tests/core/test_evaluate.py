@@ -170,12 +170,27 @@ def test_without_a_choice_every_model_at_hand_is_measured(
 
 def test_the_scatter_is_drawn(folder: Path, weights_file: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    target = tmp_path / "scatter.png"
+    target = tmp_path / "new" / "scatter.png"
     arguments = [str(folder), "--scale", "2", "--weights", str(weights_file)]
     assert main([*arguments, "--plot", str(target)]) == 0
     picture = np.array(Image.open(target).convert("L"))
     assert picture.min() < 50
     assert 0.001 < (picture < 128).mean() < 0.2
+
+
+def test_a_place_for_the_scatter_is_looked_for_first(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("lkdn_cli.evaluate._measure", lambda *_: pytest.fail("it runs"))
+    target = tmp_path / "file" / "x.png"
+    target.parent.touch()
+    assert main([str(folder), "--scale", "2", "--plot", str(target)]) == 1
+    said = capsys.readouterr().err
+    assert said == f"lkdn-evaluate: plot: {target} can't be written: Not a directory\n"
 
 
 def test_a_picture_too_small_to_measure_is_named(

@@ -1,0 +1,60 @@
+"""What decoded frames carry beside their samples, read and changed with libavfilter's help."""
+
+from fractions import Fraction
+from typing import Final
+
+import av
+from av.filter import Graph
+from av.sidedata.sidedata import Type as SideData
+
+__all__ = ["has_captions", "has_profile", "progressive", "readable"]
+
+#: Decoders that give a colour profile its name, which PyAV 19 frees once too often: to look at
+#: `side_data` of such a frame at all kills the process.
+_NAME_PROFILES: Final = {"apng", "png"}
+
+
+def has_captions(frame: av.VideoFrame, decoder: str) -> bool:
+    """Whether ``frame``, made by ``decoder``, carries closed captions (ATSC A/53)."""
+    return decoder not in _NAME_PROFILES and SideData.A53_CC in frame.side_data
+
+
+def has_profile(frame: av.VideoFrame, decoder: str) -> bool:
+    """Whether ``frame``, made by ``decoder``, carries an ICC colour profile."""
+    if decoder not in _NAME_PROFILES:
+        return SideData.ICC_PROFILE in frame.side_data
+    return _through(frame, "sidedata", "mode=select:type=ICC_PROFILE") is not None
+
+
+def readable(frame: av.VideoFrame, decoder: str) -> av.VideoFrame:
+    """``frame``, made by ``decoder``, as its ``side_data`` may be looked at: without a profile."""
+    if decoder not in _NAME_PROFILES:
+        return frame
+    plain = _through(frame, "sidedata", "mode=delete:type=ICC_PROFILE")
+    assert plain is not None
+    return plain
+
+
+def progressive(frame: av.VideoFrame) -> av.VideoFrame:
+    """``frame`` without the flag that says it is interlaced, which PyAV can only read."""
+    if not frame.interlaced_frame:
+        return frame
+    whole = _through(frame, "setfield", "prog")
+    assert whole is not None
+    return whole
+
+
+def _through(frame: av.VideoFrame, filter: str, settings: str) -> av.VideoFrame | None:
+    """What ``filter`` makes of ``frame``, whose samples are not copied; ``None`` for nothing."""
+    graph = Graph()
+    graph.link_nodes(
+        graph.add_buffer(frame, time_base=frame.time_base or Fraction(1, 25)),
+        graph.add(filter, settings),
+        graph.add("buffersink"),
+    ).configure()
+    graph.vpush(frame)
+    graph.vpush(None)
+    try:
+        return graph.vpull()
+    except av.EOFError:
+        return None
