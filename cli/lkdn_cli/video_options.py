@@ -186,9 +186,8 @@ def _seconds(text: str) -> Fraction:
         for part in text.split(":"):
             seconds = seconds * 60 + Fraction(part)
     if seconds >= _MOST_SECONDS:
-        raise argparse.ArgumentTypeError(
-            f"seconds or hh:mm:ss.mmm, below {_MOST_SECONDS} seconds, are accepted, got {text!r}"
-        )
+        accepted = f"seconds or hh:mm:ss.mmm are accepted, below {_MOST_SECONDS}"
+        raise argparse.ArgumentTypeError(f"{accepted}, got {text!r}")
     return seconds
 
 
@@ -204,19 +203,18 @@ def _add_resuming(group: argparse._ArgumentGroup) -> None:
 
 
 def _frames(text: str) -> int:
-    return _whole(text, 0)
+    return _whole(text, 0, "a number of frames")
 
 
 def _count(text: str) -> int:
-    return _whole(text, 1)
+    return _whole(text, 1, "a positive number")
 
 
-def _whole(text: str, least: int) -> int:
+def _whole(text: str, least: int, what: str) -> int:
     frames = int(text) if re.fullmatch(r"\d{1,10}", text) else -1
     if not least <= frames <= _MOST_FRAMES:
-        raise argparse.ArgumentTypeError(
-            f"a number of frames from {least} to {_MOST_FRAMES} is accepted, got {text!r}"
-        )
+        accepted = f"{what} is accepted, up to {_MOST_FRAMES}"
+        raise argparse.ArgumentTypeError(f"{accepted}, got {text!r}")
     return frames
 
 
@@ -224,10 +222,8 @@ def _bitrate(text: str) -> int:
     match = re.fullmatch(r"(\d{1,13}(?:\.\d{1,99})?)([kMG]?)", text)
     bits = round(float(match[1]) * _UNITS[match[2]]) if match else 0
     if not 1 <= bits <= _MOST_BITS:
-        raise argparse.ArgumentTypeError(
-            f"bits a second like 800k or 12M, up to {_MOST_BITS // 10**9}G, are accepted, "
-            f"got {text!r}"
-        )
+        accepted = f"bits a second like 800k or 12M are accepted, up to {_MOST_BITS // 10**9}G"
+        raise argparse.ArgumentTypeError(f"{accepted}, got {text}")
     return bits
 
 

@@ -22,7 +22,7 @@ _QUIET: Final = ("-hide_banner", "-nostdin", "-v", "error")
 _DEINTERLACERS: Final = ("bwdif", "yadif", "w3fdif", "estdif", "nnedi", "deint", "field", "pullup")
 #: What pictures on their way through another program leave behind.
 _CAPTIONS: Final = "closed captions inside pictures that go through --ffmpeg-vf"
-_WITH_CAPTIONS: Final = ("h264", "hevc", "mpeg2video")
+_WITH_CAPTIONS: Final = ("h264", "hevc", "mpeg2video", "av1", "libdav1d")
 #: How they begin in the packets of all of these (ATSC A/53, user data of type 3).
 _ATSC_CAPTIONS: Final = b"GA94\x03"
 

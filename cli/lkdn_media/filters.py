@@ -42,10 +42,9 @@ class FilterChain:
     ) -> Iterator[tuple[av.VideoFrame, av.VideoFrame]]:
         """Run ``frames``, of ``rate`` a second, through the filters.
 
-        Each one that comes out is followed by that of ``frames`` it takes the place of. Closed
-        captions hold in the latter alone, as filters deal them out anew. Frames leave in the
-        planar format (`nearest_planar`) of theirs. Raises ``LKDNError`` where a filter can't work
-        on them.
+        Gives pairs: a frame that comes out, in the planar format (`nearest_planar`) of ``frames``,
+        and the one of these it takes the place of, which alone has its own closed captions:
+        filters deal them out anew. Raises ``LKDNError`` where a filter can't work on them.
         """
         if not self.steps:
             yield from ((frame, frame) for frame in frames)
@@ -66,7 +65,7 @@ class FilterChain:
     def _pull(
         self, graph: Graph, inside: dict[int, av.VideoFrame]
     ) -> Iterator[tuple[av.VideoFrame, av.VideoFrame]]:
-        """What is ready, with its place taken from ``inside``, by number, as are those before."""
+        """What is ready, each with what it was made of, which is taken out of ``inside``."""
         while True:
             try:
                 frame = graph.vpull()

@@ -122,10 +122,10 @@ def test_wrong_arguments_tell_programs(options: str, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--frames {}", "--frames: a number of frames from 1 to 1000000000 is accepted"),
-        ("--segment {}", "--segment: a number of frames from 0 to 1000000000 is accepted"),
-        ("--start {}", "--start: seconds or hh:mm:ss.mmm, below 1000000000 seconds, are"),
-        ("--end 999999999:00:00", "--end: seconds or hh:mm:ss.mmm, below 1000000000 seconds"),
+        ("--frames {}", "--frames: a positive number is accepted, up to 1000000000"),
+        ("--segment {}", "--segment: a number of frames is accepted, up to 1000000000"),
+        ("--start {}", "--start: seconds or hh:mm:ss.mmm are accepted, below 1000000000"),
+        ("--end 999999999:00:00", "--end: seconds or hh:mm:ss.mmm are accepted, below 1000000000"),
         ("--bitrate {0}{0}{0}{0}{0}{0}{0}{0}{0}{0}{0}{0}{0}{0}{0}{0}G", "--bitrate: bits a second"),
         ("--fps {}", "--fps: a number from 1/1000000 to 1000000 is accepted"),
         ("--fps 1/{}", "--fps: a number from 1/1000000 to 1000000 is accepted"),

@@ -25,7 +25,8 @@ from lkdn_core.backends import backend_names
 from lkdn_core.errors import LKDNError
 from lkdn_core.training import parallel
 from lkdn_core.training.folder import locked
-from tests.cli.test_bad_input import command, environment
+from tests.cli.test_bad_input import command as video_command
+from tests.cli.test_bad_input import environment
 
 PROJECT: Final = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
 #: The module behind every command that is installed.
@@ -254,7 +255,7 @@ def test_a_version_that_is_no_text_is_not_known(
 
 
 def run_video(*arguments: str, **streams: Any) -> subprocess.CompletedProcess[str]:
-    whole = command(*arguments)
+    whole = video_command(*arguments)
     return subprocess.run(whole, env=environment(), text=True, check=False, timeout=60, **streams)
 
 

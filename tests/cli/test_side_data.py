@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 from lkdn_media.side_data import progressive
 from tests.cli.clips import Clip, caption, make_clip
 from tests.cli.media import Command, colour, frames, planes, times
-from tests.cli.test_fields import FLAGGED, MPEG2
+from tests.cli.test_fields import FLAGGED, MPEG2, NTSC
 
 INTERLACED = Clip(size=(64, 48), fields="tff", options={"flags": "+ildct"}, captions=True)
 #: Reads the files it is given, and numbered pictures; prints what of each can't be kept.
@@ -131,7 +131,8 @@ def test_a_crop_in_the_container_is_named(
 
 @pytest.mark.parametrize("way", ["auto", "bwdif", "off"])
 def test_captions_pass_by_the_filters(tmp_path: Path, lkdn_video: Command, way: str) -> None:
-    clip = replace(INTERLACED, pts=range(20))
+    """Libavfilter deals them out anew at the frame rates of North America."""
+    clip = replace(INTERLACED, pts=range(20), rate=NTSC, time_base=1 / NTSC)
     here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / "b.mkv"
     assert lkdn_video(here, there, "--deinterlace", way) == 0
     assert not any(f.interlaced_frame for f in frames(there))
