@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lkdn_core.arch import receptive_radius
-from lkdn_core.backends import AUTO, load_network
+from lkdn_core.backends import AUTO, check_backend_name, load_network
 from lkdn_core.checks import choose, whole
 from lkdn_core.color import check_planes, clip, from_rgb, to_rgb
 from lkdn_core.devices import resolve_device
@@ -24,7 +24,7 @@ from lkdn_core.streaming import FrameStream, Planes
 from lkdn_core.tiling import fit_grid, plan_tiles
 from lkdn_core.transfer import Copier
 
-__all__ = ["Upscaler"]
+__all__ = ["Upscaler", "check_options"]
 
 #: Frames in one automatic batch on a GPU; past this it only adds latency.
 MAX_AUTO_BATCH = 16
@@ -65,14 +65,19 @@ class Upscaler:
         num_streams: int = 1,
     ) -> None:
         choose("scale", scale, (2, 3, 4))
-        whole("batch_size", batch_size, 0)
-        whole("tile", tile, 0)
-        if overlap is not None:
-            whole("overlap", overlap, 0)
         whole("num_streams", num_streams, 1)
+        self.device = check_options(
+            device=device,
+            precision=precision,
+            backend=backend,
+            batch_size=batch_size,
+            tile=tile,
+            overlap=overlap,
+        )
         self.scale = scale
-        self.device = resolve_device(device)
-        self.precision = _precision(precision, self.device)
+        self.precision = precision
+        if precision == "auto":
+            self.precision = "fp16" if self.device.type == "cuda" else "fp32"
         trained, self.config = load_model(model, scale, weights=weights)
         self.overlap = receptive_radius(self.config.blocks) if overlap is None else overlap
         self.batch_size = batch_size
@@ -263,8 +268,17 @@ class Upscaler:
         self._room.renew()
 
 
-def _precision(name: str, device: torch.device) -> str:
-    choose("precision", name, ("auto", *DTYPES))
-    if name == "auto":
-        return "fp16" if device.type == "cuda" else "fp32"
-    return name
+def check_options(
+    *, device: str, precision: str, backend: str, batch_size: int, tile: int, overlap: int | None
+) -> torch.device:
+    """Refuse arguments of `Upscaler` that it would refuse, without a network; returns the device.
+
+    Whether a backend runs here only loading the network tells. Raises ``ArgumentError``.
+    """
+    choose("precision", precision, ("auto", *DTYPES))
+    check_backend_name(backend)
+    whole("batch_size", batch_size, 0)
+    whole("tile", tile, 0)
+    if overlap is not None:
+        whole("overlap", overlap, 0)
+    return resolve_device(device)

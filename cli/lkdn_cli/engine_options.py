@@ -30,22 +30,17 @@ def add_device_option(container: argparse._ActionsContainer) -> None:
 
 
 def check_engine(arguments: argparse.Namespace) -> None:
-    """Refuse what the engine would refuse, without loading a network. Raises ``ArgumentError``.
+    """Refuse what the engine would refuse, without loading a network. Raises ``ArgumentError``."""
+    from lkdn_core.engine import check_options
 
-    Whether a backend runs here, only loading the network tells.
-    """
-    from lkdn_core.backends import check_backend_name
-    from lkdn_core.checks import choose, whole
-    from lkdn_core.devices import resolve_device
-    from lkdn_core.prepare import DTYPES
-
-    resolve_device(arguments.device)
-    choose("precision", arguments.precision, ("auto", *DTYPES))
-    check_backend_name(arguments.backend)
-    whole("batch_size", arguments.batch_size, 0)
-    whole("tile", arguments.tile, 0)
-    if arguments.overlap is not None:
-        whole("overlap", arguments.overlap, 0)
+    check_options(
+        device=arguments.device,
+        precision=arguments.precision,
+        backend=arguments.backend,
+        batch_size=arguments.batch_size,
+        tile=arguments.tile,
+        overlap=arguments.overlap,
+    )
 
 
 def make_upscaler(arguments: argparse.Namespace, scale: int) -> "Upscaler":
