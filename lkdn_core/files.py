@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
@@ -18,7 +18,8 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     # Close without deleting: the rename moves the file away when it is right.
-    with NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as part:
+    prefix = f"{target.name}."
+    with NamedTemporaryFile(dir=target.parent, prefix=prefix, suffix=".part", delete=False) as part:
         try:
             yield part
             part.close()
@@ -28,4 +29,6 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
             os.chmod(part.name, 0o666 & ~umask)
             os.replace(part.name, target)
         finally:
+            with suppress(OSError):  # the error before it says more
+                part.close()
             Path(part.name).unlink(missing_ok=True)

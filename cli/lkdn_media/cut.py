@@ -85,11 +85,12 @@ def _origin(source: Source) -> Fraction:
 
 def _count(source: Source, span: Span, frames: int | None) -> int:
     """About how many frames ``span`` holds, 0 when that is not known."""
-    if span.end is not None:
-        expected = round((span.end - span.first) * source.time_base * source.frame_rate)
-        return min(expected, frames or expected)
     skipped = span.first * source.time_base - _origin(source)
-    return max(0, source.frames - round(skipped * source.frame_rate)) if source.frames else 0
+    left = max(0, source.frames - round(skipped * source.frame_rate)) if source.frames else 0
+    if span.end is None:
+        return left
+    expected = round((span.end - span.first) * source.time_base * source.frame_rate)
+    return min(expected, frames or expected, left or expected)
 
 
 def _chapters(source: Source, span: Span) -> "Iterator[Chapter]":

@@ -60,8 +60,8 @@ def load_network(
         seconds = _seconds(networks, case)
         best = min(seconds, key=seconds.__getitem__)
         log.debug("backends measured: %s", ", ".join(f"{n} {s:.4f} s" for n, s in seconds.items()))
-        if len(seconds) == len(networks):  # what failed once may work the next time
-            record.remember(case.key(names), best)
+        # What failed once may work the next time.
+        record.remember(case.key(names), best, keep=len(seconds) == len(networks))
     return best, networks[best]
 
 
@@ -98,7 +98,7 @@ class _Case:
         return record.key(self.device, sizes, self.precision, names)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _seconds(networks: dict[str, Network], case: _Case) -> dict[str, float]:
     """Medians, all networks in turn in every round; a first round warms up."""
     side, scale = _SIDE[case.device.type], case.config.scale

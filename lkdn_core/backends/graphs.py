@@ -79,7 +79,9 @@ class Graphs[T]:
         return recorded.result
 
     def _record(self, x: Tensor) -> _Recorded[T]:
-        graph, static = torch.cuda.CUDAGraph(), torch.empty_like(x)
+        graph = torch.cuda.CUDAGraph()
+        with torch.inference_mode(False):  # runs outside of that mode write to it too
+            static = torch.empty_like(x)
         # Other threads may go on allocating meanwhile.
         record = torch.cuda.graph(
             graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"

@@ -40,9 +40,11 @@ def recall(key: str) -> str | None:
     return _known[key]
 
 
-def remember(key: str, name: str) -> None:
-    """Note a backend for ``key``; the file is replaced in one step."""
+def remember(key: str, name: str, *, keep: bool) -> None:
+    """Note a backend for ``key`` in this process and, to ``keep`` it, in the file."""
     _known[key] = name
+    if not keep:
+        return
     try:
         text = json.dumps(_read() | {key: name}, indent=1, sort_keys=True)
         with replacing(_file()) as file:

@@ -92,6 +92,18 @@ def test_threads_and_streams_do_not_mix(name: str) -> None:
             torch.testing.assert_close(got, want, rtol=0, atol=2e-3)
 
 
+def test_graphs_run_in_and_out_of_inference_mode() -> None:
+    graphs = Graphs(lambda x, _: x * 2, device=CUDA, bytes_for=lambda *_: 0)
+    x = torch.rand(1, 3, 5, 4, device=CUDA)
+    with torch.inference_mode():
+        for _ in range(3):
+            graphs.run(x, torch.empty_like(x).copy_)
+    out = torch.empty_like(x)
+    with torch.no_grad():
+        graphs.run(x, out.copy_)
+    assert torch.equal(out, 2 * x)
+
+
 @torch.inference_mode()
 def test_graphs_are_bounded() -> None:
     graphs = Graphs(lambda x, _: x * 2, device=CUDA, bytes_for=lambda *_: 0)

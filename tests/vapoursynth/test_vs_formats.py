@@ -138,6 +138,7 @@ def test_gray_out_of_something_else_needs_no_override(weights: str, matrix: int)
         ({"_ColorRange": 5}, "_Range: .* got 5$"),
         ({"_ChromaLocation": 6}, "_ChromaLocation: one of .* got 6$"),
         ({"_FieldBased": 1}, r"_FieldBased: progressive frames \(0\) are accepted, got 1: deint"),
+        ({"_FieldBased": "x"}, "_FieldBased: .* got something that is no integer: "),
         ({"_FieldBased": 2}, r"_FieldBased: .* std\.SetFieldBased\(0\) if it is wrong"),
     ],
 )

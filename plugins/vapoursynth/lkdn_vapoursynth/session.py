@@ -163,8 +163,9 @@ class Session:
     def _frame_format(self, frame: Frame) -> FrameFormat:
         """The clip's format with this frame's tags; the documented defaults where it has none."""
         if frame.field_based not in (ABSENT, 0):
+            got = _shown(frame.field_based)
             raise FormatError(
-                f"_FieldBased: progressive frames (0) are accepted, got {frame.field_based}: "
+                f"_FieldBased: progressive frames (0) are accepted, got {got}: "
                 "deinterlace before, or std.SetFieldBased(0) if it is wrong"
             )
         location = None
