@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from lkdn_cli.console import FAILED, OK, SALVAGED, message, say
+from lkdn_cli.console import FAILED, OK, SALVAGED, OutputError, message, say
 from lkdn_cli.enlarger import Enlarger
 from lkdn_cli.progress import Reporter
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.encoders import CONTAINERS
-from lkdn_media.folders import file_identity, folded, real, walk
+from lkdn_media.folders import file_identity, name_key, real, walk
 
 __all__ = ["pair_files", "run_batch"]
 
@@ -42,10 +42,10 @@ def pair_files(
     for source, name in _sources(inputs, output, unreadable.append):
         ending = name.suffix if name.suffix.lower() in CONTAINERS else ".mkv"
         pairs.append((source, output / name.with_suffix(ending)))
-    taken: dict[str, Path] = {}
+    taken, key = dict[str, Path](), name_key(output)
     files = {file_identity(source): source for source, _ in pairs if os.path.exists(source)}
     for source, target in pairs:
-        other = taken.setdefault(folded(target), source)
+        other = taken.setdefault(key(target), source)
         if other != source:
             raise ArgumentError(f"output: {other} and {source} would both become {target}")
         if os.path.exists(target) and (path := files.get(file_identity(target))):
@@ -85,6 +85,8 @@ def run_batch(
             try:
                 code = enlarger.run(source, target)
                 counts["salvaged" if code == SALVAGED else "done"] += 1
+            except OutputError:
+                raise
             except Exception as error:
                 log.info("%s", source, exc_info=error)
                 fail(error, facts)

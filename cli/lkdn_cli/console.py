@@ -130,10 +130,14 @@ def say(prog: str, text: str) -> None:
         print(f"{prog}: {one_line(text)}", file=sys.stderr)
 
 
+class OutputError(LKDNError):
+    """Standard output takes no more, so that nobody waits for the rest of the work."""
+
+
 def put(text: str) -> None:
-    """Write ``text`` to stdout at once. Raises ``LKDNError``, and nothing more is written then."""
+    """Write ``text`` to stdout at once. Raises `OutputError`, and nothing more is written then."""
     if sys.stdout is None:  # what Python makes of a closed one
-        raise LKDNError("standard output: is closed")
+        raise OutputError("standard output: is closed")
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -145,7 +149,7 @@ def put(text: str) -> None:
             os.close(null)
         gone = "its reader has closed it"
         why = gone if isinstance(error, BrokenPipeError) else f"can't be written: {error.strerror}"
-        raise LKDNError(f"standard output: {why}") from error
+        raise OutputError(f"standard output: {why}") from error
 
 
 def _prepare_streams() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
+from itertools import islice
 from typing import Any, Final
 
 import av
@@ -25,6 +26,8 @@ _CAPTIONS: Final = "closed captions inside pictures that go through --ffmpeg-vf"
 _WITH_CAPTIONS: Final = ("h264", "hevc", "mpeg2video", "av1", "libdav1d")
 #: How they begin in the packets of all of these (ATSC A/53, user data of type 3).
 _ATSC_CAPTIONS: Final = b"GA94\x03"
+#: Packets in which they are looked for, some minutes.
+_LOOKED_AT: Final = 5000
 
 
 def through_filter(source: Source, filter: FfmpegFilter) -> Source:
@@ -103,11 +106,11 @@ def _start(source: Source) -> Fraction:
 
 
 def _has_captions(source: Source) -> bool:
-    """Whether there are captions anywhere; what comes back from ffmpeg doesn't tell."""
+    """Whether there are captions near the beginning; what comes back from ffmpeg doesn't tell."""
     if source.captions or source.decoder not in _WITH_CAPTIONS:
         return source.captions
     with source.open() as container, suppress(av.FFmpegError):
-        packets = read_packets(container, {source.video})
+        packets = islice(read_packets(container, {source.video}), _LOOKED_AT)
         return any(_ATSC_CAPTIONS in bytes(packet) for packet in packets)
     return False
 

@@ -1,5 +1,6 @@
 """Files that lie beside their place until they are whole."""
 
+import errno
 import json
 import os
 import stat
@@ -26,7 +27,8 @@ __all__ = [
 
 #: On files this bit means nothing; here it tells what a killed run left from a file of somebody's.
 _OURS: Final = stat.S_ISVTX
-#: Bytes of a name that are left in the name beside it, of the 255 that file systems allow.
+#: Bytes of a name that file systems allow, and that are left in the name beside it.
+_MOST: Final = 255
 _LONGEST: Final = 240
 
 
@@ -54,6 +56,8 @@ def check_place(argument: str, path: Path) -> None:
     Folders that are missing are none to complain of: they are made when needed.
     """
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         with suppress(FileNotFoundError):
             path.lstat()  # or the name is too long
         folder = path.parent
@@ -72,7 +76,7 @@ def part_file(target: Path) -> Iterator[Path]:
     It is `part_of` it, in place of what a killed run left there; where something else is there,
     that stays, and the new file gets a name of its own. Raises ``LKDNError``.
     """
-    with writing_to(target), _becoming(target, _free_part(target)) as part:
+    with writing_to(target), _free_part(target) as part, _becoming(target, part):
         yield part
 
 
@@ -117,16 +121,50 @@ def _becoming(target: Path, part: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def _free_part(target: Path) -> Path:
+@contextmanager
+def _free_part(target: Path) -> Iterator[Path]:
     """`part_of` ``target`` as a new file, or else one of another name. Raises ``OSError``."""
     part = part_of(target)
-    with suppress(FileNotFoundError):
+    if len(os.fsencode(part.name)) > _MOST or not _remove_leftover(part):
+        yield _unique_part(target)
+        return
+    descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 | _OURS)
+    try:
+        _lock(descriptor)
+        yield part
+    finally:
+        os.close(descriptor)
+
+
+def _remove_leftover(part: Path) -> bool:
+    """Whether nothing is at ``part``, now that what a killed run left is gone."""
+    try:
         mode = part.lstat().st_mode
         if not (stat.S_ISREG(mode) and mode & _OURS):
-            return _unique_part(target)
+            return False
+        descriptor = os.open(part, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    try:
+        _lock(descriptor)
         part.unlink()
-    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 | _OURS))
-    return part
+    except BlockingIOError:  # that run goes on
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _lock(descriptor: int) -> None:
+    """Hold a file until it is closed. Raises ``BlockingIOError`` where another run holds it."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except (ImportError, OSError):  # Windows, and some network disks, have no such locks
+        return
 
 
 def _unique_part(target: Path) -> Path:

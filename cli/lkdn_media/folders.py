@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from lkdn_core.errors import LKDNError
 
-__all__ = ["file_identity", "folded", "real", "walk"]
+__all__ = ["file_identity", "name_key", "real", "walk"]
 
 
 def walk(
@@ -58,9 +60,17 @@ def real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def folded(name: Path) -> str:
-    """``name`` as file systems see it that take A and a for one."""
-    return str(name).casefold()
+def name_key(folder: Path) -> Callable[[Path], str]:
+    """A function that gives two names one string where the disk of ``folder`` takes them for one.
+
+    Asked of the disk itself: many take ``A`` and ``a`` for one.
+    """
+    while not os.path.isdir(folder):
+        folder = folder.parent
+    with suppress(OSError), NamedTemporaryFile(dir=folder, prefix=".lkdn-a-") as file:
+        if os.path.exists(folder / Path(file.name).name.upper()):
+            return lambda name: str(name).casefold()
+    return str
 
 
 def file_identity(path: Path) -> tuple[int, int]:

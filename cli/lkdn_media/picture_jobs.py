@@ -3,13 +3,13 @@
 # ``os.path`` asks about files here: methods of ``Path`` raise where a name is too long.
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from lkdn_core.errors import ArgumentError, LKDNError
-from lkdn_media.folders import file_identity, folded, real, walk
+from lkdn_media.folders import file_identity, name_key, real, walk
 from lkdn_media.image_writers import WRITERS
 from lkdn_media.images import READABLE
 
@@ -70,7 +70,7 @@ def plan_jobs(
     ]
     if not found and not unreadable:
         raise LKDNError(f"no pictures ({', '.join(READABLE)}) in {', '.join(map(str, sources))}")
-    jobs = [Job(source, output / name) for source, name in _named(found, format)]
+    jobs = [Job(source, output / name) for source, name in _named(found, format, name_key(output))]
     inputs = {file_identity(job.source): job.source for job in jobs if os.path.exists(job.source)}
     for job in jobs:
         _check_place(job, output, inputs)
@@ -91,7 +91,9 @@ def _single(source: Path, output: Path, format: str | None, *, overwrite: bool) 
     return Job(source, output)
 
 
-def _named(found: list[tuple[Path, Path]], format: str | None) -> list[tuple[Path, Path]]:
+def _named(
+    found: list[tuple[Path, Path]], format: str | None, key: Callable[[Path], str]
+) -> list[tuple[Path, Path]]:
     """Each file with the ending of its new format; ``a.png`` and ``a.jpg`` don't both become ``a``.
 
     Where they would, all keep their whole name: ``a.png.webp``, ``a.jpg.webp``.
@@ -99,14 +101,14 @@ def _named(found: list[tuple[Path, Path]], format: str | None) -> list[tuple[Pat
     wanted = [(source, name, _ending(name, format)) for source, name in found]
     short: dict[str, set[Path]] = defaultdict(set)
     for source, name, ending in wanted:
-        short[folded(name.with_suffix(ending))].add(source)
+        short[str(name.with_suffix(ending)).casefold()].add(source)
     named = []
     taken: dict[str, Path] = {}
     for source, name, ending in wanted:
         new = name.with_suffix(ending)
-        if len(short[folded(new)]) > 1 and name.suffix.lower() != ending:
+        if len(short[str(new).casefold()]) > 1 and name.suffix.lower() != ending:
             new = name.with_name(name.name + ending)
-        other = taken.setdefault(folded(new), source)
+        other = taken.setdefault(key(new), source)
         if other is source:
             named.append((source, new))
         elif real(other) != real(source):  # else it was named twice

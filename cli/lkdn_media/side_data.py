@@ -46,9 +46,19 @@ def progressive(frame: av.VideoFrame) -> av.VideoFrame:
 
 def _through(frame: av.VideoFrame, filter: str, settings: str) -> av.VideoFrame | None:
     """What ``filter`` makes of ``frame``, whose samples are not copied; ``None`` for nothing."""
-    graph = Graph()
+    graph, base = Graph(), frame.time_base or Fraction(1, 25)
+    graph.threads = 1  # else each frame makes a pool of them and ends it
+    buffer = graph.add(
+        "buffer",
+        width=str(frame.width),
+        height=str(frame.height),
+        pix_fmt=frame.format.name,
+        time_base=f"{base.numerator}/{base.denominator}",
+        colorspace=str(int(frame.colorspace)),
+        range=str(int(frame.color_range)),
+    )
     graph.link_nodes(
-        graph.add_buffer(frame, time_base=frame.time_base or Fraction(1, 25)),
+        buffer,
         graph.add(filter, settings),
         graph.add("buffersink"),
     ).configure()

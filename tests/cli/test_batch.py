@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from lkdn_cli.video import main
 from lkdn_core.errors import ArgumentError
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import times
+from tests.cli.test_bad_input import environment
 from tests.cli.test_segments import damaged
 
 
@@ -264,7 +267,9 @@ def test_what_can_not_work_is_refused_before_the_work(
     assert sorted(Path().rglob("*")) == before
 
 
-def test_a_file_counts_once_and_folders_are_walked_in_order(films: Path) -> None:
+def test_a_file_counts_once_and_folders_are_walked_in_order(
+    films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (films / "broken.mkv").symlink_to("nowhere.mkv")
     pairs, unreadable = pair_files([films, films / "a.mp4"], Path("out"))
     assert unreadable == []
@@ -275,8 +280,33 @@ def test_a_file_counts_once_and_folders_are_walked_in_order(films: Path) -> None
     with pytest.raises(ArgumentError, match=r"both become out/old/c\.mkv"):
         pair_files([films], Path("out"))
     make_clip(films / "old" / "A.mp4")
-    with pytest.raises(ArgumentError, match=r"both become out/A\.mp4"):  # on some disks
-        pair_files([films / "a.mp4", films / "old" / "A.mp4"], Path("out"))
+    named = [films / "a.mp4", films / "old" / "A.mp4"]
+    assert [str(target) for _, target in pair_files(named, Path("out"))[0]] == [
+        *("out/a.mp4", "out/A.mp4"),
+    ]
+    there = os.path.exists
+    monkeypatch.setattr(os.path, "exists", lambda path: ".LKDN-A-" in str(path) or there(path))
+    with pytest.raises(ArgumentError, match=r"both become out/A\.mp4"):  # on a disk that folds
+        pair_files(named, Path("out"))
+
+
+def test_a_batch_ends_where_nobody_reads_its_events(
+    films: Path, nearest: dict[int, Path], tmp_path: Path
+) -> None:
+    words = [films, "-o", tmp_path / "out", "--scale", "2", "--weights", nearest[2], "--json", "-q"]
+    script = "import sys; from lkdn_cli.video import main; sys.exit(main(sys.argv[1:]))"
+    run = subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    assert run.stdout and run.stderr
+    run.stdout.close()
+    said = run.stderr.read()
+    assert run.wait(60) == 1
+    assert said == b"lkdn-video: standard output: its reader has closed it\n"
+    assert not list((tmp_path / "out").rglob("*.mkv"))
 
 
 def test_the_engine_is_made_once(

@@ -296,12 +296,12 @@ def test_ctrl_c_while_modules_load(tmp_path: Path) -> None:
 
 
 def test_the_end_of_a_terminal_is_a_signal_unless_it_is_ignored() -> None:
-    before = signal.getsignal(signal.SIGHUP)
-    with pytest.raises(KeyboardInterrupt), Interrupts().caught():
-        signal.raise_signal(signal.SIGHUP)
-    assert signal.getsignal(signal.SIGHUP) is before
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
+        with pytest.raises(KeyboardInterrupt), Interrupts().caught():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
         with Interrupts().caught():
             signal.raise_signal(signal.SIGHUP)
     finally:

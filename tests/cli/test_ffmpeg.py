@@ -86,7 +86,7 @@ def test_nothing_runs_on_behind_a_file(
     before = threading.active_count()
     for name in ("b.mkv", "c.mkv"):
         assert lkdn_video(here, tmp_path / name, "--codec", "libxvid", *options) == 0
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_the_list_has_them(program: str) -> None:

@@ -82,6 +82,20 @@ def test_a_name_that_just_fits(tmp_path: Path) -> None:
     target = tmp_path / ("ä" * 127)
     write_whole(target, b"new")
     assert list(tmp_path.iterdir()) == [target]
+    through_part_file(target)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_two_runs_do_not_share_a_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.mkv"
+    with part_file(target) as first:
+        first.write_bytes(b"first")
+        with part_file(target) as second:
+            assert second != first == part_of(target)
+            second.write_bytes(b"second")
+        assert target.read_bytes() == b"second"
+    assert target.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_where_no_file_can_be(tmp_path: Path) -> None:
@@ -91,6 +105,7 @@ def test_where_no_file_can_be(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     for name, why in (
         ("file/a/b.png", "Not a directory"),
+        ("", "Is a directory"),
         ("loop/a.png", "Too many levels of symbolic links"),
         ("n" * 300, "File name too long"),
     ):
