@@ -1,6 +1,7 @@
 """What holds for every test: one thread a process, and nothing in the user's cache folder."""
 
 import os
+import signal
 from collections.abc import Iterator
 from tempfile import TemporaryDirectory
 
@@ -8,6 +9,8 @@ import pytest
 
 # Tests are small, and several run side by side. Before torch is imported, and for children too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where the tests run in the background of a shell, Ctrl-C is ignored, by all they start too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
