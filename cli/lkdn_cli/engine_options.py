@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lkdn_core import Upscaler
@@ -33,28 +33,17 @@ def check_engine(arguments: argparse.Namespace) -> None:
     """Refuse what the engine would refuse, without loading a network. Raises ``ArgumentError``."""
     from lkdn_core.engine import check_options
 
-    check_options(
-        device=arguments.device,
-        precision=arguments.precision,
-        backend=arguments.backend,
-        batch_size=arguments.batch_size,
-        tile=arguments.tile,
-        overlap=arguments.overlap,
-    )
+    check_options(**_options(arguments))
 
 
 def make_upscaler(arguments: argparse.Namespace, scale: int) -> "Upscaler":
     """The engine for ``scale``. Raises as ``Upscaler`` does."""
     from lkdn_core import Upscaler
 
-    return Upscaler(
-        scale=scale,
-        model=arguments.model,
-        weights=arguments.weights,
-        device=arguments.device,
-        precision=arguments.precision,
-        backend=arguments.backend,
-        batch_size=arguments.batch_size,
-        tile=arguments.tile,
-        overlap=arguments.overlap,
-    )
+    model, weights = arguments.model, arguments.weights
+    return Upscaler(scale=scale, model=model, weights=weights, **_options(arguments))
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    names = ("device", "precision", "backend", "batch_size", "tile", "overlap")
+    return {name: getattr(arguments, name) for name in names}
