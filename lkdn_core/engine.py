@@ -267,6 +267,10 @@ class Upscaler:
         """Forget shortages, for an engine kept from job to job: memory may be free again."""
         self._room.renew()
 
+    def release(self) -> None:
+        """Give memory that is kept on the device for the next run to others, between two jobs."""
+        self._network.release()
+
 
 def check_options(
     *, device: str, precision: str, backend: str, batch_size: int, tile: int, overlap: int | None

@@ -113,7 +113,7 @@ def _to_onnx(program: ExportedProgram, scale: int) -> "ModelProto":
     try:
         from onnx import TensorProto, helper, numpy_helper
     except ImportError as error:
-        raise LKDNError("the onnx package is missing: pip install lkdn-suite[export]") from error
+        raise LKDNError("the onnx package is missing: pip install onnx") from error
 
     operations, tensors = _translate(program)
     small: list[str | int | None] = ["batch", 3, "height", "width"]

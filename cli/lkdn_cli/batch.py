@@ -11,6 +11,7 @@ from lkdn_cli.console import FAILED, OK, SALVAGED, OutputError, message, say
 from lkdn_cli.enlarger import Enlarger
 from lkdn_cli.progress import Reporter
 from lkdn_core.errors import ArgumentError, LKDNError
+from lkdn_media.counts import counted
 from lkdn_media.encoders import CONTAINERS
 from lkdn_media.folders import file_identity, name_key, real, walk
 
@@ -92,9 +93,10 @@ def run_batch(
                 fail(error, facts)
     finally:
         kinds = ("done", "salvaged", "failed", "skipped")
+        count = counted(len(pairs) + len(unreadable), "file")
         numbers = {kind: counts[kind] for kind in kinds}
         text = ", ".join(f"{number} {kind}" for kind, number in numbers.items())
-        reporter.tell("summary", numbers, f"{len(pairs) + len(unreadable)} files: {text}")
+        reporter.tell("summary", numbers, f"{count}: {text}")
     if counts["failed"]:
         return FAILED
     return SALVAGED if counts["salvaged"] else OK

@@ -15,7 +15,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(
         prog="lkdn-comfyui",
         description="Make the LKDN nodes known to a ComfyUI. Install this suite with the Python "
-        "that runs ComfyUI, and run this command from there. No other package is touched.",
+        "that runs ComfyUI, and run this command from there. No package is touched.",
     )
     actions = ("install", "uninstall", "status")
     parser.add_argument("action", choices=actions, help="status: whether they are installed")
@@ -52,3 +52,7 @@ def _act(arguments: argparse.Namespace) -> int:
     print(f"ComfyUI: {now.version or 'version not known'}")
     print(f"nodes: {now.installed}: {now.pack}")
     return OK if now.installed in ("copy", "link") else FAILED
+
+
+if __name__ == "__main__":  # scripts of ComfyUI's Python are often not on the PATH
+    sys.exit(main())

@@ -15,15 +15,18 @@ from lkdn_cli.engine_options import check_engine, make_upscaler
 from lkdn_cli.interrupts import Interrupts
 from lkdn_cli.pipe_options import check_ends
 from lkdn_cli.progress import Reporter
-from lkdn_cli.video_options import encoder_choice, scale_of, size_choice, source_of
+from lkdn_cli.size_options import scales_of, size_choice
+from lkdn_cli.video_options import encoder_choice, source_of
 from lkdn_core import Upscaler
 from lkdn_core.errors import LKDNError
 from lkdn_core.models import find_model, load_model
+from lkdn_media.counts import counted
 from lkdn_media.files import writing_to
 from lkdn_media.job import Job, identity, was_finished
 from lkdn_media.pipeline import Result, check_paths, upscale_video
 from lkdn_media.plan import Plan, make_plan
 from lkdn_media.segmented import segment_length, upscale_segments
+from lkdn_media.sizes import choose_scale
 from lkdn_media.targets import PLAIN
 
 __all__ = ["Enlarger"]
@@ -109,7 +112,7 @@ class Enlarger:
         plan = make_plan(
             source,
             target,
-            scale=scale_of(options, source, size),
+            scale=choose_scale(source, size, scales_of(options)),
             choice=encoder_choice(options),
             size=size,
             deinterlace=options.deinterlace,
@@ -139,7 +142,7 @@ class Enlarger:
         else:
             with Job(target, self._identity(plan, length), restart=self._arguments.restart) as job:
                 done = job.frames
-                text = f"{target}: goes on after {done} frames" if done else ""
+                text = f"{target}: goes on after {counted(done, 'frame')}" if done else ""
                 self._reporter.tell("start", {**names, **size, "resumed": done}, text)
                 with self._kept(job), self._reporter.frames(total=frames, done=done) as progress:
                     result = upscale_segments(
@@ -152,6 +155,7 @@ class Enlarger:
                     )
         seconds = time.monotonic() - started
         speed = (result.frames - done) / max(seconds, 1e-3)
+        count = counted(result.frames, "frame")
         self._reporter.tell(
             "done",
             {
@@ -161,7 +165,7 @@ class Enlarger:
                 "fps": round(speed, 3),
                 "damage": str(result.damage) or None,
             },
-            f"{target}: {result.frames} frames of {plan.width}x{plan.height}, {speed:.2f} frames/s",
+            f"{target}: {count} of {plan.width}x{plan.height}, {speed:.2f} frames/s",
         )
         if self._arguments.compare:
             from lkdn_media.compare import compare_video

@@ -3,20 +3,24 @@
 import argparse
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lkdn_cli.compare import add_compare_option, check_page, write_page
-from lkdn_cli.console import FAILED, OK, Parser, run, say
-from lkdn_cli.engine_options import add_engine_options, make_upscaler
+from lkdn_cli.console import FAILED, OK, Parser, exit_code, run, say
+from lkdn_cli.engine_options import add_engine_options, check_engine, make_upscaler
 from lkdn_cli.interrupts import Interrupts
+from lkdn_cli.paths import find_inputs, names_folder
 from lkdn_cli.progress import bar
+from lkdn_cli.size_options import add_scale_option, add_size_options, scales_of, size_choice
 from lkdn_core.errors import ArgumentError
 
 if TYPE_CHECKING:
     from lkdn_media.picture_batch import Outcome
     from lkdn_media.picture_jobs import Job
+    from lkdn_media.sizes import SizeChoice
 
 __all__ = ["main"]
 
@@ -31,20 +35,22 @@ def main(argv: list[str] | None = None) -> int:
     """Enlarge pictures; returns the exit code: 0, 1 some failed, 2 usage, 130 Ctrl-C."""
     parser = Parser(
         prog="lkdn-image",
-        description="Enlarge pictures with a network. PNG and TIFF (8 and 16 bits), JPEG, WebP and "
-        "BMP; transparency, colour profile, EXIF and resolution are kept. Folders are walked, and "
-        "their tree is kept under OUT; links to folders are not followed, hidden names left out.",
+        description="Enlarge pictures with a network. PNG and TIFF (8 and 16 bits), JPEG, WebP, "
+        "AVIF and BMP; transparency, colour profile, EXIF and resolution are kept. Folders are "
+        "walked, and their tree is kept under OUT; links to folders are not followed, hidden names "
+        "left out.",
         epilog="Exit code: 0 done, 1 some pictures failed, 2 wrong arguments, 130 interrupted.",
     )
-    parser.add_argument("input", type=Path, nargs="+", metavar="IN", help="files or folders")
-    parser.add_argument("output", type=Path, metavar="OUT", help="a file, or a folder for many")
+    parser.add_argument("input", nargs="+", metavar="IN", help="files, folders or patterns (*.png)")
+    parser.add_argument("output", metavar="OUT", help="a file, or a folder/ for many")
     network = parser.add_argument_group("network")
-    network.add_argument("--scale", type=int, choices=(2, 3, 4), default=4, help="default 4")
+    add_scale_option(network)
     add_engine_options(network)
+    add_size_options(parser.add_argument_group("final size, as shown, of each picture"))
     files = parser.add_argument_group("files")
-    formats = ("png", "jpg", "webp", "tif", "bmp")
+    formats = ("png", "jpg", "webp", "avif", "tif", "bmp")
     files.add_argument("--format", choices=formats, help="of files in a folder (default: as IN)")
-    files.add_argument("--quality", type=int, default=95, help="of JPEG and WebP, 1 to 100 (95)")
+    files.add_argument("--quality", type=int, default=95, help="lossy formats: 1 to 100 (95)")
     files.add_argument("--lossless", action="store_true", help="WebP without loss")
     files.add_argument("--no-recursion", action="store_true", help="leave folders in IN alone")
     files.add_argument(
@@ -70,23 +76,28 @@ def _enlarge(arguments: argparse.Namespace) -> int:
 
     from lkdn_media.picture_jobs import plan_jobs
 
-    jobs, skipped, unreadable = plan_jobs(
-        arguments.input,
-        arguments.output,
+    check_engine(arguments)
+    size, scales, output = size_choice(arguments), scales_of(arguments), Path(arguments.output)
+    jobs, skipped, unreadable, others = plan_jobs(
+        find_inputs(arguments.input),
+        output,
+        into_folder=names_folder(arguments.output),
         format=arguments.format,
         recursive=not arguments.no_recursion,
         overwrite=arguments.overwrite,
     )
-    page, done = arguments.compare, []
+    page, done, errors = arguments.compare, [], [*unreadable]
     if page:
         files = [path for job in jobs for path in (job.source, job.target)]
         check_page(page, files, overwrite=arguments.overwrite)
     Image.MAX_IMAGE_PIXELS = None  # read_still has a limit of its own
+    if others:
+        _tell_others(others)
     for error in unreadable:
         log.error("%s", error)
     hidden = arguments.quiet or len(jobs) < 2
     with bar(total=len(jobs), unit="pictures", hidden=hidden) as shown:
-        for outcome in _run(jobs, arguments):
+        for outcome in _run(jobs, arguments, size, scales):
             shown.update()
             if outcome.error is None:
                 done.append(outcome.job)
@@ -94,28 +105,45 @@ def _enlarge(arguments: argparse.Namespace) -> int:
                 if sys.stderr.isatty():
                     shown.clear()
                 log.error("%s", outcome.error)
-    failed = len(unreadable) + len(jobs) - len(done)
+                errors.append(outcome.error)
     if page and done:
         from lkdn_media.compare import compare_stills
 
         pairs = [(job.source, job.target) for job in done[:SHOWN]]
-        write_page(page, lambda: compare_stills(pairs, scale=arguments.scale))
+        scale = None if size else max(scales)
+        write_page(page, lambda: compare_stills(pairs, scale=scale, fit=size.fit))
     if not arguments.quiet and (done or len(jobs) != 1 or unreadable):
-        counts = {"enlarged": len(done), "there already": skipped, "failed": failed}
+        counts = {"enlarged": len(done), "there already": skipped, "failed": len(errors)}
         told = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
-        say("lkdn-image", f"{arguments.output}: {told}")
-    return FAILED if failed else OK
+        say("lkdn-image", f"{output}: {told}")
+    if not errors:
+        return OK
+    return exit_code(errors[0]) if len(jobs) == 1 else FAILED
 
 
-def _run(jobs: "list[Job]", arguments: argparse.Namespace) -> "Iterator[Outcome]":
+def _tell_others(others: Sequence[Path]) -> None:
+    from lkdn_media.counts import counted
+
+    endings = sorted({path.suffix.lower() for path in others})
+    log.warning(
+        "warning: %s left alone, not read: %s", counted(len(others), "picture"), ", ".join(endings)
+    )
+
+
+def _run(
+    jobs: "Sequence[Job]",
+    arguments: argparse.Namespace,
+    size: "SizeChoice",
+    scales: Sequence[int],
+) -> "Iterator[Outcome]":
     from lkdn_media.image_writers import Quality
     from lkdn_media.picture_batch import enlarge_files
 
-    if not jobs:
-        return iter(())
     return enlarge_files(
         jobs,
-        make_upscaler(arguments, arguments.scale),
+        cache(lambda scale: make_upscaler(arguments, scale)),
+        scales=scales,
+        size=size,
         quality=Quality(arguments.quality, arguments.lossless),
         max_pixels=round(min(arguments.max_megapixels * 1e6, MOST)),
     )

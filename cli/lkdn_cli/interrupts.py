@@ -28,8 +28,10 @@ class Interrupts:
             yield
             return
         kinds = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else nohup wants it to go on
-            kinds.append(signal.SIGHUP)
+        hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
+        # Where it is ignored, nohup wants the work to go on.
+        if hangup and signal.getsignal(hangup) is not signal.SIG_IGN:
+            kinds.append(hangup)
         before = {kind: signal.signal(kind, self._handle) for kind in kinds}
         try:
             yield

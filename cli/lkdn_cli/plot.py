@@ -23,7 +23,7 @@ def require(target: Path | None = None) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise LKDNError("drawing needs matplotlib: pip install 'lkdn-suite[plot]'") from error
+        raise LKDNError("drawing needs matplotlib: pip install matplotlib") from error
     if target is not None:
         from lkdn_media.files import check_place
 

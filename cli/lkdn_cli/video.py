@@ -1,7 +1,6 @@
 """``lkdn-video``: enlarge video files; everything else in them stays as it is."""
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -10,6 +9,7 @@ from pathlib import Path
 from lkdn_cli.compare import add_compare_option
 from lkdn_cli.console import Parser, run
 from lkdn_cli.interrupts import Interrupts
+from lkdn_cli.paths import find_inputs, names_folder
 from lkdn_cli.progress import Reporter
 from lkdn_cli.video_options import add_options
 from lkdn_core.errors import ArgumentError
@@ -48,10 +48,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _upscale(arguments: argparse.Namespace) -> int:
-    names = arguments.paths
-    arguments.paths = [Path(name) for name in names]
-    if arguments.output_dir is None and names[-1].endswith(("/", os.sep)):
-        arguments.paths[-1] /= FRAMES  # a folder of pictures
     reporter = Reporter(as_json=arguments.json, quiet=arguments.quiet)
     interrupts = Interrupts()
     log = _ffmpeg_log() if arguments.verbose else nullcontext()
@@ -69,14 +65,16 @@ def _upscale_files(
     if arguments.output_dir is not None:
         if arguments.compare:
             raise ArgumentError("compare: one page shows one video, got -o too")
-        pairs, unreadable = pair_files(arguments.paths, arguments.output_dir)
+        pairs, unreadable = pair_files(find_inputs(arguments.paths), arguments.output_dir)
         return run_batch(pairs, unreadable, enlarger, reporter)
-    if len(arguments.paths) == 1:
+    *names, last = arguments.paths
+    if not names:
         raise ArgumentError("the following arguments are required: OUT (see lkdn-video --help)")
-    if len(arguments.paths) > 2:
-        raise ArgumentError(f"output: {len(arguments.paths) - 1} inputs need -o FOLDER")
-    source, target = arguments.paths
-    return enlarger.run(source, target)
+    inputs = find_inputs(names)
+    if len(inputs) > 1:
+        raise ArgumentError(f"output: {len(inputs)} inputs need -o FOLDER")
+    target = Path(last) / FRAMES if names_folder(last) else Path(last)  # a folder of pictures
+    return enlarger.run(inputs[0], target)
 
 
 @contextmanager

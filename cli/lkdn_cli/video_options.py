@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 from lkdn_cli.console import Parser
 from lkdn_cli.engine_options import add_engine_options
 from lkdn_cli.pipe_options import add_pipe_options, opener_of
+from lkdn_cli.size_options import add_scale_option, add_size_options
 from lkdn_cli.tables import TABLES, print_table
 
 if TYPE_CHECKING:
     from lkdn_media.encoders import EncoderChoice
-    from lkdn_media.sizes import SizeChoice
     from lkdn_media.source import Source
 
-__all__ = ["add_options", "encoder_choice", "scale_of", "size_choice", "source_of"]
+__all__ = ["add_options", "encoder_choice", "source_of"]
 
 _UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 #: More frames, seconds or bits than anything has; far larger numbers would not fit into FFmpeg's.
@@ -32,7 +32,7 @@ def add_options(parser: Parser) -> None:
     _add_fields(parser.add_argument_group("interlaced sources"))
     _add_decoding(parser.add_argument_group("decoding"))
     _add_part(parser.add_argument_group("a part only, whose first frame becomes time 0"))
-    _add_size(parser.add_argument_group("final size, in square pixels as shown"))
+    add_size_options(parser.add_argument_group("final size, in square pixels as shown"))
     _add_encoding(parser.add_argument_group("encoding"))
     add_pipe_options(parser.add_argument_group("pipes (-) and pictures (a folder, or %05d.png)"))
     parser.add_argument(
@@ -54,13 +54,6 @@ def encoder_choice(arguments: argparse.Namespace) -> "EncoderChoice":
         options=tuple(arguments.encoder_opt),
         ffmpeg=arguments.ffmpeg,
     )
-
-
-def size_choice(arguments: argparse.Namespace) -> "SizeChoice":
-    """The wished final size. Raises ``ArgumentError``."""
-    from lkdn_media.sizes import SizeChoice
-
-    return SizeChoice(arguments.width, arguments.height, arguments.fit)
 
 
 def source_of(path: Path, arguments: argparse.Namespace) -> "Source":
@@ -86,28 +79,8 @@ def source_of(path: Path, arguments: argparse.Namespace) -> "Source":
     return replace(source, hwaccel=hwaccel)
 
 
-def scale_of(arguments: argparse.Namespace, source: "Source", size: "SizeChoice") -> int:
-    """``--scale``, or the smallest scale of the network that reaches ``size``, or else 4.
-
-    Raises ``ArgumentError`` where none reaches it.
-    """
-    from lkdn_core import list_models
-    from lkdn_media.sizes import choose_scale
-
-    if arguments.scale is not None:
-        return int(arguments.scale)
-    named = [model.scale for model in list_models() if model.name == arguments.model]
-    if arguments.weights is not None:
-        from lkdn_core.checkpoints import read_checkpoint
-
-        named = [read_checkpoint(arguments.weights)[1].scale]
-    return choose_scale(source, size, named or (2, 3, 4))
-
-
 def _add_network(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--scale", type=int, choices=(2, 3, 4), help="default 4, or what the final size needs"
-    )
+    add_scale_option(group)
     add_engine_options(group)
 
 
@@ -139,17 +112,6 @@ def _add_part(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--start", type=_seconds, help="seconds or hh:mm:ss.mmm (default 0)")
     group.add_argument("--end", type=_seconds, help="where to stop, likewise (default: the end)")
     group.add_argument("--frames", type=_count, help="how many, at most (default: all)")
-
-
-def _add_size(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--width", type=int, help="shrink to it (default: scale times the source)")
-    group.add_argument("--height", type=int, help="with --width: a box (default: by the shape)")
-    group.add_argument(
-        "--fit",
-        choices=("contain", "cover", "stretch"),
-        default="contain",
-        help="into the box: whole (default), cut to fill it, or distorted",
-    )
 
 
 def _add_encoding(group: argparse._ArgumentGroup) -> None:

@@ -12,9 +12,9 @@ from torch import Tensor
 from lkdn_core import Upscaler
 from lkdn_core.quantize import quantize
 from lkdn_core.resize import FinalSize
-from lkdn_media.parts import enlarge_parts
+from lkdn_media.parts import enlarge_parts, resize_plane
 
-__all__ = ["enlarge_alpha", "fill_hidden"]
+__all__ = ["enlarge_alpha", "fill_hidden", "fill_hidden_planes"]
 
 
 def enlarge_alpha(
@@ -42,29 +42,35 @@ def enlarge_alpha(
     _clip_to_source(new, alpha, scale, new_bits, upscaler.scale)
     if size is None:
         return new
-    large = torch.from_numpy(new).to(upscaler.device).float()
-    return quantize(size.apply(large[:, None])[:, 0], bits=new_bits).cpu().numpy()
+    return resize_plane(new, size, bits=new_bits, new_bits=new_bits, device=upscaler.device)
 
 
-def fill_hidden(
+def fill_hidden_planes(
     planes: Sequence[NDArray[Any]], alpha: NDArray[Any], *, bits: int
 ) -> list[NDArray[Any]]:
-    """``planes`` (N, H, W) with other colours where ``alpha`` (N, H, W) is 0: of what is near.
+    """`fill_hidden` for planes (N, H, W) of integers, which may be subsampled.
 
-    What nobody sees would bleed into the edges of what is visible. Planes may be subsampled; a
-    sample counts as hidden where all pixels it covers are. A picture that is hidden wholly stays.
+    A sample counts as hidden where all pixels it covers have an ``alpha`` (N, H, W) of 0.
     """
     if alpha.all():
         return list(planes)
     visible = torch.from_numpy(alpha > 0).float()[:, None]
-    visible = torch.where(visible.amax((2, 3), keepdim=True) > 0, visible, 1.0)
     filled = []
     for plane in planes:
         step = [-(-a // b) for a, b in zip(alpha.shape[1:], plane.shape[1:], strict=True)]
         known = F.max_pool2d(visible, step, ceil_mode=True)
         values = torch.from_numpy(plane.astype(np.float32))[:, None]
-        filled.append(quantize(_spread(values, known), bits=bits)[:, 0].numpy())
+        filled.append(quantize(fill_hidden(values, known), bits=bits)[:, 0].numpy())
     return filled
+
+
+def fill_hidden(colours: Tensor, visible: Tensor) -> Tensor:
+    """``colours`` (N, C, H, W) with those of what is near where ``visible`` (N, 1, H, W) is 0.
+
+    Elsewhere it is 1. What nobody sees would bleed into the edges of what is visible. A picture
+    that is hidden wholly stays.
+    """
+    return _spread(colours, torch.where(visible.amax((2, 3), keepdim=True) > 0, visible, 1.0))
 
 
 def _dtype(bits: int) -> type[np.unsignedinteger[Any]]:
@@ -87,7 +93,7 @@ def _clip_to_source(
 
 
 def _spread(colour: Tensor, known: Tensor) -> Tensor:
-    """``colour`` (N, 1, H, W) with gaps, where ``known`` is 0, filled from smaller copies.
+    """``colour`` (N, C, H, W) with gaps, where ``known`` is 0, filled from smaller copies.
 
     Each copy is the mean of the known pixels of 2x2; it is filled itself by a still smaller one.
     """

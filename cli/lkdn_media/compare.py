@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
@@ -23,6 +23,7 @@ from lkdn_media.pictures import rgb_of
 from lkdn_media.plan import Plan
 from lkdn_media.probe import probe
 from lkdn_media.report import Pair, Row, render_report
+from lkdn_media.sizes import Fit
 from lkdn_media.source import Source
 
 __all__ = ["compare_stills", "compare_video"]
@@ -63,12 +64,16 @@ def compare_video(plan: Plan, target: Path, *, frames: int, rate: float) -> str:
     return render_report(f"{source.path.name} x{plan.scale}", rows, pairs)
 
 
-def compare_stills(files: Sequence[tuple[Path, Path]], *, scale: int) -> str:
-    """The page for picture files (source, new), enlarged ``scale`` times."""
+def compare_stills(files: Sequence[tuple[Path, Path]], *, scale: int | None, fit: Fit) -> str:
+    """The page for picture files (source, new), enlarged ``scale`` times, if all were alike.
+
+    ``fit``: how they came into their size, see `lkdn_media.sizes`.
+    """
     pairs, rows = [], []
+    brought = ImageOps.fit if fit == "cover" else Image.Image.resize
     for source, target in files:
         old, new = _open(source), _open(target)
-        before = old.resize(new.size, Image.Resampling.BICUBIC)
+        before = brought(old, new.size, Image.Resampling.BICUBIC)
         pairs.append(Pair(np.asarray(before), np.asarray(new), source.name))
         what = "Picture" if len(files) == 1 else source.name
         rows.append(
@@ -79,7 +84,7 @@ def compare_stills(files: Sequence[tuple[Path, Path]], *, scale: int) -> str:
             )
         )
     name = files[0][0].name if len(files) == 1 else f"{len(files)} pictures"
-    return render_report(f"{name} x{scale}", rows, pairs)
+    return render_report(f"{name} x{scale}" if scale else name, rows, pairs)
 
 
 def _first(source: Source) -> Fraction:

@@ -15,7 +15,7 @@ from lkdn_media.source import Source, Span
 if TYPE_CHECKING:
     from av.container.core import Chapter
 
-__all__ = ["cut", "cut_ticks"]
+__all__ = ["cut", "cut_ticks", "without_timecode"]
 
 #: Containers give the start of a file in whole microseconds.
 _ROUNDING: Final = Fraction(1, 10**6)
@@ -61,20 +61,23 @@ def cut_ticks(source: Source, first: int, last: int | None, *, frames: int | Non
             last = behind.pts if behind is not None else last
     span = Span(opening.pts, last)
     return replace(
-        source,
+        without_timecode(source),
         span=span,
         frames=_count(source, span, frames),
         packets=0,
         declared_end=source.declared_end if last is None else None,
         chapters=tuple(_chapters(source, span)),
-        metadata=_untimed(source.metadata),
-        streams=tuple(replace(stream, tags=_untimed(stream.tags)) for stream in source.streams),
     )
 
 
-def _untimed(tags: Mapping[str, str]) -> dict[str, str]:
-    """``tags`` without what names the time of the first frame."""
-    return {name: tag for name, tag in tags.items() if name != "timecode"}
+def without_timecode(source: Source) -> Source:
+    """``source`` without the tags that name the time of its first frame."""
+
+    def untimed(tags: Mapping[str, str]) -> dict[str, str]:
+        return {name: tag for name, tag in tags.items() if name.lower() != "timecode"}
+
+    streams = tuple(replace(stream, tags=untimed(stream.tags)) for stream in source.streams)
+    return replace(source, metadata=untimed(source.metadata), streams=streams)
 
 
 def _origin(source: Source) -> Fraction:

@@ -16,6 +16,7 @@ from av.stream import Disposition
 from lkdn_core.errors import LKDNError
 
 __all__ = [
+    "ALPHA_DECODERS",
     "JOINED",
     "is_repeat",
     "main_video",
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 #: libvpx reads alpha, which FFmpeg's own decoders leave out.
-_ALPHA_DECODERS: Final = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+ALPHA_DECODERS: Final = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 #: Text files that name other files or addresses; a video file must not make us open those.
 _PLAYLISTS: Final = {"concat", "dash", "hls", "imf", "sdp"}
 #: Containers in which recordings are joined, and whose times then hold from the start on only.
@@ -74,9 +75,11 @@ def main_video(container: InputContainer, path: Path) -> av.VideoStream:
 def open_decoder(stream: av.VideoStream) -> av.VideoCodecContext:
     """A decoder of ``stream`` that gives all there is, in as many threads as it likes."""
     decoder, name = stream.codec_context, stream.codec_context.name
-    if name in _ALPHA_DECODERS and stream.metadata.get("alpha_mode") == "1":
+    # In capital letters where it is, needlessly, a tag of the file too.
+    tags = {name.lower(): value for name, value in stream.metadata.items()}
+    if name in ALPHA_DECODERS and tags.get("alpha_mode") == "1":
         with suppress(ValueError):  # not in every build
-            other = av.CodecContext.create(_ALPHA_DECODERS[name], "r")
+            other = av.CodecContext.create(ALPHA_DECODERS[name], "r")
             assert isinstance(other, av.VideoCodecContext)
             # What the container says of colours, where the pictures themselves don't.
             other.color_primaries, other.color_trc = decoder.color_primaries, decoder.color_trc

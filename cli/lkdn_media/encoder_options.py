@@ -211,7 +211,9 @@ def _mastering_text(data: bytes, units: tuple[int, int]) -> str:
     """FFmpeg's AVMasteringDisplayMetadata in the text form encoders take."""
     numbers = struct.unpack_from("=20i", data)
     values = [n / d if d else 0.0 for n, d in zip(numbers[::2], numbers[1::2], strict=True)]
-    points = [f"{round(v * units[0], 6):g}" for v in values[:8]]
+    # x264 and x265 pass over a display whose numbers are not whole, as those from AV1 may be.
+    digits = 6 if units == (1, 1) else None
+    points = [f"{round(v * units[0], digits):g}" for v in values[:8]]
     red, green, blue, white = (f"({x},{y})" for x, y in zip(points[::2], points[1::2], strict=True))
-    low, high = (f"{round(v * units[1], 6):.10g}" for v in values[8:])
+    low, high = (f"{round(v * units[1], digits):.10g}" for v in values[8:])
     return f"G{green}B{blue}R{red}WP{white}L({high},{low})"

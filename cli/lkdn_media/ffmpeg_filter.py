@@ -10,7 +10,7 @@ from typing import Any, Final
 import av
 
 from lkdn_core.errors import ArgumentError, LKDNError
-from lkdn_media.demux import JOINED, read_packets
+from lkdn_media.demux import ALPHA_DECODERS, JOINED, read_packets
 from lkdn_media.ffmpeg import FfmpegProcess
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar
 from lkdn_media.planes import is_transparent
@@ -156,8 +156,10 @@ def _arguments(source: Source, filter: FfmpegFilter, **output: Any) -> list[str]
     import ffmpeg  # here, so that a front end without filters runs without it
 
     base = source.time_base
-    clock = {} if _closes_joints(source) else {"copyts": None}
-    picture = ffmpeg.input(f"file:{source.path}", noautorotate=None, **clock)[str(source.video)]
+    reading: dict[str, Any] = {} if _closes_joints(source) else {"copyts": None}
+    if source.alpha and source.decoder in ALPHA_DECODERS:
+        reading["vcodec"] = ALPHA_DECODERS[source.decoder]
+    picture = ffmpeg.input(f"file:{source.path}", noautorotate=None, **reading)[str(source.video)]
     times = {"fps_mode": "passthrough", "enc_time_base": f"{base.numerator}/{base.denominator}"}
     command = ffmpeg.output(picture, "pipe:1", vf=filter.filters, **times, **output)
     arguments: list[str] = command.global_args(*_QUIET).compile(cmd=filter.program)

@@ -27,6 +27,8 @@ __all__ = [
 
 #: On files this bit means nothing; here it tells what a killed run left from a file of somebody's.
 _OURS: Final = stat.S_ISVTX
+#: Windows has no such bit, and renames no file that is open.
+_MARKS: Final = os.name != "nt"
 #: Bytes of a name that file systems allow, and that are left in the name beside it.
 _MOST: Final = 255
 _LONGEST: Final = 240
@@ -110,7 +112,7 @@ def _becoming(target: Path, part: Path) -> Iterator[Path]:
     try:
         yield part
         # Else a power failure could leave the name without what it stands for.
-        with part.open("rb") as file:
+        with part.open("r+b") as file:  # Windows syncs nothing that is open to be read alone
             os.fsync(file.fileno())
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             if mode & _OURS:
@@ -125,7 +127,7 @@ def _becoming(target: Path, part: Path) -> Iterator[Path]:
 def _free_part(target: Path) -> Iterator[Path]:
     """`part_of` ``target`` as a new file, or else one of another name. Raises ``OSError``."""
     part = part_of(target)
-    if len(os.fsencode(part.name)) > _MOST or not _remove_leftover(part):
+    if not _MARKS or len(os.fsencode(part.name)) > _MOST or not _remove_leftover(part):
         yield _unique_part(target)
         return
     descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 | _OURS)

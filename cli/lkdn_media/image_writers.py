@@ -1,6 +1,5 @@
-"""Writing picture files with their labels: PNG, JPEG, WebP, TIFF and BMP."""
+"""Writing picture files with their labels: PNG, JPEG, WebP, AVIF, TIFF and BMP."""
 
-import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,14 +14,17 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from lkdn_core.errors import LKDNError
+from lkdn_media.avif import AVIF
 from lkdn_media.images import Still
-from lkdn_media.labels import PNG_SIGNATURE, Labels, nested_directory, png_chunks
+from lkdn_media.labels import PNG_SIGNATURE, Labels, nested_directory, png_chunk, png_chunks
 
 __all__ = ["WRITERS", "Quality", "Writer", "as_shown"]
 
 #: APP segments of a JPEG end at 64 KiB.
 _SEGMENT: Final = 65_500
 _TIFF_LIMIT: Final = 2**32 - 2**20
+#: More pixels, and longer sides, are refused by readers of AVIF.
+_AVIF_PIXELS, _AVIF_SIDE = 2**28, 2**15
 #: Samples in one strip of a TIFF.
 _STRIP: Final = 2**18
 _INCH: Final = 2
@@ -139,15 +141,10 @@ def _png_labels(still: Still) -> bytes:
         if name in (b"iCCP", b"eXIf", b"pHYs")
     ]
     if labels.xmp and b"XML:com.adobe.xmp" not in labels.chunks:
-        made.append(_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + labels.xmp))
+        made.append(png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + labels.xmp))
     if labels.comment and not labels.chunks:
-        made.append(_chunk(b"iTXt", b"Comment\0\0\0\0\0" + labels.comment))
+        made.append(png_chunk(b"iTXt", b"Comment\0\0\0\0\0" + labels.comment))
     return b"".join((*made, labels.chunks))
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    checked = name + data
-    return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
 
 
 def _jpeg(still: Still, quality: Quality) -> bytes:
@@ -176,6 +173,22 @@ def _webp(still: Still, quality: Quality) -> bytes:
         quality=quality.quality,
         lossless=quality.lossless,
         icc_profile=labels.icc or None,
+        exif=_exif(still),
+        xmp=labels.xmp,
+    )
+    return buffer.getvalue()
+
+
+def _avif(still: Still, quality: Quality) -> bytes:
+    pixels, labels, buffer = still.pixels, still.labels, BytesIO()
+    if pixels.shape[0] * pixels.shape[1] > _AVIF_PIXELS:
+        raise LKDNError("AVIF of more than 268 million pixels is not read; .png is")
+    _pillow(pixels).save(
+        buffer,
+        "AVIF",
+        quality=quality.quality,
+        subsampling="4:0:0" if pixels.shape[2] == 1 else "4:4:4",
+        icc_profile=labels.icc,
         exif=_exif(still),
         xmp=labels.xmp,
     )
@@ -269,12 +282,16 @@ _JPEG = Writer(
     "JPEG", _jpeg, _COMMON | {"comment", "dpi"}, alpha=False, longest=_SEGMENT, max_side=65500
 )
 _TIFF = Writer("TIFF", _tiff, _COMMON | {"dpi"}, deep=True, coloured=_deep_gray_alpha)
+_AVIF = Writer(
+    "AVIF", _avif, _COMMON, coloured=lambda still: still.pixels.shape[2] == 2, max_side=_AVIF_SIDE
+)
 #: By the ending of a file's name.
 WRITERS: Final = {
     ".png": _PNG,
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
     ".webp": Writer("WebP", _webp, _COMMON, coloured=lambda _: True, max_side=16383),
+    **({".avif": _AVIF} if AVIF else {}),
     ".tif": _TIFF,
     ".tiff": _TIFF,
     ".bmp": Writer("BMP", _bmp, frozenset({"dpi"}), alpha=False),

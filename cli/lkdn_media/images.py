@@ -15,15 +15,19 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from lkdn_core.errors import LKDNError
 from lkdn_core.quantize import quantize
+from lkdn_media.avif import AVIF, avif_bits
 from lkdn_media.labels import PNG_SIGNATURE, Labels, read_labels
 
 __all__ = ["MAX_PIXELS", "READABLE", "Still", "read_still"]
 
 #: Endings of the picture files we look for in a folder.
-READABLE: Final = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+READABLE: Final = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
+    *((".avif",) if AVIF else ()),
+)
 #: What Pillow may open; others of its readers run programs (PostScript) or hold many pictures.
-_FORMATS: Final = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
-_ANIMATED: Final = ("PNG", "GIF", "WEBP")
+_FORMATS: Final = ("PNG", "JPEG", "WebP", *(("AVIF",) if AVIF else ()), "TIFF", "BMP", "GIF")
+_ANIMATED: Final = ("PNG", "GIF", "WEBP", "AVIF")
 #: Larger pictures are refused unless asked for: few bytes may unpack to any number of pixels.
 MAX_PIXELS: Final = 256_000_000
 _HEIGHT, _BITS_PER_SAMPLE, _PHOTOMETRIC, _STRIPS, _ROWS_PER_STRIP = 257, 258, 262, 273, 278
@@ -63,6 +67,26 @@ class Still:
         return self.pixels.itemsize * 8
 
     @property
+    def width(self) -> int:
+        """As it is stored, in pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """As it is stored, in pixels."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def sideways(self) -> bool:
+        """Whether width and height change places when the picture is shown."""
+        return self.labels.orientation > 4
+
+    @property
+    def sample_aspect_ratio(self) -> None:
+        """Pixels are shown as squares, whatever resolution the labels tell."""
+        return None
+
+    @property
     def has_alpha(self) -> bool:
         """Whether the last channel is transparency."""
         return self.pixels.shape[2] in (2, 4)
@@ -71,8 +95,8 @@ class Still:
 def read_still(path: Path, *, max_pixels: int = MAX_PIXELS) -> Still:
     """Read a picture file; the format is told by the content, not by the name.
 
-    Palettes become RGB (or gray), 1-bit pictures 8-bit gray, CMYK sRGB of 8 bits. Raises
-    ``LKDNError`` for what can't be read, is animated, or has more than ``max_pixels``.
+    Palettes become RGB (or gray), 1-bit pictures 8-bit gray, CMYK sRGB of 8 bits; an AVIF has 8.
+    Raises ``LKDNError`` for what can't be read, is animated, or has more than ``max_pixels``.
     """
     try:
         data = path.read_bytes()
@@ -90,7 +114,7 @@ def read_still(path: Path, *, max_pixels: int = MAX_PIXELS) -> Still:
     except PermissionError as error:
         raise LKDNError(f"{path}: may not be read") from error
     except UnidentifiedImageError as error:
-        names = "PNG, JPEG, WebP, TIFF, BMP or GIF"
+        names = f"{', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}"
         raise LKDNError(f"{path}: is not a {names} picture, or is damaged") from error
     except Image.DecompressionBombError as error:
         raise LKDNError(f"{path}: {error}") from error
@@ -112,7 +136,8 @@ def _check(image: Image.Image, max_pixels: int) -> list[str]:
     if count == 1:
         return []
     if image.format in _ANIMATED:
-        raise LKDNError(f"is an animation of {count} pictures; lkdn-video enlarges those")
+        hint = "" if image.format == "AVIF" else "; lkdn-video enlarges those"
+        raise LKDNError(f"is an animation of {count} pictures{hint}")
     return [f"only the first of {count} pictures is enlarged"]
 
 
@@ -129,6 +154,8 @@ def _still(image: Image.Image, data: bytes, labels: Labels, losses: list[str]) -
         losses.append("CMYK is turned into sRGB" + " of 8 bits" * (_tiff_bits(image) > 8))
         pixels, labels = np.asarray(_from_cmyk(image, labels)), replace(labels, icc=b"")
     else:
+        if image.format == "AVIF" and (bits := avif_bits(data)) > 8:
+            losses.append(f"AVIF of {bits} bits is read with 8")
         _scale_transparent_gray(image, data)
         pixels = np.asarray(image.convert(_plain_mode(image, bool(labels.icc))))
     if pixels.ndim == 2:

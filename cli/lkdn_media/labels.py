@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from PIL import ExifTags, Image
 
-__all__ = ["PNG_SIGNATURE", "Labels", "nested_directory", "png_chunks", "read_labels"]
+from lkdn_media.avif import avif_cicp
+
+__all__ = ["PNG_SIGNATURE", "Labels", "nested_directory", "png_chunk", "png_chunks", "read_labels"]
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 #: Chunks of a PNG that hold for the enlarged picture too, whatever its pixels are.
@@ -132,7 +134,7 @@ def read_labels(image: Image.Image, data: bytes) -> Labels:
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         comment=comment.encode() if isinstance(comment, str) else comment,
         dpi=_dpi(info.get("dpi")),
-        chunks=_png_labels(data) if data.startswith(PNG_SIGNATURE) else b"",
+        chunks=_chunks(image, data),
     )
 
 
@@ -142,6 +144,12 @@ def _dpi(found: object) -> tuple[float, float] | None:
         return None
     across, down = map(float, found)
     return (across, down) if 0 < across < 2**16 and 0 < down < 2**16 else None
+
+
+def png_chunk(name: bytes, data: bytes) -> bytes:
+    """A whole chunk of a PNG file, of which ``data`` is the content."""
+    checked = name + data
+    return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -154,6 +162,15 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         yield name, chunk
         start += length + 12
+
+
+def _chunks(image: Image.Image, data: bytes) -> bytes:
+    """What a PNG has, or gets for an AVIF, whose profile counts before its numbers."""
+    if data.startswith(PNG_SIGNATURE):
+        return _png_labels(data)
+    if image.format == "AVIF" and "icc_profile" not in image.info and (cicp := avif_cicp(data)):
+        return png_chunk(b"cICP", cicp)
+    return b""
 
 
 def _png_labels(data: bytes) -> bytes:

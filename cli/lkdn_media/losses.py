@@ -29,7 +29,7 @@ __all__ = [
 #: Tags of a stream that MP4 keeps, or that belong to the file they were in.
 _MP4_STREAM_TAGS: Final = {
     *("language", "title", "name", "handler_name", "vendor_id", "creation_time", "timecode"),
-    *("filename", "mimetype", "alpha_mode"),
+    *("filename", "mimetype"),
 }
 #: What muxers of MP4 say of every stream.
 _EMPTY_TAGS: Final = {

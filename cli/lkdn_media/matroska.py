@@ -56,16 +56,18 @@ def write_pixel_shape(path: Path, ratio: Fraction) -> None:
 def _write_size(tracks: bytearray, fields: _Elements, ratio: Fraction) -> None:
     """Put a display size of the right proportion, near the pixels' own, where the fields lie."""
     width, height = (int.from_bytes(tracks[fields[n]]) for n in (_PIXEL_WIDTH, _PIXEL_HEIGHT))
-    # Three neighbours, each with a head of three bytes; two of them and an empty one remain.
+    # Of three, each with a head of three bytes, two and an empty one remain. Between the first and
+    # the others lies what says that there is alpha.
     start, stop = fields[_STEREO_MODE].start - 3, fields[_DISPLAY_HEIGHT].stop
-    count = (stop - start - len(_VOID) - 6) // 2
+    kept = tracks[fields[_STEREO_MODE].stop : fields[_DISPLAY_WIDTH].start - 3]
+    count = (stop - start - len(kept) - len(_VOID) - 6) // 2
     shape, most = ratio * width / height, 256**count - 1
     if max(shape.numerator, shape.denominator) > most:
         shape = shape.limit_denominator(int(most / max(1, shape)))
     times = max(
         1, min(most // max(shape.numerator, shape.denominator), height // shape.denominator)
     )
-    new = bytearray()
+    new = kept
     for name, side in ((_DISPLAY_WIDTH, shape.numerator), (_DISPLAY_HEIGHT, shape.denominator)):
         new += name + bytes([0x80 | count]) + (side * times).to_bytes(count)
     rest = stop - start - len(new) - len(_VOID)

@@ -3,20 +3,21 @@
 import logging
 import struct
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import av
 
 from lkdn_core import Upscaler
 from lkdn_core.errors import LKDNError
+from lkdn_core.resize import FinalSize
 from lkdn_media.files import write_whole
 from lkdn_media.image_writers import WRITERS, Quality
 from lkdn_media.images import MAX_PIXELS, Still, read_still
 from lkdn_media.picture_jobs import Job
+from lkdn_media.sizes import SizeChoice, choose_scale, final_size
 from lkdn_media.stills import enlarge_stills
 from lkdn_media.threads import read_ahead
 
@@ -37,33 +38,41 @@ class Outcome(NamedTuple):
 
 
 class _Read(NamedTuple):
+    """A picture, the scale of the network it goes through, and the size it gets after that."""
+
     job: Job
     still: Still | None
     error: LKDNError | None
+    scale: int = 0
+    size: FinalSize | None = None
 
 
 def enlarge_files(
     jobs: Sequence[Job],
-    upscaler: Upscaler,
+    upscaler_of: Callable[[int], Upscaler],
     *,
+    scales: Collection[int],
+    size: SizeChoice,
     quality: Quality,
     max_pixels: int = MAX_PIXELS,
 ) -> Iterator[Outcome]:
     """Do ``jobs``; yields each when it is done, failed ones too, in order.
 
+    Each picture goes through the smallest of ``scales`` that reaches ``size``, or the largest where
+    none is wished. ``upscaler_of`` gives the engine for a scale; what it raises ends everything.
     Pictures of one size that follow each other share a batch where the engine takes more than one.
     What the new format can't hold is logged as a warning.
     """
     writing: deque[Future[Outcome]] = deque()
     with (
-        closing(read_ahead(_read(jobs, upscaler.scale, max_pixels), WAITING)) as read,
+        closing(read_ahead(_read(jobs, scales, size, max_pixels), WAITING)) as read,
         ThreadPoolExecutor(WRITING_THREADS) as writers,
     ):
         try:
-            for group in _groups(read, upscaler):
+            for group in _groups(read, upscaler_of):
                 while len(writing) >= WRITING_THREADS + WAITING:
                     yield writing.popleft().result()
-                for item in _enlarged(group, upscaler):
+                for item in _enlarged(group, upscaler_of):
                     writing.append(writers.submit(_write, item, quality))
             while writing:
                 yield writing.popleft().result()
@@ -71,33 +80,39 @@ def enlarge_files(
             writers.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(jobs: Sequence[Job], scale: int, max_pixels: int) -> Iterator[_Read]:
+def _read(
+    jobs: Sequence[Job], scales: Collection[int], size: SizeChoice, max_pixels: int
+) -> Iterator[_Read]:
     for job in jobs:
         try:
-            still = read_still(job.source, max_pixels=max_pixels)
-            _check_side(still, job.target, scale)
+            yield _sized(job, read_still(job.source, max_pixels=max_pixels), scales, size)
         except LKDNError as error:
             yield _Read(job, None, error)
         except MemoryError:
             yield _Read(job, None, LKDNError(f"{job.source}: memory has no room for it"))
-        else:
-            yield _Read(job, still, None)
 
 
-def _check_side(still: Still, target: Path, scale: int) -> None:
-    writer, side = WRITERS[target.suffix.lower()], scale * max(still.pixels.shape[:2])
-    if side > writer.max_side:
+def _sized(job: Job, still: Still, scales: Collection[int], choice: SizeChoice) -> _Read:
+    try:
+        scale = choose_scale(still, choice, scales)
+        size = final_size(still, choice, scale=scale, multiples=(1, 1))
+    except LKDNError as error:
+        raise type(error)(f"{job.source}: {error}") from error
+    sides = (size.width, size.height) if size else (scale * still.width, scale * still.height)
+    writer, longest = WRITERS[job.target.suffix.lower()], max(sides)
+    if longest > writer.max_side:
         raise LKDNError(
-            f"{target}: would be {side} pixels long, {writer.name} ends at {writer.max_side}; "
-            ".png does not"
+            f"{job.target}: would be {longest} pixels long, {writer.name} ends at "
+            f"{writer.max_side}; .png does not"
         )
+    return _Read(job, still, None, scale, size)
 
 
-def _groups(read: Iterable[_Read], upscaler: Upscaler) -> Iterator[list[_Read]]:
+def _groups(read: Iterable[_Read], upscaler_of: Callable[[int], Upscaler]) -> Iterator[list[_Read]]:
     """Neighbours that can share a batch."""
     group: list[_Read] = []
     for item in read:
-        if group and not (_alike(group[0], item) and len(group) < _limit(group[0], upscaler)):
+        if group and not (_alike(group[0], item) and len(group) < _limit(group[0], upscaler_of)):
             yield group
             group = []
         group.append(item)
@@ -109,27 +124,29 @@ def _alike(a: _Read, b: _Read) -> bool:
     if a.still is None or b.still is None:
         return False
     same_kind = a.still.pixels.dtype == b.still.pixels.dtype and _deep(a.job) == _deep(b.job)
-    return same_kind and a.still.pixels.shape == b.still.pixels.shape
+    same_size = a.still.pixels.shape == b.still.pixels.shape and a.size == b.size
+    return same_kind and same_size and a.scale == b.scale
 
 
-def _limit(item: _Read, upscaler: Upscaler) -> int:
+def _limit(item: _Read, upscaler_of: Callable[[int], Upscaler]) -> int:
     assert item.still is not None
-    return upscaler.frames_per_run(*item.still.pixels.shape[:2])
+    return upscaler_of(item.scale).frames_per_run(item.still.height, item.still.width)
 
 
 def _deep(job: Job) -> bool:
     return WRITERS[job.target.suffix.lower()].deep
 
 
-def _enlarged(group: list[_Read], upscaler: Upscaler) -> list[_Read]:
-    stills = [item.still for item in group if item.still is not None]
+def _enlarged(group: list[_Read], upscaler_of: Callable[[int], Upscaler]) -> list[_Read]:
+    stills, first = [item.still for item in group if item.still is not None], group[0]
     if not stills:
         return group
+    upscaler = upscaler_of(first.scale)
     for item, still in zip(group, stills, strict=True):
         for loss in (*still.losses, *WRITERS[item.job.target.suffix.lower()].losses(still)):
             log.warning("warning: %s: %s", item.job.source, loss)
     try:
-        new = enlarge_stills(stills, upscaler, deep=_deep(group[0].job))
+        new = enlarge_stills(stills, upscaler, deep=_deep(first.job), size=first.size)
     except (LKDNError, MemoryError) as error:
         text = str(error) or "memory has no room for it"
         return [_Read(i.job, None, LKDNError(f"{i.job.source}: {text}")) for i in group]

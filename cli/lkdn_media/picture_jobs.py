@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.folders import file_identity, name_key, real, walk
@@ -14,6 +14,18 @@ from lkdn_media.image_writers import WRITERS
 from lkdn_media.images import READABLE
 
 __all__ = ["Job", "Planned", "plan_jobs"]
+
+#: Endings of pictures that we don't read, which is said of those in folders.
+_UNREAD: Final = frozenset(
+    {
+        *(".apng", ".avif", ".avifs", ".bpg", ".cur", ".dds", ".dpx", ".exr", ".hdr", ".heic"),
+        *(".heif", ".hif", ".icns", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpf", ".jpx"),
+        *(".jxl", ".jxr", ".pam", ".pbm", ".pcx", ".pfm", ".pgm", ".pnm", ".ppm", ".psb", ".psd"),
+        *(".qoi", ".ras", ".sgi", ".svg", ".tga", ".xcf", ".xpm"),
+        # Raw ones of cameras.
+        *(".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"),
+    }
+).difference(READABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,46 +40,54 @@ class Planned(NamedTuple):
     """What is to be done, in the order of the names.
 
     ``there``: how many targets are there already. ``unreadable``: folders passed over, an error for
-    each.
+    each. ``others``: pictures in folders that are in no format we read.
     """
 
     jobs: list[Job]
     there: int
     unreadable: list[LKDNError]
+    others: list[Path]
 
 
 def plan_jobs(
     sources: Sequence[Path],
     output: Path,
     *,
+    into_folder: bool = False,
     format: str | None = None,
     recursive: bool = True,
     overwrite: bool = False,
 ) -> Planned:
     """Find the pictures in ``sources``, and where each goes.
 
-    A single file goes to ``output``, unless that is a folder. Otherwise ``output`` is a folder made
-    when needed, and the tree of each folder in ``sources`` is kept under it. ``format`` is the
-    ending of files put into a folder (the source's by default, ``png`` for one we can't write).
-    Targets already there are left out unless ``overwrite``. Raises ``ArgumentError``, and
-    ``LKDNError`` where there is no picture.
+    A single file goes to ``output``, unless that is a folder, or shall be one (``into_folder``).
+    Otherwise it is a folder made when needed, and the tree of each folder in ``sources`` is kept
+    under it. ``format`` is the ending of files put into a folder (the source's by default, ``png``
+    for one we can't write). Targets already there are left out unless ``overwrite``. Raises
+    ``ArgumentError``, and ``LKDNError`` where there is no picture.
     """
-    into_folder = len(sources) > 1 or os.path.isdir(sources[0]) or os.path.isdir(output)
-    if not into_folder:
-        return Planned([_single(sources[0], output, format, overwrite=overwrite)], 0, [])
+    if format is not None and f".{format}" not in WRITERS:
+        known = ", ".join(ending[1:] for ending in WRITERS)
+        raise ArgumentError(f"format: {known} are accepted with this Pillow, got {format}")
+    many = len(sources) > 1 or os.path.isdir(sources[0])
+    if not (many or into_folder or os.path.isdir(output)):
+        return Planned([_single(sources[0], output, format, overwrite=overwrite)], 0, [], [])
     if os.path.exists(output) and not os.path.isdir(output):
-        raise ArgumentError(f"output: a folder is needed for several pictures, {output} is a file")
+        why = "for several pictures" if many else "where a name ends in a slash"
+        raise ArgumentError(f"output: a folder is needed {why}, {output} is a file")
     for source in sources:
         if os.path.isdir(source) and os.path.exists(output) and source.samefile(output):
             raise ArgumentError(f"output: {output} is the input folder")
-    unreadable: list[LKDNError] = []
-    found = [
-        pair
-        for source in sources
-        for pair in walk(
-            source, READABLE, without=output, unreadable=unreadable.append, recursive=recursive
-        )
-    ]
+    unreadable, found, others = list[LKDNError](), list[tuple[Path, Path]](), set[Path]()
+    endings = _UNREAD.union(READABLE)
+    for source in sources:
+        for path, name in walk(
+            source, endings, without=output, unreadable=unreadable.append, recursive=recursive
+        ):
+            if path == source or path.suffix.lower() in READABLE:
+                found.append((path, name))
+            else:
+                others.add(path)
     if not found and not unreadable:
         raise LKDNError(f"no pictures ({', '.join(READABLE)}) in {', '.join(map(str, sources))}")
     jobs = [Job(source, output / name) for source, name in _named(found, format, name_key(output))]
@@ -75,12 +95,13 @@ def plan_jobs(
     for job in jobs:
         _check_place(job, output, inputs)
     left = [job for job in jobs if overwrite or not os.path.exists(job.target)]
-    return Planned(left, len(jobs) - len(left), unreadable)
+    return Planned(left, len(jobs) - len(left), unreadable, sorted(others))
 
 
 def _single(source: Path, output: Path, format: str | None, *, overwrite: bool) -> Job:
     if format is not None:
         raise ArgumentError("format: is for folders; the ending of OUT names the format of a file")
+    _check_there(source)
     if output.suffix.lower() not in WRITERS:
         endings = ", ".join(WRITERS)
         raise ArgumentError(f"output: a name ending in {endings} is accepted, got {output.name!r}")
@@ -89,6 +110,16 @@ def _single(source: Path, output: Path, format: str | None, *, overwrite: bool) 
     if os.path.exists(output) and not overwrite:
         raise ArgumentError(f"output: {output} is there already; -y overwrites it")
     return Job(source, output)
+
+
+def _check_there(source: Path) -> None:
+    """Refuse what is missing; what may not be looked at is told where it is read."""
+    try:
+        source.lstat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise LKDNError(f"{source}: no such file") from error
+    except OSError:
+        pass
 
 
 def _named(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lkdn_core import Upscaler
 from lkdn_core.errors import ArgumentError
-from lkdn_media.alpha import enlarge_alpha, fill_hidden
+from lkdn_media.alpha import enlarge_alpha, fill_hidden_planes
 from lkdn_media.decode import Damage, Picture, Planes, decode_pictures
 from lkdn_media.files import part_file, part_of, writing_to
 from lkdn_media.losses import caption_losses
@@ -175,7 +175,7 @@ def _visible(picture: Picture, plan: Plan) -> Planes:
     if picture.alpha is None or not plan.alpha:
         return picture.planes
     planes = [plane[None] for plane in picture.planes]
-    filled = fill_hidden(planes, picture.alpha[None], bits=plan.input_format.bits)
+    filled = fill_hidden_planes(planes, picture.alpha[None], bits=plan.input_format.bits)
     return [plane[0] for plane in filled]
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from lkdn_core.errors import ArgumentError
 from lkdn_core.formats import FrameFormat
 from lkdn_core.resize import FinalSize
+from lkdn_media.cut import without_timecode
 from lkdn_media.encoder_options import encoder_options
 from lkdn_media.encoders import (
     CONTAINERS,
@@ -34,7 +35,7 @@ from lkdn_media.losses import (
 from lkdn_media.palette import PALETTE
 from lkdn_media.sizes import SizeChoice, final_size, rounding_warnings
 from lkdn_media.source import Source
-from lkdn_media.streams import copied_streams, text_codec
+from lkdn_media.streams import copied_streams, fallback_codec
 from lkdn_media.tags import copied_tags, lost_tags, need_keys
 from lkdn_media.targets import PICTURES, PLAIN, container_of, plain_codec
 
@@ -43,6 +44,8 @@ __all__ = ["Plan", "make_plan"]
 #: In the names of encoders whose pictures players take for limited range; those only MOV leaves so.
 _LIMITED: Final = ("prores", "mpeg1video", "mpeg2video", "libvpx")
 _LIMITED_IN_MOV: Final = ("v210", "cfhd", "jpeg2000", "mpeg4")
+#: Frames a second that a timecode of MP4 counts; its muxer fails at the end where there are more.
+_MOST_TIMECODED: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +105,9 @@ class Plan:
                     f"{self.codec} {self.width}x{self.height} {self.pix_fmt} ({settings})"
                 )
             elif stream.index in self.copied:
-                text = text_codec(self.container, stream.codec)
-                lines.append(f"{stream} -> " + (f"{text}, its plain text" if text else "copied"))
+                plain = fallback_codec(self.container, stream.codec)
+                what = "samples" if plain == "pcm" else "plain text"
+                lines.append(f"{stream} -> " + (f"{plain}, its {what}" if plain else "copied"))
             else:
                 lines.append(f"{stream} -> " + ("rebuilt" if stream.rebuilt else "dropped"))
         return lines
@@ -153,13 +157,16 @@ def make_plan(
     width, height = _size(stored, final, scale, even)
     ratio = Fraction(1) if final and source.sample_aspect_ratio else source.sample_aspect_ratio
     copied, dropped = copied_streams(source, container)
+    filters = film_chain(source, deinterlace=deinterlace, ivtc=ivtc)
+    untimed = container in ("mp4", "mov") and filters.frame_rate > _MOST_TIMECODED
+    source, given = without_timecode(source) if untimed else source, source
     metadata = copied_tags(source.metadata)
     covers = {stream.index for stream in source.streams if stream.cover}
     plan = Plan(
         source=source,
         container=container,
         scale=scale,
-        filters=film_chain(source, deinterlace=deinterlace, ivtc=ivtc),
+        filters=filters,
         codec=codec,
         program=own.program if own else None,
         own_codec=own.codec if own else None,
@@ -175,11 +182,13 @@ def make_plan(
         copied=copied,
         metadata=metadata,
         # MP4 has one place for either a cover or these.
-        keys=covers.isdisjoint(copied) and need_keys(container, metadata),
+        keys=covers.isdisjoint(copied) and need_keys(container, metadata, rate=filters.frame_rate),
         warnings=(),
     )
-    pictures = _picture_warnings(plan, size or SizeChoice())
-    return replace(plan, warnings=(*pictures, *dropped, *_tag_warnings(plan)))
+    lines = [*_picture_warnings(plan, size or SizeChoice()), *dropped, *_tag_warnings(plan)]
+    if source != given:
+        lines.append(f"{container} has timecodes up to {_MOST_TIMECODED} frames/s; mkv keeps it")
+    return replace(plan, warnings=tuple(lines))
 
 
 def _size(
@@ -216,7 +225,7 @@ def _tag_warnings(plan: Plan) -> list[str]:
     """Which tags, of streams and of the file, are lost."""
     source, container = plan.source, plan.container
     lines = label_losses(source, container=container, copied=plan.copied)
-    lost = lost_tags(container, plan.metadata, keys=plan.keys)
+    lost = lost_tags(container, plan.metadata, rate=plan.filters.frame_rate, keys=plan.keys)
     if container in (*PLAIN, "gif", "apng"):
         lost = [*plan.metadata, *(["of chapters"] if source.chapters else [])]
     if lost:

@@ -60,7 +60,7 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
         matrix = context.coded_side_data.get("display_matrix", b"")
         if not matrix and SideData.DISPLAYMATRIX in frame.side_data:
             matrix = bytes(frame.side_data[SideData.DISPLAYMATRIX])
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        rate = _rate(stream)
         end = _declared_end(container, stream)
         return Source(
             path=path,
@@ -73,8 +73,8 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
             alpha=has_alpha(frame.format.name) and _is_transparent(opened, stream, frame),
             tags=ColourTags.of(frame),
             time_base=Fraction(stream.time_base.num, stream.time_base.den),
-            frame_rate=Fraction(rate.numerator, rate.denominator),
-            constant_rate=stream.average_rate == stream.base_rate,
+            frame_rate=rate,
+            constant_rate=stream.base_rate == rate,
             sample_aspect_ratio=_ratio(stream),
             display_matrix=struct.unpack("=9i", matrix) if len(matrix) == 36 else None,
             interlaced=any(fields) or context.field_order > _PROGRESSIVE,
@@ -195,6 +195,14 @@ def _declared_end(container: InputContainer, stream: av.VideoStream) -> float | 
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     except ValueError:
         return None
+
+
+def _rate(stream: av.VideoStream) -> Fraction:
+    """Frames a second, on average: of DV FFmpeg says a frame a tick, and guesses better."""
+    average, guessed = stream.average_rate, stream.guessed_rate
+    doubtful = not average or (guessed and average > 2 * guessed)
+    rate = (guessed if doubtful else average) or Fraction(25)
+    return Fraction(rate.numerator, rate.denominator)
 
 
 def _seconds(container: InputContainer, stream: av.VideoStream) -> float:

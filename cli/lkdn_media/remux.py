@@ -13,8 +13,9 @@ from av.container import InputContainer, OutputContainer
 from av.stream import AttachmentStream, Stream
 
 from lkdn_media.demux import JOINED, open_media, read_packets, shift_packet
+from lkdn_media.sound import Samples
 from lkdn_media.source import Source
-from lkdn_media.streams import add_copy, is_cover, label_copy, text_codec
+from lkdn_media.streams import add_copy, fallback_codec, is_cover, label_copy
 from lkdn_media.tags import copied_tags
 from lkdn_media.timeline import Timeline
 
@@ -40,6 +41,7 @@ class StreamCopier:
         self._opened: InputContainer | None = None
         self._window = _Window.of(source)
         self._outputs: dict[int, Stream] = {}
+        self._samples: dict[int, Samples] = {}
         self._timelines: dict[int, Timeline] = {}
         self._next: av.Packet[Any] | None = None
         self._packets: Iterator[av.Packet[Any]] | None = None
@@ -53,8 +55,12 @@ class StreamCopier:
             _attach(out, stream, stream.data)
         elif is_cover(stream) and out.format.name == "matroska":
             _attach(out, stream, _first_packet(self._source.path, index))
-        elif new := text_codec(out.format.name, stream.name or ""):
-            self._outputs[index] = out.add_mux_stream(new)
+        elif new := fallback_codec(out.format.name, stream.name or ""):
+            if isinstance(stream, av.AudioStream):
+                self._samples[index] = Samples(stream, out)
+                self._outputs[index] = self._samples[index].stream
+            else:
+                self._outputs[index] = out.add_mux_stream(new)
             label_copy(self._outputs[index], stream)
         else:
             self._outputs[index] = add_copy(stream, out)
@@ -90,20 +96,28 @@ class StreamCopier:
             for packet in self._packets:
                 if self._window is not None and self._window.is_over(packet):
                     return None
-                if packet.size and (self._window is None or self._window.take(packet)):
+                counts = packet.size or packet.stream.index in self._samples  # an end, else
+                if counts and (self._window is None or self._window.take(packet)):
                     return packet
         except av.FFmpegError:
             self.damaged = True
         return None
 
     def _write(self, out: OutputContainer, packet: "av.Packet[Any]") -> None:
-        index = packet.stream_index
-        stream = self._outputs[index]
+        index = packet.stream.index  # stream_index of an empty packet is 0
+        if index in self._samples:
+            for samples in self._samples[index].packets(packet):
+                self._mux(out, index, samples)
+            return
         if packet.stream.name == "mov_text":
             if bytes(packet) == _NO_TEXT:
                 return
-            if text_codec(out.format.name, "mov_text"):
+            if fallback_codec(out.format.name, "mov_text"):
                 packet = _as_text(packet)
+        self._mux(out, index, packet)
+
+    def _mux(self, out: OutputContainer, index: int, packet: "av.Packet[Any]") -> None:
+        stream = self._outputs[index]
         packet.rescale_ts(stream.time_base)
         if not is_cover(stream):
             shift_packet(packet, -round(self._source.start / stream.time_base))
@@ -141,9 +155,10 @@ class _Window:
 
     def seek(self, container: InputContainer) -> None:
         """Skip what is far before, but not subtitles that may still be shown."""
-        if not self.joined and self.start > _LONGEST_SUBTITLE:
+        before = max(Fraction(_LONGEST_SUBTITLE), *(_priming(s) for s in container.streams))
+        if not self.joined and self.start > before:
             with suppress(av.FFmpegError):
-                container.seek(int((self.start - _LONGEST_SUBTITLE) * av.time_base))
+                container.seek(int((self.start - before) * av.time_base))
 
     def is_over(self, packet: "av.Packet[Any]") -> bool:
         """Whether all streams, which don't keep step to the packet, have left it behind."""
@@ -162,7 +177,15 @@ class _Window:
             packet.duration -= missing
         if packet.stream.type == "subtitle" and packet.duration and self.end < math.inf:
             packet.duration = min(packet.duration, max(0, math.floor(self.end / base) - packet.pts))
-        return self.start <= packet.pts * base < self.end
+        return self.start - _priming(packet.stream) <= packet.pts * base < self.end
+
+
+def _priming(stream: Stream) -> Fraction:
+    """Seconds of sound that players leave out at the start of ``stream``, wherever that is now."""
+    if not isinstance(stream, av.AudioStream) or not stream.codec_context:
+        return Fraction(0)
+    context = stream.codec_context
+    return Fraction(context.initial_padding, context.sample_rate or 1)
 
 
 def _as_text(packet: "av.Packet[Any]") -> "av.Packet[Any]":

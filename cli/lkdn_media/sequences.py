@@ -16,6 +16,7 @@ import numpy as np
 from av.container import InputContainer
 
 from lkdn_core.errors import ArgumentError, LKDNError
+from lkdn_media.counts import counted
 from lkdn_media.decode import Picture
 from lkdn_media.files import part_of
 from lkdn_media.image_writers import WRITERS, Quality
@@ -162,9 +163,8 @@ class SequenceWriter:
         self._part.rmdir()
         older = len(_matching(self._pattern)) - self.frames
         if older:
-            log.warning(
-                "warning: %s: %d older pictures lie beside the new ones", self._pattern, older
-            )
+            count = counted(older, "older picture")
+            log.warning("warning: %s: left beside the new ones: %s", self._pattern, count)
 
     def abandon(self) -> None:
         """Take away what was written."""

@@ -3,15 +3,31 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, Protocol
 
 from lkdn_core.errors import ArgumentError
 from lkdn_core.resize import FinalSize
-from lkdn_media.source import Source
 
-__all__ = ["Fit", "SizeChoice", "choose_scale", "final_size", "rounding_warnings"]
+__all__ = ["Fit", "Shape", "SizeChoice", "choose_scale", "final_size", "rounding_warnings"]
 
 Fit = Literal["contain", "cover", "stretch"]
+
+
+class Shape(Protocol):
+    """What is asked of a source: its stored size in pixels, and how they are shown.
+
+    ``sample_aspect_ratio``: width by height of a pixel; ``None`` is square. ``sideways``: whether
+    width and height change places.
+    """
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def sample_aspect_ratio(self) -> Fraction | None: ...
+    @property
+    def sideways(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +54,7 @@ class SizeChoice:
         return self.width is not None or self.height is not None
 
 
-def choose_scale(source: Source, choice: SizeChoice, scales: Collection[int]) -> int:
+def choose_scale(source: Shape, choice: SizeChoice, scales: Collection[int]) -> int:
     """The smallest of ``scales`` that reaches ``choice``; the largest where nothing is wished.
 
     Raises ``ArgumentError`` where none does.
@@ -53,7 +69,7 @@ def choose_scale(source: Source, choice: SizeChoice, scales: Collection[int]) ->
 
 
 def final_size(
-    source: Source, choice: SizeChoice, *, scale: int, multiples: tuple[int, int]
+    source: Shape, choice: SizeChoice, *, scale: int, multiples: tuple[int, int]
 ) -> FinalSize | None:
     """The size of the stored picture, in steps of ``multiples``; ``None`` where none is wished.
 
@@ -77,7 +93,7 @@ def final_size(
     return FinalSize(width=width, height=height, crop=crop)
 
 
-def rounding_warnings(source: Source, choice: SizeChoice, size: FinalSize) -> list[str]:
+def rounding_warnings(source: Shape, choice: SizeChoice, size: FinalSize) -> list[str]:
     """What of ``choice`` is not kept to the pixel, since chroma needs even sizes."""
     wished = _stored(source, choice)
     named = all(side.denominator == 1 for side in wished)
@@ -89,7 +105,7 @@ def rounding_warnings(source: Source, choice: SizeChoice, size: FinalSize) -> li
     ]
 
 
-def _stored(source: Source, choice: SizeChoice) -> tuple[Fraction, Fraction]:
+def _stored(source: Shape, choice: SizeChoice) -> tuple[Fraction, Fraction]:
     """Width and height of the stored picture, before rounding."""
     wide, high = choice.width, choice.height
     if source.sideways:
@@ -102,7 +118,7 @@ def _stored(source: Source, choice: SizeChoice) -> tuple[Fraction, Fraction]:
     return Fraction(wide), Fraction(high)
 
 
-def _used(source: Source, choice: SizeChoice) -> tuple[Fraction, Fraction]:
+def _used(source: Shape, choice: SizeChoice) -> tuple[Fraction, Fraction]:
     """Width and height of the part of the source that is shown."""
     if choice.fit != "cover":
         return Fraction(source.width), Fraction(source.height)
@@ -112,18 +128,18 @@ def _used(source: Source, choice: SizeChoice) -> tuple[Fraction, Fraction]:
     return source.width * min(wider, Fraction(1)), source.height * min(1 / wider, Fraction(1))
 
 
-def _enlargement(source: Source, choice: SizeChoice) -> Fraction:
+def _enlargement(source: Shape, choice: SizeChoice) -> Fraction:
     """How many pixels become of one, along the side where it is more."""
     pairs = zip(_stored(source, choice), _used(source, choice), strict=True)
     return max(new / old for new, old in pairs)
 
 
-def _shape(source: Source) -> Fraction:
+def _shape(source: Shape) -> Fraction:
     """Width by height of the whole stored picture, seen through its pixels' shape."""
     return Fraction(source.width, source.height) * (source.sample_aspect_ratio or 1)
 
 
-def _too_large(source: Source, choice: SizeChoice, needed: Fraction, scale: int) -> str:
+def _too_large(source: Shape, choice: SizeChoice, needed: Fraction, scale: int) -> str:
     name = "width" if choice.width is not None else "height"
     got = choice.width if choice.width is not None else choice.height
     return (

@@ -6,15 +6,18 @@ from dataclasses import replace
 import numpy as np
 
 from lkdn_core import Upscaler
-from lkdn_media.alpha import enlarge_alpha, fill_hidden
+from lkdn_core.resize import FinalSize
+from lkdn_media.alpha import enlarge_alpha, fill_hidden_planes
 from lkdn_media.images import Still
 from lkdn_media.parts import enlarge_parts
 
 __all__ = ["enlarge_stills"]
 
 
-def enlarge_stills(stills: Sequence[Still], upscaler: Upscaler, *, deep: bool) -> list[Still]:
-    """Enlarge pictures of one size and kind, all in one batch.
+def enlarge_stills(
+    stills: Sequence[Still], upscaler: Upscaler, *, deep: bool, size: FinalSize | None = None
+) -> list[Still]:
+    """Enlarge pictures of one size and kind, all in one batch, or to ``size``, after the network.
 
     Gray goes through the network as a gray picture. Of transparency see `lkdn_media.alpha`.
     16-bit pictures stay so if ``deep``, else they become 8-bit ones.
@@ -25,10 +28,10 @@ def enlarge_stills(stills: Sequence[Still], upscaler: Upscaler, *, deep: bool) -
     planes = [pixels[..., i] for i in range(pixels.shape[-1])]
     alpha = planes.pop() if first.has_alpha else None
     if alpha is not None:
-        planes = fill_hidden(planes, alpha, bits=first.bits)
-    new = enlarge_parts(planes, first.bits, bits, upscaler)
+        planes = fill_hidden_planes(planes, alpha, bits=first.bits)
+    new = enlarge_parts(planes, first.bits, bits, upscaler, size=size)
     if alpha is not None:
-        new.append(enlarge_alpha(alpha, first.bits, bits, upscaler))
+        new.append(enlarge_alpha(alpha, first.bits, bits, upscaler, size=size))
     return [
         replace(still, pixels=np.stack([plane[i] for plane in new], 2))
         for i, still in enumerate(stills)

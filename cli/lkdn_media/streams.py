@@ -1,5 +1,6 @@
 """Which streams are copied: those that the new file's container can hold."""
 
+from functools import cache
 from io import BytesIO
 from typing import Final
 
@@ -7,11 +8,12 @@ import av
 from av.container import OutputContainer
 from av.stream import AttachmentStream, Disposition, Stream
 
+from lkdn_media.encoders import holds
 from lkdn_media.source import Source
 from lkdn_media.tags import stream_tags
 from lkdn_media.targets import PLAIN
 
-__all__ = ["add_copy", "can_hold", "copied_streams", "is_cover", "label_copy", "text_codec"]
+__all__ = ["add_copy", "can_hold", "copied_streams", "fallback_codec", "is_cover", "label_copy"]
 
 _ALTERNATIVES: Final = {"mkv": "matroska", "mp4": "mp4", "mov": "mov"}
 #: What a number of channels usually means.
@@ -30,19 +32,26 @@ def copied_streams(source: Source, container: str) -> tuple[tuple[int, ...], lis
             if info.index == source.video or info.rebuilt:
                 continue
             stream = media.streams[info.index]
-            if container not in PLAIN and (
-                can_hold(container, stream) or text_codec(container, info.codec)
-            ):
+            if container not in PLAIN and _takes(container, stream, info.codec):
                 copied.append(info.index)
             else:
                 dropped.append(str(info))
-                able = [ending for ending in able if can_hold(_ALTERNATIVES[ending], stream)]
+                others = {ending: _ALTERNATIVES[ending] for ending in able}
+                able = [end for end, other in others.items() if _takes(other, stream, info.codec)]
     if not dropped:
         return tuple(copied), []
     instead = " or ".join(able) or "no container here"
     return tuple(copied), [
         f"dropped, since {container} can't hold them: {', '.join(dropped)}; {instead} can"
     ]
+
+
+def _takes(container: str, stream: Stream, codec: str) -> bool:
+    if can_hold(container, stream):
+        return True
+    if isinstance(stream, av.AudioStream) and not (stream.format and stream.sample_rate):
+        return False  # nothing of it could be decoded
+    return fallback_codec(container, codec) is not None
 
 
 def can_hold(container: str, stream: Stream) -> bool:
@@ -62,9 +71,20 @@ def can_hold(container: str, stream: Stream) -> bool:
     return True
 
 
-def text_codec(container: str, codec: str) -> str | None:
-    """What subtitles in ``codec``, which ``container`` can't hold, become as plain text."""
-    return "subrip" if (container, codec) == ("matroska", "mov_text") else None
+@cache
+def fallback_codec(container: str, codec: str) -> str | None:
+    """What ``codec``, which ``container`` can't hold, becomes: its text, or its samples."""
+    if container != "matroska":
+        return None
+    if codec == "mov_text":
+        return "subrip"
+    try:
+        decoder = av.Codec(codec, "r")
+    except ValueError:
+        return None
+    if decoder.type != "audio" or holds(container, codec):
+        return None
+    return "pcm"  # PyAV leaves out what Matroska takes as AVI does, such as the sound of WMV
 
 
 def add_copy(stream: Stream, out: OutputContainer) -> Stream:

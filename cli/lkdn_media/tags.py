@@ -1,6 +1,7 @@
 """Tags of files and streams: which hold for the new file, and which it can't hold."""
 
 from collections.abc import Mapping
+from fractions import Fraction
 from io import BytesIO
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ __all__ = ["KEYS", "copied_tags", "lost_tags", "need_keys", "stream_tags"]
 
 #: Tags that describe the file they were in; the new file's muxer writes its own.
 _STALE: Final = {
+    "alpha_mode",
     "major_brand",
     "minor_version",
     "compatible_brands",
@@ -46,27 +48,31 @@ def stream_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def need_keys(container: str, tags: Mapping[str, str]) -> bool:
+def need_keys(container: str, tags: Mapping[str, str], *, rate: Fraction) -> bool:
     """Whether `KEYS` keep all ``tags``, and without them some of a camera (``com.*``) are lost."""
-    of_camera = any(name.lower().startswith("com.") for name in lost_tags(container, tags))
-    return of_camera and not lost_tags(container, tags, keys=True)
+    lost = lost_tags(container, tags, rate=rate)
+    of_camera = any(name.lower().startswith("com.") for name in lost)
+    return of_camera and not lost_tags(container, tags, rate=rate, keys=True)
 
 
-def lost_tags(container: str, tags: Mapping[str, str], *, keys: bool = False) -> list[str]:
+def lost_tags(
+    container: str, tags: Mapping[str, str], *, rate: Fraction, keys: bool = False
+) -> list[str]:
     """Names of those ``tags`` of a file that the muxer ``container`` drops or changes.
 
-    ``keys``: with `KEYS`.
+    ``rate``: frames a second, which a timecode has to fit. ``keys``: with `KEYS`.
     """
     if container not in ("mp4", "mov"):
         return []  # Matroska takes any
     written = BytesIO()
     with av.open(written, "w", format=container, options=KEYS if keys else {}) as trial:
-        stream = trial.add_mux_stream("mpeg4", width=16, height=16)
+        stream = trial.add_mux_stream("mpeg4", rate, width=16, height=16)
         trial.metadata.update(tags)
         packet: av.Packet[Any] = av.Packet(b"\0")
         packet.stream, packet.pts, packet.dts = stream, 0, 0
         trial.mux(packet)
     written.seek(0)
     with av.open(written) as trial_in:
-        kept = {name.lower(): value for name, value in copied_tags(trial_in.metadata).items()}
+        found = trial_in.streams[0].metadata | trial_in.metadata  # a timecode is of the stream
+        kept = {name.lower(): value for name, value in copied_tags(found).items()}
     return [name for name, value in tags.items() if kept.get(name.lower()) != value]

@@ -61,6 +61,11 @@ class Graphs[T]:
                 raise
             self._done.record(current)
 
+    def release(self) -> None:
+        """Forget all graphs and free their memory; waits for the device."""
+        with self._lock, torch.cuda.device(self._device):
+            self._drop_everything()
+
     def _result(self, x: Tensor) -> T:
         shape = tuple(x.shape)
         self._reserve(self._bytes_for(shape[0], shape[2], shape[3]))

@@ -36,6 +36,9 @@ class Network(Protocol):
         An upper bound that grows with both sides.
         """
 
+    def release(self) -> None:
+        """Give back what memory is kept on the device for the next run."""
+
 
 class Backend(Protocol):
     """A module that makes networks."""

@@ -94,6 +94,9 @@ class NativeNetwork:
         threads = torch.get_num_threads()
         return int(self._library.lkdn_bytes(self._handle, height, width, threads))
 
+    def release(self) -> None:
+        pass  # nothing is kept
+
 
 def _flatten(w: Weights, config: LKDNConfig) -> Tensor:
     """All weights of ``fold`` as one list: of each layer inputs first, then outputs, then the bias.

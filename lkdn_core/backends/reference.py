@@ -41,6 +41,9 @@ class ReferenceNetwork:
     def bytes_for(self, height: int, width: int) -> int:
         return self._bytes_per_pixel * height * width
 
+    def release(self) -> None:
+        pass  # torch's allocator keeps it, if anybody
+
 
 #: See ``Backend.load``.
 load = ReferenceNetwork

@@ -33,6 +33,9 @@ class TorchNetwork(ReferenceNetwork):
     def __call__(self, x: Tensor, out: Tensor) -> None:
         self._graphs.run(x, out.copy_)
 
+    def release(self) -> None:
+        self._graphs.release()
+
 
 #: See ``Backend.load``.
 load = TorchNetwork

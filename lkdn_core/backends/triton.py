@@ -62,6 +62,9 @@ class TritonNetwork:
     def bytes_for(self, height: int, width: int) -> int:
         return self._map_bytes(1, height, width)
 
+    def release(self) -> None:
+        self._graphs.release()
+
     def _trunk(self, x: Tensor, memory: Tensor) -> "Schedule":
         maps = self._kernels.Maps.on(memory, self._packed, x.shape[0], *x.shape[2:])
         schedule = self._kernels.Schedule(

@@ -22,6 +22,7 @@ __all__ = [
     "file_tags",
     "frames",
     "planes",
+    "sound",
     "times",
 ]
 
@@ -55,6 +56,13 @@ def times(path: Path) -> list[Fraction]:
 def durations(path: Path) -> list[Fraction]:
     """How long each frame is shown, in seconds, as the file has it."""
     return [frame.duration * exact(frame.time_base) for frame in frames(path)]
+
+
+def sound(path: Path) -> tuple[float, NDArray[Any]]:
+    """When the first audio stream begins, in seconds, and its samples."""
+    with av.open(str(path)) as container:
+        decoded = list(container.decode(audio=0))
+    return float(decoded[0].time), np.concatenate([frame.to_ndarray() for frame in decoded], 1)
 
 
 def planes(frame: av.VideoFrame) -> list[NDArray[Any]]:

@@ -95,6 +95,37 @@ def test_alpha_is_enlarged(
         assert error[..., :3].mean() < 4
 
 
+@pytest.mark.parametrize("target", ["b.mkv", "b.webm"])
+def test_players_are_told_of_alpha(tmp_path: Path, lkdn_video: Command, target: str) -> None:
+    """Beside the shape of the pixels; and what came out goes in again."""
+    shape = Fraction(16, 15)
+    clip = Clip(codec="prores_ks", pix_fmt="yuva444p10le", options={}, pts=range(3), sar=shape)
+    here, there, last = (tmp_path / name for name in ("a.mov", target, f"again-{target}"))
+    assert lkdn_video(make_clip(here, clip), there, "--codec", "libvpx-vp9") == 0
+    assert lkdn_video(there, last) == 0
+    for path in (there, last):
+        with av.open(str(path)) as result:
+            stream = result.streams.video[0]
+            assert stream.metadata["alpha_mode"] == "1"
+            assert stream.sample_aspect_ratio == shape
+        assert probe(path).alpha
+
+
+def test_a_tag_may_tell_of_alpha_in_capitals(tmp_path: Path) -> None:
+    """FFmpeg copies it that way, and its reader then forgets the other one."""
+    here = clip_of(tmp_path / "a.webm", "libvpx-vp9", "yuva420p")
+    with av.open(str(here)) as source, av.open(str(tmp_path / "b.webm"), "w") as out:
+        copy = out.add_stream_from_template(source.streams.video[0], opaque=True)
+        copy.metadata["ALPHA_MODE"] = "1"
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                out.mux(packet)
+    with av.open(str(tmp_path / "b.webm")) as copied:
+        assert "alpha_mode" not in copied.streams.video[0].metadata
+    assert probe(tmp_path / "b.webm").alpha
+
+
 def test_colours_that_only_the_container_tells(tmp_path: Path, lkdn_video: Command) -> None:
     """VP9 has no place for primaries and transfer; libvpx decodes it where there is alpha."""
     bt2020 = Tags(primaries=9, transfer=14, matrix=9)

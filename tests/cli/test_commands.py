@@ -49,6 +49,17 @@ def test_models_prints_the_papers_figures(capsys: pytest.CaptureFixture[str]) ->
     assert rows["official-lkdn", "x4"][2:5] == ["321992", "18.33", "G"]
 
 
+def test_interrupts_are_caught_where_terminals_do_not_hang_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on Windows."""
+    monkeypatch.delattr(signal, "SIGHUP")
+    handler = signal.getsignal(signal.SIGINT)
+    with Interrupts().caught():
+        assert signal.getsignal(signal.SIGINT) != handler
+    assert signal.getsignal(signal.SIGINT) == handler
+
+
 @pytest.mark.parametrize("command", [models, evaluate, train])
 def test_help_and_version_do_not_fail(command: object, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--help"]) == 0  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from lkdn_media.ffmpeg import FfmpegProcess
 from lkdn_media.formats import has_alpha
 from tests.cli.clips import Clip, Tags, make_clip
 from tests.cli.media import Command, colour, copies, durations, frames, planes, times
-from tests.cli.test_alpha import SIZE, gif_of
+from tests.cli.test_alpha import SIZE, clip_of, gif_of
 from tests.cli.test_fields import FLAGGED
 from tests.cli.test_losses import HDR10
 
@@ -203,6 +203,13 @@ def test_filters_may_shorten(tmp_path: Path, lkdn_video: Command, filters: str, 
     here, there = make_clip(tmp_path / "a.mkv"), tmp_path / "b.mkv"
     assert lkdn_video(here, there, "--ffmpeg-vf", filters) == 0
     assert len(frames(there)) == count
+
+
+@pytest.mark.usefixtures("program")
+def test_alpha_of_webm_goes_through_filters(tmp_path: Path, lkdn_video: Command) -> None:
+    here, there = clip_of(tmp_path / "a.webm", "libvpx-vp9", "yuva420p"), tmp_path / "b.mkv"
+    assert lkdn_video(here, there, "--ffmpeg-vf", "null", "--codec", "ffv1") == 0
+    assert frames(there)[0].format.name == "yuva420p"
 
 
 @pytest.mark.usefixtures("program")

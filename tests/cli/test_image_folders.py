@@ -289,6 +289,7 @@ def test_batches_of_one_size(nearest: dict[int, Path], tmp_path: Path) -> None:
     from lkdn_media.image_writers import Quality
     from lkdn_media.picture_batch import enlarge_files
     from lkdn_media.picture_jobs import plan_jobs
+    from lkdn_media.sizes import SizeChoice
 
     (tmp_path / "in").mkdir()
     sizes = [(8, 9)] * 3 + [(7, 9)] + [(8, 9)] * 2
@@ -296,7 +297,9 @@ def test_batches_of_one_size(nearest: dict[int, Path], tmp_path: Path) -> None:
         Image.fromarray(noise(3, size=size) ^ np.uint8(i)).save(tmp_path / f"in/{i}.png")
     jobs = plan_jobs([tmp_path / "in"], tmp_path / "out").jobs
     upscaler = Counting(scale=2, weights=nearest[2], device="cpu", batch_size=2)
-    outcomes = list(enlarge_files(jobs, upscaler, quality=Quality()))
+    outcomes = list(
+        enlarge_files(jobs, lambda _: upscaler, scales=(2,), size=SizeChoice(), quality=Quality())
+    )
     assert runs == [2, 1, 1, 2]
     assert [o.job.source.name for o in outcomes] == [f"{i}.png" for i in range(6)]
     for i, size in enumerate(sizes):

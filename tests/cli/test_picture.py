@@ -1,5 +1,6 @@
 """The picture ``lkdn-video`` writes: colour tags, depth, subsampling, content."""
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +76,24 @@ def test_hdr10_metadata_is_kept(tmp_path: Path, lkdn_video: Command) -> None:
         assert new == old
     with av.open(str(there)) as result:
         assert result.streams.video[0].codec_context.codec_tag == "hvc1"
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1"])
+def test_hdr10_metadata_of_av1(tmp_path: Path, lkdn_video: Command, codec: str) -> None:
+    """It has them in parts of 1/2^16, which others have not."""
+    display = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
+    params = f"log-level=none:cutree=0:hdr10=1:master-display={display}"
+    options = {"x265-params": params}
+    clip = Clip(pix_fmt="yuv420p10le", codec="libx265", options=options, pts=(0, 1))
+    here, there = tmp_path / "av1.mp4", tmp_path / "b.mkv"
+    assert lkdn_video(make_clip(tmp_path / "a.mkv", clip), here, "--codec", "libsvtav1") == 0
+    assert lkdn_video(here, there, "--codec", codec) == 0
+    old, new = (
+        bytes(frames(path)[0].side_data[SideData.MASTERING_DISPLAY_METADATA])
+        for path in (here, there)
+    )
+    given, kept = ([n / d for n, d in struct.iter_unpack("=2i", data[:80])] for data in (old, new))
+    assert kept == pytest.approx(given, abs=5e-5)
 
 
 @pytest.mark.parametrize("codec", ["ffv1", "libvpx-vp9", "prores_ks"])

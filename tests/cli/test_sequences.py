@@ -135,7 +135,7 @@ def test_nothing_is_overwritten_unasked(
     assert "00001.png is there already; -y overwrites it" in capsys.readouterr().err
     assert (tmp_path / "out/00001.png").read_bytes() == before
     assert lkdn_video(here, tmp_path / "out/%05d.png", "-y") == 0
-    assert "1 older pictures lie beside the new ones" in capsys.readouterr().err
+    assert "left beside the new ones: 1 older picture\n" in capsys.readouterr().err
     assert sorted(p.name for p in (tmp_path / "out").iterdir())[:2] == ["00001.png", "00002.png"]
 
 

@@ -9,8 +9,9 @@ import av
 import numpy as np
 import pytest
 
+from lkdn_media.probe import probe
 from tests.cli.clips import Clip, make_clip
-from tests.cli.media import Command, colour, copies, durations, file_tags, frames, times
+from tests.cli.media import Command, colour, copies, durations, file_tags, frames, sound, times
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "flower.mp4"
 FULL = Clip(
@@ -62,6 +63,19 @@ def test_frames_without_timestamps_follow_each_other(tmp_path: Path, lkdn_video:
     assert frames(here)[0].pts is None
     assert lkdn_video(here, there) == 0
     assert times(there) == [Fraction(i, 25) for i in range(7)]
+
+
+@pytest.mark.parametrize("target", ["b.mp4", "b.mkv"])
+def test_tapes(tmp_path: Path, lkdn_video: Command, target: str) -> None:
+    """Of raw DV FFmpeg says a frame a tick; its timecode goes by frames."""
+    clip = Clip(size=(720, 576), codec="dvvideo", options={}, pts=range(3))
+    here, there = make_clip(tmp_path / "a.dv", clip), tmp_path / target
+    assert probe(here).frame_rate == 25
+    assert probe(here).frames == 3
+    assert lkdn_video(here, there, "--preset", "ultrafast") == 0
+    assert times(there) == [Fraction(i, 25) for i in range(3)]
+    with av.open(str(there)) as container:
+        assert container.streams.video[0].average_rate == 25
 
 
 def test_frames_before_zero_stay(tmp_path: Path, lkdn_video: Command) -> None:
@@ -153,6 +167,34 @@ def test_sound_without_a_layout_of_channels(tmp_path: Path, lkdn_video: Command)
     assert b"".join(p[0] for p in new.packets) == b"".join(p[0] for p in old.packets)
 
 
+@pytest.mark.parametrize(
+    ("codec", "ending", "segment"),
+    [("adpcm_ms", "avi", "0"), ("pcm_mulaw", "avi", "3"), ("pcm_bluray", "m2ts", "0")],
+)
+def test_sound_that_fits_as_samples_only(
+    *,
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    codec: str,
+    ending: str,
+    segment: str,
+) -> None:
+    clip = Clip(audio=({"language": "deu"},), audio_codec=codec)
+    here, there = make_clip(tmp_path / f"a.{ending}", clip), tmp_path / "b.mkv"
+    assert lkdn_video(here, there, "--dry-run") == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.splitlines()[1].endswith(" -> pcm, its samples")
+    assert lkdn_video(here, there, "--segment", segment) == 0
+    (before, old), (after, new) = sound(here), sound(there)
+    assert np.array_equal(old, new)
+    assert after == pytest.approx(before - float(probe(here).start), abs=0.001)
+    assert copies(there)[0].tags == copies(here)[0].tags
+    assert lkdn_video(here, tmp_path / "b.mp4", "--dry-run") == 0
+    assert f"dropped, since mp4 can't hold them: #1 audio {codec}" in capsys.readouterr().err
+
+
 def test_a_timecode_is_kept(tmp_path: Path, lkdn_video: Command) -> None:
     clip = Clip(metadata={"timecode": "01:02:03:04"})
     here, there = make_clip(tmp_path / "a.mov", clip), tmp_path / "b.mov"
@@ -160,6 +202,30 @@ def test_a_timecode_is_kept(tmp_path: Path, lkdn_video: Command) -> None:
     with av.open(str(there)) as result:
         assert [s.metadata.get("timecode") for s in result.streams] == ["01:02:03:04"] * 2
     assert copies(there) == copies(here)
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [
+        (25, ""),
+        (1000, "lkdn-video: warning: mp4 has timecodes up to 255 frames/s; mkv keeps it\n"),
+    ],
+)
+def test_a_timecode_of_matroska(
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    rate: int,
+    said: str,
+) -> None:
+    base = Fraction(1, rate)
+    clip = Clip(metadata={"timecode": "01:02:03:04"}, rate=Fraction(rate), time_base=base)
+    here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / "b.mp4"
+    assert lkdn_video(here, there, "-q") == 0
+    assert capsys.readouterr().err == said
+    with av.open(str(there)) as result:
+        kept = [s.metadata.get("timecode") for s in result.streams]
+    assert kept == ([None] if said else ["01:02:03:04"] * 2)
 
 
 def test_what_does_not_fit_is_named_before_the_work(

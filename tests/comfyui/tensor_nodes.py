@@ -92,6 +92,21 @@ class TestUpscaleByHand:
         return (out.clamp(0, 1).movedim(-3, -1),)
 
 
+class TestModelName:
+    """The name of a model out of a node, as those of other packs give it that go through a list."""
+
+    RETURN_TYPES = ("COMBO",)
+    FUNCTION = "name"
+    CATEGORY = "testing"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("STRING", {})}}
+
+    def name(self, model):
+        return (model,)
+
+
 class TestScarceMemory:
     """From here on there is room for so many pictures at once, in this server."""
 
@@ -119,6 +134,7 @@ NODE_CLASS_MAPPINGS = {
     for node in (
         TestCropVideo,
         TestLoadTensor,
+        TestModelName,
         TestSaveTensor,
         TestScarceMemory,
         TestUpscaleByHand,

@@ -64,20 +64,62 @@ def test_long_batch_goes_in_parts(upscaler: Upscaler) -> None:
 @pytest.mark.parametrize("channels", [1, 2])
 def test_gray_stays_gray(upscaler: Upscaler, channels: int) -> None:
     images = pictures(2, 6, 5, channels)
+    images[..., 1:].clamp_(min=0.1)  # all of it is seen
     out = enlarge(images, upscaler)
     assert out.shape == (2, 12, 10, channels)
     luma = torch.tensor([0.2126, 0.7152, 0.0722])  # BT.709
     for channel in range(channels):
         rgb = images[..., channel : channel + 1].expand(-1, -1, -1, 3)
         gray = expected(rgb, upscaler) @ luma
+        if channel == 1:
+            gray = held(gray, images[..., 1])
         torch.testing.assert_close(out[..., channel], gray, rtol=0, atol=2e-6)
+
+
+def held(new: Tensor, alpha: Tensor) -> Tensor:
+    """Alpha (N, 2H, 2W) clipped to what 3x3 pixels around have in ``alpha`` (N, H, W)."""
+    padded = torch.nn.functional.pad(alpha.clamp(0, 1), (1, 1, 1, 1), "replicate")
+    windows = padded.unfold(1, 3, 1).unfold(2, 3, 1)
+    least, most = (
+        limit.repeat_interleave(2, 1).repeat_interleave(2, 2)
+        for limit in (windows.amin((3, 4)), windows.amax((3, 4)))
+    )
+    return torch.minimum(torch.maximum(new, least), most)
 
 
 def test_alpha_is_enlarged_or_dropped(upscaler: Upscaler) -> None:
     images = pictures(2, 6, 5, 4)
+    images[..., 3].clamp_(min=0.1)  # all colours are seen
     rgb, alpha = expected(images[..., :3], upscaler), enlarge(images[..., 3:], upscaler)
-    assert torch.equal(enlarge(images, upscaler), torch.cat([rgb, alpha], -1))
+    kept = held(alpha[..., 0], images[..., 3])[..., None]
+    assert torch.equal(enlarge(images, upscaler), torch.cat([rgb, kept], -1))
     assert torch.equal(enlarge(images, upscaler, alpha="drop"), rgb)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_hidden_colours_do_not_reach_visible_ones(
+    upscaler: Upscaler, channels: int, dtype: torch.dtype
+) -> None:
+    images = pictures(2, 16, 12, channels).to(dtype)
+    images[..., -1] = 0
+    images[:, 4:9, 3:, -1] = 1
+    plain = images.clone()
+    plain[..., :-1] = 0.75
+    images[:, 4:9, 3:, :-1] = 0.75
+    ours, wanted = enlarge(images, upscaler), enlarge(plain, upscaler)
+    torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-4)
+    dropped = enlarge(images, upscaler, alpha="drop")
+    assert torch.equal(dropped, enlarge(images[..., :-1], upscaler))
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_what_is_opaque_or_transparent_stays_so(upscaler: Upscaler, channels: int) -> None:
+    images = pictures(3, 16, 12, channels)
+    images[..., -1] = torch.tensor([1, 0, torch.nan])[:, None, None]
+    images[0, :5, :, -1] = 0
+    alpha = enlarge(images, upscaler)[..., -1]
+    assert (alpha[0, 12:] == 1).all() and not alpha[0, :8].any() and not alpha[1:].any()
 
 
 def test_strides_do_not_matter(upscaler: Upscaler) -> None:

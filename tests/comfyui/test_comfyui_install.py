@@ -1,8 +1,10 @@
 """``lkdn-comfyui`` in folders that look like ComfyUI."""
 
 import contextlib
+import errno
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -62,6 +64,28 @@ def test_link_replaces_copy_and_the_other_way(comfyui: Path) -> None:
     assert main(["install", "--link", *where]) == 0
     assert main(["uninstall", *where]) == 0
     assert not pack.exists() and (PACKAGE / "nodes.py").is_file()
+
+
+def test_a_link_into_a_python_that_is_gone_is_ours(comfyui: Path) -> None:
+    pack, where = comfyui / "custom_nodes" / "lkdn", ["--comfyui", str(comfyui)]
+    for renew in (["install", "--link"], ["install"], ["uninstall"]):
+        pack.symlink_to("/old/lib/python3.12/site-packages/lkdn_comfyui")
+        assert main(["status", *where]) == 1
+        assert main([*renew, *where]) == 0
+        assert main(["status", *where]) == (1 if renew == ["uninstall"] else 0)
+        assert main(["uninstall", *where]) == 0 and not pack.is_symlink()
+
+
+def test_a_full_disk_is_told(
+    comfyui: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*names: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    before = contents(comfyui)
+    assert main(["install", "--comfyui", str(comfyui)]) == 1
+    assert "No space left on device" in capsys.readouterr().err and contents(comfyui) == before
 
 
 def test_what_others_made_is_left_alone(comfyui: Path, capsys: pytest.CaptureFixture[str]) -> None:

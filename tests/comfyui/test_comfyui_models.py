@@ -58,6 +58,9 @@ def test_upscale_model_is_called_like_a_descriptor(tiny: LKDNModel) -> None:
     assert model.scale == 2
     assert sum(t.nbytes for t in model.model.state_dict().values()) > 0
     assert model.to("cpu") is model.to(torch.float32) is model.to("cpu", torch.float32) is model
+    assert model.cpu() is model.eval() is model.float() is model
+    assert (model.device, model.dtype) == (torch.device("cpu"), torch.float32)
+    assert model.input_channels == model.output_channels == 3
     assert model.supports_half and model.supports_bfloat16
     pixels = torch.rand(2, 3, 6, 5)
     out = model(pixels)
@@ -70,6 +73,7 @@ def test_upscale_model_is_called_like_a_descriptor(tiny: LKDNModel) -> None:
     # Its weights, run in training form, are the same network.
     with torch.no_grad():
         torch.testing.assert_close(model.model(pixels), out, rtol=0, atol=1e-4)
+    assert model.half().dtype == torch.float16 and torch.equal(model(pixels), out)
 
 
 @pytest.mark.gpu

@@ -110,6 +110,7 @@ def test_every_image_equals_the_core(server: Server, images: Tensor, tiny_engine
 
 def test_options_reach_the_engine(server: Server, tiny_engine: Upscaler) -> None:
     images = pictures(2, 40, 30, 4)
+    images[..., 3].clamp_(min=0.1)  # all colours are seen
     _, whole = upscale_tensor(server, images)
     _, tiled = upscale_tensor(server, images, tile=16, batch_size=2, alpha="drop")
     assert tiled.shape[-1] == 3
@@ -147,6 +148,25 @@ def test_the_model_works_in_nodes_for_upscale_models(
         torch.testing.assert_close(got, wanted, rtol=0, atol=2e-6)
     else:  # tiles of 8 pixels, which show
         assert got.shape == wanted.shape and (got - wanted).abs().mean() < 0.05
+
+
+def test_what_did_not_change_is_not_done_again(server: Server) -> None:
+    """Also where another node gives the model's name."""
+    file = store(server, pictures(2, 8, 6, 3))
+    name = {"class_type": "TestModelName", "inputs": TINY["inputs"]}
+    prompt = {
+        "0": name,
+        "1": TINY | {"inputs": {"model": ["0", 0]}},
+        "2": {"class_type": "TestLoadTensor", "inputs": {"file": file}},
+        "3": {
+            "class_type": "LKDNUpscaleImage",
+            "inputs": {"image": ["2", 0], "model": ["1", 0], **WORK, "alpha": "drop"},
+        },
+        "4": {"class_type": "TestSaveTensor", "inputs": {"image": ["3", 0], "file": file}},
+    }
+    assert server.run(prompt).progress
+    again = server.run(prompt)
+    assert again.error is None and not again.progress
 
 
 def test_interrupt_of_images(server: Server) -> None:

@@ -15,7 +15,8 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def graphs(monkeypatch: pytest.MonkeyPatch) -> Graphs[torch.Tensor]:
-    for name in ("CUDAGraph", "Stream", "Event", "current_stream", "graph_pool_handle"):
+    cuda = "CUDAGraph", "Stream", "Event", "current_stream", "graph_pool_handle", "synchronize"
+    for name in cuda:
         monkeypatch.setattr(torch.cuda, name, MagicMock())
     for name in ("device", "graph"):
         monkeypatch.setattr(torch.cuda, name, lambda *_, **__: nullcontext())
@@ -42,3 +43,14 @@ def test_a_graph_of_the_measurement_runs_later(graphs: Graphs[torch.Tensor]) -> 
     side = choice._SIDE["cpu"]
     with torch.no_grad():
         network(torch.rand(1, 3, side, side), torch.empty(1, 3, 2 * side, 2 * side))
+
+
+def test_released_memory_is_taken_again(graphs: Graphs[torch.Tensor]) -> None:
+    graphs._bytes_for = lambda *_: 5
+    x, y = torch.rand(1, 3, 4, 4), torch.empty(1, 3, 4, 4)
+    for _ in range(2):
+        for _ in range(3):
+            graphs.run(x, y.copy_)
+        assert len(graphs._memory) == 5 and len(graphs._recorded) == 1
+        graphs.release()
+        assert len(graphs._memory) == len(graphs._recorded) == 0

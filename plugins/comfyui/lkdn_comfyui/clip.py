@@ -1,7 +1,7 @@
 """Frames and sound that a graph made itself, as a file."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -26,13 +26,19 @@ _LAYOUTS: Final = {1: "mono", 2: "stereo", 6: "5.1"}
 
 
 def write_clip(
-    path: Path, images: Tensor, frame_rate: Fraction, sound: tuple[Tensor, int] | None
+    path: Path,
+    images: Tensor,
+    frame_rate: Fraction,
+    sound: tuple[Tensor, int] | None,
+    *,
+    progress: Callable[[], object],
 ) -> None:
     """Store frames (B, H, W, C) in [0, 1] as YUV 4:4:4 of 10 bits, and sound as AAC.
 
     ``sound``: samples (channels, T) and their rate in Hz; it ends with the last frame, as where
-    ComfyUI saves a video itself. ``path`` ends in ``.mp4``. One frame is in work at a time.
-    Transparency is not kept. Raises ``ArgumentError`` for no frame, and for a rate that AAC lacks.
+    ComfyUI saves a video itself. ``path`` ends in ``.mp4``. One frame is in work at a time;
+    ``progress`` is called before each, and what it raises ends the work. Transparency is not kept.
+    Raises ``ArgumentError`` for no frame, and for a rate that AAC lacks.
     """
     shape = tuple(images.shape)
     if len(shape) != 4 or 0 in shape:
@@ -56,6 +62,7 @@ def write_clip(
             packets = _encode_sound(out, samples[:, : math.ceil(len(images) * hertz / rate)], hertz)
         after = next(packets, None)
         for number, image in enumerate(images):
+            progress()
             while after is not None and _seconds(after) < number / rate:
                 out.mux(after)
                 after = next(packets, None)

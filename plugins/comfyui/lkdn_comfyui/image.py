@@ -4,11 +4,14 @@ from collections.abc import Callable
 from typing import Final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lkdn_core import FrameFormat, Upscaler
+from lkdn_core.color import clip
 from lkdn_core.errors import ArgumentError
 from lkdn_core.memory import is_out_of_memory
+from lkdn_media.alpha import fill_hidden
 
 __all__ = ["ALPHA", "upscale_images"]
 
@@ -31,9 +34,10 @@ def upscale_images(
 
     C is 3 (RGB), 4 (RGBA), 1 (gray) or 2 (gray and alpha); B may be 0. Values outside [0, 1] are
     clipped. Gray and, with ``alpha="upscale"``, transparency go through the network as gray
-    pictures. Returns (B, sH, sW, C), one channel less for ``"drop"``, in [0, 1] on ``device`` in
-    ``dtype``. ``progress`` gets the number of pictures done, first 0 and then after each batch;
-    what it raises ends the work. Raises ``ArgumentError`` and ``OutOfMemoryError``.
+    pictures; what is opaque or transparent all around stays so, and colours that it hides don't
+    reach those that it shows. Returns (B, sH, sW, C), one channel less for ``"drop"``, in [0, 1] on
+    ``device`` in ``dtype``. ``progress`` gets the number of pictures done, first 0 and then after
+    each batch; what it raises ends the work. Raises ``ArgumentError`` and ``OutOfMemoryError``.
     """
     shape = tuple(images.shape)
     if len(shape) != 4 or 0 in shape[1:] or shape[3] > 4 or not images.is_floating_point():
@@ -66,11 +70,33 @@ def upscale_images(
 
 def _upscale(images: Tensor, upscaler: Upscaler, out: Tensor) -> None:
     """Fill ``out`` (N, sH, sW, K) with the first K channels of ``images`` (N, H, W, C)."""
+    if out.shape[-1] in (2, 4):
+        images = _fill(images)
     single = 0
     if images.shape[-1] >= 3:
         rgb = upscaler.up(images[..., :3].movedim(-1, 1))
         out[..., :3].copy_(rgb.clamp(0, 1).movedim(1, -1))
         single = 3
     for channel in range(single, out.shape[-1]):
-        (gray,) = upscaler.up_planes([images[..., channel].float()], _GRAY)
-        out[..., channel].copy_(gray)
+        values = images[..., channel].float()
+        (new,) = upscaler.up_planes([values], _GRAY)
+        out[..., channel].copy_(_held(new, values) if channel in (1, 3) else new)
+
+
+def _fill(images: Tensor) -> Tensor:
+    """``images``, whose last channel is transparency, with other colours where it hides them."""
+    colours, alpha = images[..., :-1], images[..., -1:]
+    visible = (alpha > 0).movedim(-1, 1).float()
+    filled = fill_hidden(clip(colours.float()).movedim(-1, 1), visible).movedim(1, -1)
+    return torch.cat([filled, alpha.float()], -1)
+
+
+def _held(new: Tensor, alpha: Tensor) -> Tensor:
+    """``new``, the enlarged ``alpha`` (N, H, W), clipped to what 3x3 pixels around have in it.
+
+    The network changes flat parts a little, and an opaque picture would let others shine through.
+    """
+    around = clip(alpha)[:, None]
+    limits = -F.max_pool2d(-around, 3, 1, 1), F.max_pool2d(around, 3, 1, 1)
+    least, most = (F.interpolate(limit, new.shape[1:])[:, 0] for limit in limits)
+    return new.clamp_(least, most)

@@ -25,13 +25,17 @@ __all__ = ["WEB_DIRECTORY", "comfy_entrypoint"]
 _COPIED: Final = ("example_workflows", "locales")
 
 
+#: An old link leads to this package where it was before, as in another Python.
+Installed = Literal["no", "copy", "link", "old link", "other"]
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """What lies in a ComfyUI folder. ``version``: of ComfyUI, empty when it is not told."""
 
     pack: Path
     version: str
-    installed: Literal["no", "copy", "link", "other"]
+    installed: Installed
 
 
 def status(comfyui: Path) -> Status:
@@ -65,7 +69,7 @@ def install(comfyui: Path, *, link: bool = False) -> Status:
     try:
         _place(before.pack, link=link)
     except OSError as error:
-        raise LKDNError(f"{before.pack}: can't be written: {error.strerror}") from error
+        raise LKDNError(f"{before.pack}: can't be written: {error.strerror or error}") from error
     return status(comfyui)
 
 
@@ -80,10 +84,12 @@ def uninstall(comfyui: Path) -> Status:
     return before
 
 
-def _installed(pack: Path) -> Literal["no", "copy", "link", "other"]:
+def _installed(pack: Path) -> Installed:
     if pack.is_symlink():
         # The other folder that a checkout offers for a link is the one above this package.
-        return "link" if pack.resolve() in (_PACKAGE, _PACKAGE.parent) else "other"
+        if pack.resolve() in (_PACKAGE, _PACKAGE.parent):
+            return "link"
+        return "old link" if pack.readlink().name == _PACKAGE.name else "other"
     if not pack.exists():
         return "no"
     stub = pack / "__init__.py"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lkdn_core import Upscaler, list_models, load_model
 from lkdn_core.arch import LKDN
@@ -23,7 +23,7 @@ __all__ = [
     "named_models",
 ]
 
-#: Engines kept; each holds about a megabyte of weights.
+#: Engines kept; between two runs each holds about a megabyte of weights.
 _KEPT: Final = 8
 
 
@@ -89,35 +89,37 @@ def engine_device(device: torch.device) -> str:
     return str(device) if device.type == "cuda" else "cpu"
 
 
-class UpscaleModel:
+class UpscaleModel(nn.Module):
     """An LKDN network as the UPSCALE_MODEL that other nodes use.
 
-    They read ``scale`` and what it supports, move ``model`` (its weights as a module, which the
-    call does not use) with ``to`` or through ``patcher``, and call the object with tiles.
+    They read what it supports, call it with tiles, and move it in their own ways: ``to``, ``cpu``,
+    ``half`` and so on, or ``model``, its weights, through ``patcher``. The call uses neither.
     """
 
     supports_half = supports_bfloat16 = True  # the call takes any float dtype
+    input_channels = output_channels = 3
+    patcher: object | None = None  # ComfyUI's; newer versions move ``model`` with it
 
     def __init__(self, model: LKDNModel) -> None:
+        super().__init__()
         weights, config = load_model(model.name, model.scale, weights=model.weights)
         self._source = model
         self.scale = config.scale
-        self.model = LKDN(config).eval().requires_grad_(False)
+        self.model = LKDN(config)
         self.model.load_state_dict(weights)
-        self.patcher: object | None = None  # ComfyUI's; newer versions move ``model`` with it
+        self.eval().requires_grad_(False)
 
-    def to(
-        self,
-        device: torch.device | str | torch.dtype | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> "UpscaleModel":
-        """Move ``model``, or change its dtype."""
-        if isinstance(device, torch.dtype):
-            device, dtype = None, device
-        self.model.to(device, dtype)
-        return self
+    @property
+    def device(self) -> torch.device:
+        """Where ``model`` is."""
+        return next(self.model.parameters()).device
 
-    def __call__(self, pixels: Tensor) -> Tensor:
+    @property
+    def dtype(self) -> torch.dtype:
+        """What ``model`` is in."""
+        return next(self.model.parameters()).dtype
+
+    def forward(self, pixels: Tensor) -> Tensor:
         """Enlarge (N, C, H, W) in [0, 1] to float32 (N, 3, sH, sW).
 
         Alpha, the channel of RGBA or of gray and alpha, is left out.

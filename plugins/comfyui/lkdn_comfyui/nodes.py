@@ -1,6 +1,8 @@
 """The nodes as ComfyUI sees them. They translate: sockets and widgets here, work elsewhere."""
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,9 +80,9 @@ class LKDNModelLoader(io.ComfyNode):
         return io.NodeOutput(chosen, upscale_model)
 
     @classmethod
-    def fingerprint_inputs(cls, model: str) -> tuple[str, tuple[int, int] | None]:
-        """Changes when the file does."""
-        return model, _find(model).stamp
+    def fingerprint_inputs(cls, model: str | None = None) -> tuple[int, int] | None:
+        """Changes when the file does. Without a name: another node gives it, in time."""
+        return None if model is None else _find(model).stamp
 
 
 class LKDNUpscaleImage(io.ComfyNode):
@@ -124,22 +126,21 @@ class LKDNUpscaleImage(io.ComfyNode):
     ) -> io.NodeOutput:
         """Batch by batch, with a look at the stop button before each."""
         options = _options(batch_size, tile, overlap, precision)
-        upscaler = _engine(model or LKDNModel(scale), options, *image.shape[1:3])
         bar = comfy.utils.ProgressBar(max(1, len(image)))
 
         def progress(done: int) -> None:
             management.throw_exception_if_processing_interrupted()
             bar.update_absolute(done)
 
-        enlarged = upscale_images(
-            image,
-            upscaler,
-            alpha=alpha,
-            device=management.intermediate_device(),
-            dtype=_intermediate_dtype(),
-            progress=progress,
-        )
-        management.soft_empty_cache()
+        with _engine(model or LKDNModel(scale), options, *image.shape[1:3]) as upscaler:
+            enlarged = upscale_images(
+                image,
+                upscaler,
+                alpha=alpha,
+                device=management.intermediate_device(),
+                dtype=_intermediate_dtype(),
+                progress=progress,
+            )
         return io.NodeOutput(enlarged)
 
 
@@ -181,20 +182,21 @@ class LKDNUpscaleVideo(io.ComfyNode):
         folder = Path(folder_paths.get_temp_directory())
         folder.mkdir(parents=True, exist_ok=True)
         made = isinstance(video, InputImpl.VideoFromComponents)
-        with source_file(video, folder, made_of_frames=made) as (path, window, choice):
+        check = management.throw_exception_if_processing_interrupted
+        with source_file(video, folder, made_of_frames=made, progress=check) as found:
+            path, window, choice = found
             plan = plan_video(path, scale=network.scale, choice=choice, window=window)
             source = plan.source
-            upscaler = _engine(network, options, source.height, source.width)
             bar = comfy.utils.ProgressBar(max(1, source.frames))
-            management.throw_exception_if_processing_interrupted()
+            check()
 
             def progress() -> None:
-                management.throw_exception_if_processing_interrupted()
+                check()
                 bar.update(1)
 
             target = folder / f"lkdn-{uuid.uuid4().hex}"
-            target = upscale_to(target, plan, upscaler, progress=progress)
-        management.soft_empty_cache()
+            with _engine(network, options, source.height, source.width) as upscaler:
+                target = upscale_to(target, plan, upscaler, progress=progress)
         return io.NodeOutput(InputImpl.VideoFromFile(str(target)))
 
 
@@ -223,14 +225,24 @@ def _options(batch_size: int, tile: int, overlap: int, precision: str) -> Engine
     )
 
 
-def _engine(model: LKDNModel, options: EngineOptions, height: int, width: int) -> Upscaler:
-    """The engine, with room made on the GPU for one run over pictures of this size."""
+@contextmanager
+def _engine(
+    model: LKDNModel, options: EngineOptions, height: int, width: int
+) -> Iterator[Upscaler]:
+    """The engine, with room made on the GPU for one run over pictures of this size.
+
+    At the end its memory there is ComfyUI's again.
+    """
     upscaler = engine_for(model, options)
     if upscaler.device.type == "cuda" and height and width:
         count = upscaler.frames_per_run(height, width)
         management.free_memory(count * upscaler.bytes_for(height, width), upscaler.device)
         upscaler.renew()
-    return upscaler
+    try:
+        yield upscaler
+    finally:
+        upscaler.release()
+        management.soft_empty_cache()
 
 
 def _intermediate_dtype() -> torch.dtype:

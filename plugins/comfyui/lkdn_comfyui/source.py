@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -18,17 +18,18 @@ __all__ = ["source_file"]
 
 @contextmanager
 def source_file(
-    video: Any, folder: Path, *, made_of_frames: bool
+    video: Any, folder: Path, *, made_of_frames: bool, progress: Callable[[], object]
 ) -> Iterator[tuple[Path, Window, EncoderChoice]]:
     """The file behind ``video``, the part of it that counts, and how its like is encoded.
 
-    ``made_of_frames``: the graph made it, so there is no file yet. Files made here lie in
-    ``folder`` and are gone afterwards. Raises ``LKDNError``.
+    ``made_of_frames``: the graph made it, so there is no file yet; ``progress`` is called before
+    each frame is stored, and what it raises ends the work. Files made here lie in ``folder`` and
+    are gone afterwards. Raises ``LKDNError``.
     """
     with tempfile.TemporaryDirectory(prefix="lkdn-", dir=folder) as made:
         if made_of_frames:
             path = Path(made) / "frames.mp4"
-            yield path, Window(), _write_components(video, path)
+            yield path, Window(), _write_components(video, path, progress)
             return
         window = Window(*_trim_window(video))
         source = video.get_stream_source()
@@ -48,10 +49,10 @@ def source_file(
         yield path, window, EncoderChoice()
 
 
-def _write_components(video: Any, path: Path) -> EncoderChoice:
+def _write_components(video: Any, path: Path, progress: Callable[[], object]) -> EncoderChoice:
     parts = video.get_components()
     sound = parts.audio and (parts.audio["waveform"][0], int(parts.audio["sample_rate"]))
-    write_clip(path, parts.images, parts.frame_rate, sound or None)
+    write_clip(path, parts.images, parts.frame_rate, sound or None, progress=progress)
     deep = getattr(video, "get_bit_depth", lambda: 8)() > 8
     return EncoderChoice(codec="libx264", pix_fmt="yuv420p10le" if deep else "yuv420p")
 

@@ -1,0 +1,52 @@
+"""The options for how large the result gets, of videos and pictures alike."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lkdn_media.sizes import SizeChoice
+
+__all__ = ["add_scale_option", "add_size_options", "scales_of", "size_choice"]
+
+
+def add_scale_option(group: argparse._ArgumentGroup) -> None:
+    """Add ``--scale``."""
+    group.add_argument(
+        "--scale", type=int, choices=(2, 3, 4), help="default 4, or what the final size needs"
+    )
+
+
+def add_size_options(group: argparse._ArgumentGroup) -> None:
+    """Add ``--width``, ``--height`` and ``--fit``."""
+    group.add_argument("--width", type=int, help="shrink to it (default: scale times the source)")
+    group.add_argument("--height", type=int, help="with --width: a box (default: by the shape)")
+    group.add_argument(
+        "--fit",
+        choices=("contain", "cover", "stretch"),
+        default="contain",
+        help="into the box: whole (default), cut to fill it, or distorted",
+    )
+
+
+def size_choice(arguments: argparse.Namespace) -> "SizeChoice":
+    """The wished final size. Raises ``ArgumentError``."""
+    from lkdn_media.sizes import SizeChoice
+
+    return SizeChoice(arguments.width, arguments.height, arguments.fit)
+
+
+def scales_of(arguments: argparse.Namespace) -> tuple[int, ...]:
+    """The scales to choose from: ``--scale`` alone, or all that the network is there for.
+
+    Raises ``LKDNError`` where its weights can't be read.
+    """
+    if arguments.scale is not None:
+        return (arguments.scale,)
+    if arguments.weights is not None:
+        from lkdn_core.checkpoints import read_checkpoint
+
+        return (read_checkpoint(arguments.weights)[1].scale,)
+    from lkdn_core import list_models
+
+    named = tuple(model.scale for model in list_models() if model.name == arguments.model)
+    return named or (2, 3, 4)
