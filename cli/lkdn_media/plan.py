@@ -33,9 +33,10 @@ from lkdn_media.losses import (
     shape_in,
 )
 from lkdn_media.palette import PALETTE
+from lkdn_media.recode import PCM
 from lkdn_media.sizes import SizeChoice, final_size, rounding_warnings
 from lkdn_media.source import Source
-from lkdn_media.streams import copied_streams, fallback_codec
+from lkdn_media.streams import copied_streams
 from lkdn_media.tags import copied_tags, lost_tags, need_keys
 from lkdn_media.targets import PICTURES, PLAIN, container_of, plain_codec
 
@@ -54,9 +55,10 @@ class Plan:
 
     ``width``, ``height``: of the encoded pictures: of ``size``, or else at most one more than
     ``scale`` times the source's, where subsampled chroma needs even sizes. ``copied``: indexes of
-    the streams copied as they are. ``keys``: tags go where cameras put them, see `need_keys`.
-    ``program``: the user's ffmpeg, where ``codec`` is one of its
-    encoders, which then writes ``own_codec``. ``warnings``: what can't be kept, a line each.
+    the other streams that are kept, and what they are encoded anew as, if they are. ``keys``: tags
+    go where cameras put them, see `need_keys`. ``program``: the user's ffmpeg, where ``codec`` is
+    one of its encoders, which then writes ``own_codec``. ``warnings``: what can't be kept, a line
+    each.
     """
 
     source: Source
@@ -75,7 +77,7 @@ class Plan:
     width: int
     height: int
     sample_aspect_ratio: Fraction | None
-    copied: tuple[int, ...]
+    copied: dict[int, str | None]
     metadata: dict[str, str]
     keys: bool
     warnings: tuple[str, ...]
@@ -105,9 +107,9 @@ class Plan:
                     f"{self.codec} {self.width}x{self.height} {self.pix_fmt} ({settings})"
                 )
             elif stream.index in self.copied:
-                plain = fallback_codec(self.container, stream.codec)
-                what = "samples" if plain == "pcm" else "plain text"
-                lines.append(f"{stream} -> " + (f"{plain}, its {what}" if plain else "copied"))
+                new = self.copied[stream.index]
+                how = f"{new}, " + ("its samples" if new == PCM else "encoded anew")
+                lines.append(f"{stream} -> {how if new else 'copied'}")
             else:
                 lines.append(f"{stream} -> " + ("rebuilt" if stream.rebuilt else "dropped"))
         return lines

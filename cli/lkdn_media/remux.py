@@ -13,9 +13,9 @@ from av.container import InputContainer, OutputContainer
 from av.stream import AttachmentStream, Stream
 
 from lkdn_media.demux import JOINED, open_media, read_packets, shift_packet
-from lkdn_media.sound import Samples
+from lkdn_media.recode import Recoder
 from lkdn_media.source import Source
-from lkdn_media.streams import add_copy, fallback_codec, is_cover, label_copy
+from lkdn_media.streams import add_copy, is_cover, label_copy, new_codec
 from lkdn_media.tags import copied_tags
 from lkdn_media.timeline import Timeline
 
@@ -41,7 +41,7 @@ class StreamCopier:
         self._opened: InputContainer | None = None
         self._window = _Window.of(source)
         self._outputs: dict[int, Stream] = {}
-        self._samples: dict[int, Samples] = {}
+        self._recoders: dict[int, Recoder] = {}
         self._timelines: dict[int, Timeline] = {}
         self._next: av.Packet[Any] | None = None
         self._packets: Iterator[av.Packet[Any]] | None = None
@@ -55,25 +55,25 @@ class StreamCopier:
             _attach(out, stream, stream.data)
         elif is_cover(stream) and out.format.name == "matroska":
             _attach(out, stream, _first_packet(self._source.path, index))
-        elif new := fallback_codec(out.format.name, stream.name or ""):
-            if isinstance(stream, av.AudioStream):
-                self._samples[index] = Samples(stream, out)
-                self._outputs[index] = self._samples[index].stream
-            else:
-                self._outputs[index] = out.add_mux_stream(new)
+        elif new := new_codec(out.format.name, stream):
+            self._recoders[index] = Recoder(stream, out, new)
+            self._outputs[index] = self._recoders[index].stream
             label_copy(self._outputs[index], stream)
         else:
             self._outputs[index] = add_copy(stream, out)
 
     def advance(self, out: OutputContainer, seconds: float) -> None:
         """Copy what comes before ``seconds``; all that is left for ``math.inf``."""
-        while True:
-            packet = self._next or self._read()
-            if packet is None or _seconds(packet) > seconds:
+        while packet := self._next or self._read():
+            if _seconds(packet) > seconds:
                 self._next = packet
                 return
             self._write(out, packet)
             self._next = None
+        while self._recoders:
+            index, recoder = self._recoders.popitem()
+            for last in recoder.packets(None):
+                self._mux(out, index, last)
 
     def close(self) -> None:
         """Close the second view of the source."""
@@ -96,25 +96,19 @@ class StreamCopier:
             for packet in self._packets:
                 if self._window is not None and self._window.is_over(packet):
                     return None
-                counts = packet.size or packet.stream.index in self._samples  # an end, else
-                if counts and (self._window is None or self._window.take(packet)):
+                if packet.size and (self._window is None or self._window.take(packet)):
                     return packet
         except av.FFmpegError:
             self.damaged = True
         return None
 
     def _write(self, out: OutputContainer, packet: "av.Packet[Any]") -> None:
-        index = packet.stream.index  # stream_index of an empty packet is 0
-        if index in self._samples:
-            for samples in self._samples[index].packets(packet):
-                self._mux(out, index, samples)
+        index = packet.stream_index
+        if packet.stream.name == "mov_text" and bytes(packet) == _NO_TEXT:
             return
-        if packet.stream.name == "mov_text":
-            if bytes(packet) == _NO_TEXT:
-                return
-            if fallback_codec(out.format.name, "mov_text"):
-                packet = _as_text(packet)
-        self._mux(out, index, packet)
+        recoder = self._recoders.get(index)
+        for new in recoder.packets(packet) if recoder else (packet,):
+            self._mux(out, index, new)
 
     def _mux(self, out: OutputContainer, index: int, packet: "av.Packet[Any]") -> None:
         stream = self._outputs[index]
@@ -186,15 +180,6 @@ def _priming(stream: Stream) -> Fraction:
         return Fraction(0)
     context = stream.codec_context
     return Fraction(context.initial_padding, context.sample_rate or 1)
-
-
-def _as_text(packet: "av.Packet[Any]") -> "av.Packet[Any]":
-    """A packet of mov_text without the styles behind its text, and the text's length before it."""
-    data = bytes(packet)
-    text: av.Packet[Any] = av.Packet(data[2 : 2 + int.from_bytes(data[:2])])
-    text.time_base, text.pts, text.dts = packet.time_base, packet.pts, packet.dts
-    text.duration = packet.duration
-    return text
 
 
 def _attach(out: OutputContainer, stream: Stream, data: bytes) -> None:

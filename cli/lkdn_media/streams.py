@@ -1,6 +1,5 @@
 """Which streams are copied: those that the new file's container can hold."""
 
-from functools import cache
 from io import BytesIO
 from typing import Final
 
@@ -8,50 +7,50 @@ import av
 from av.container import OutputContainer
 from av.stream import AttachmentStream, Disposition, Stream
 
-from lkdn_media.encoders import holds
+from lkdn_media.recode import LAYOUTS, fallback_codec, is_lossy
 from lkdn_media.source import Source
 from lkdn_media.tags import stream_tags
 from lkdn_media.targets import PLAIN
 
-__all__ = ["add_copy", "can_hold", "copied_streams", "fallback_codec", "is_cover", "label_copy"]
+__all__ = ["add_copy", "can_hold", "copied_streams", "is_cover", "label_copy", "new_codec"]
 
 _ALTERNATIVES: Final = {"mkv": "matroska", "mp4": "mp4", "mov": "mov"}
-#: What a number of channels usually means.
-_LAYOUTS: Final = dict(enumerate(("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1"), 1))
 
 
-def copied_streams(source: Source, container: str) -> tuple[tuple[int, ...], list[str]]:
-    """Indexes of the streams that are copied, and a warning that names those that can't be."""
-    copied: list[int] = []
+def copied_streams(source: Source, container: str) -> tuple[dict[int, str | None], list[str]]:
+    """Indexes of the streams that are kept, each with `new_codec`, and what to warn of."""
+    copied: dict[int, str | None] = {}
     dropped: list[str] = []
+    lines: list[str] = []
     able = list(_ALTERNATIVES)
     if all(info.index == source.video or info.rebuilt for info in source.streams):
-        return (), []
+        return {}, []
     with source.open() as media:
         for info in source.streams:
             if info.index == source.video or info.rebuilt:
                 continue
             stream = media.streams[info.index]
-            if container not in PLAIN and _takes(container, stream, info.codec):
-                copied.append(info.index)
-            else:
+            if container in PLAIN or not _takes(container, stream):
                 dropped.append(str(info))
-                others = {ending: _ALTERNATIVES[ending] for ending in able}
-                able = [end for end, other in others.items() if _takes(other, stream, info.codec)]
-    if not dropped:
-        return tuple(copied), []
-    instead = " or ".join(able) or "no container here"
-    return tuple(copied), [
-        f"dropped, since {container} can't hold them: {', '.join(dropped)}; {instead} can"
-    ]
+                able = [ending for ending in able if _takes(_ALTERNATIVES[ending], stream)]
+                continue
+            copied[info.index] = new = new_codec(container, stream)
+            if new and is_lossy(info.codec, new):
+                lines.append(f"encoded anew as {new}, since {container} can't hold it: {info}")
+    if dropped:
+        instead = " or ".join(able) or "no container here"
+        them = ", ".join(dropped)
+        lines.append(f"dropped, since {container} can't hold them: {them}; {instead} can")
+    return copied, lines
 
 
-def _takes(container: str, stream: Stream, codec: str) -> bool:
-    if can_hold(container, stream):
-        return True
-    if isinstance(stream, av.AudioStream) and not (stream.format and stream.sample_rate):
-        return False  # nothing of it could be decoded
-    return fallback_codec(container, codec) is not None
+def new_codec(container: str, stream: Stream) -> str | None:
+    """What ``stream`` becomes in ``container``: of `fallback_codec`, ``None`` for a copy."""
+    return None if can_hold(container, stream) else fallback_codec(container, stream)
+
+
+def _takes(container: str, stream: Stream) -> bool:
+    return can_hold(container, stream) or fallback_codec(container, stream) is not None
 
 
 def can_hold(container: str, stream: Stream) -> bool:
@@ -71,22 +70,6 @@ def can_hold(container: str, stream: Stream) -> bool:
     return True
 
 
-@cache
-def fallback_codec(container: str, codec: str) -> str | None:
-    """What ``codec``, which ``container`` can't hold, becomes: its text, or its samples."""
-    if container != "matroska":
-        return None
-    if codec == "mov_text":
-        return "subrip"
-    try:
-        decoder = av.Codec(codec, "r")
-    except ValueError:
-        return None
-    if decoder.type != "audio" or holds(container, codec):
-        return None
-    return "pcm"  # PyAV leaves out what Matroska takes as AVI does, such as the sound of WMV
-
-
 def add_copy(stream: Stream, out: OutputContainer) -> Stream:
     """A stream of ``out``, with its labels, that takes the packets of ``stream``."""
     copy = out.add_stream_from_template(stream, opaque=True)
@@ -94,7 +77,7 @@ def add_copy(stream: Stream, out: OutputContainer) -> Stream:
         # Without a layout, which Matroska doesn't have, its muxer fails at the end for PCM.
         layout = copy.layout
         if layout.name == f"{layout.nb_channels} channels":
-            copy.codec_context.layout = _LAYOUTS.get(layout.nb_channels, layout)
+            copy.codec_context.layout = LAYOUTS.get(layout.nb_channels, layout)
     label_copy(copy, stream)
     return copy
 

@@ -150,7 +150,7 @@ def test_subtitles_of_mp4_become_text_in_matroska(
     assert lkdn_video(here, there, "--dry-run") == 0
     said = capsys.readouterr()
     assert said.err == ""
-    assert said.out.splitlines()[1] == "#1 subtitle mov_text ger -> subrip, its plain text"
+    assert said.out.splitlines()[1] == "#1 subtitle mov_text ger -> subrip, encoded anew"
     assert lkdn_video(here, there) == 0
     (text,) = copies(there)
     times_ = [(Fraction(40 + 100 * i, 1000), Fraction(90, 1000)) for i in range(2)]
@@ -191,8 +191,79 @@ def test_sound_that_fits_as_samples_only(
     assert np.array_equal(old, new)
     assert after == pytest.approx(before - float(probe(here).start), abs=0.001)
     assert copies(there)[0].tags == copies(here)[0].tags
-    assert lkdn_video(here, tmp_path / "b.mp4", "--dry-run") == 0
-    assert f"dropped, since mp4 can't hold them: #1 audio {codec}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("codec", "source", "target", "new"),
+    [("aac", "a.mkv", "b.webm", "libopus"), ("pcm_mulaw", "a.avi", "b.mp4", "aac")],
+)
+@pytest.mark.parametrize("more", [["--segment", "3"], ["--start", "0.12", "--segment", "0"]])
+def test_sound_that_does_not_fit_is_encoded_anew(
+    *,
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    codec: str,
+    source: str,
+    target: str,
+    new: str,
+    more: list[str],
+) -> None:
+    """In step with the picture, to the sample."""
+    clip = Clip(audio=({"language": "deu"},), audio_codec=codec)
+    here, there = make_clip(tmp_path / source, clip), tmp_path / target
+    assert lkdn_video(here, there, "--dry-run") == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[1].endswith(f" -> {new}, encoded anew")
+    why = f"since {there.suffix[1:]} can't hold it: #1 audio {codec}"
+    assert f"lkdn-video: warning: encoded anew as {new}, {why}" in said.err
+    assert lkdn_video(here, there, *more) == 0
+    assert copies(there)[0].tags.get("language") == copies(here)[0].tags.get("language", "und")
+    (before, old), (after, heard) = sound(here), sound(there)
+    if old.dtype.kind == "i":  # samples of two channels in turn
+        old = old.reshape(1, -1, 2)[..., 0] / np.iinfo(old.dtype).max
+    shown = [t - times(here)[0] for t in times(here)]
+    cut = next(t for t in shown if t >= (0.12 if "--start" in more else 0))
+    first = round((after + cut - before) * 48000)
+    length = min(old.shape[1] - first, heard.shape[1]) - 1024
+    assert length > 48000 * (0.29 - cut) - 3072
+    middle = heard[0, 2048:length]
+    # Matroska's times are rounded to milliseconds.
+    off = [np.abs(middle - old[0, first + d + 2048 :][: len(middle)]).max() for d in range(-48, 49)]
+    assert min(off) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("subtitles", "target", "new", "text"),
+    [
+        ("subrip", "b.mp4", "mov_text", b"\0\7Zeile 1"),
+        ("ass", "b.mov", "mov_text", b"\0\7Zeile 1"),
+        ("mov_text", "b.mkv", "subrip", b"Zeile 1"),
+        ("subrip", "b.webm", "webvtt", b"Zeile 1"),
+    ],
+)
+def test_subtitles_that_do_not_fit_are_encoded_anew(
+    *,
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    subtitles: str,
+    target: str,
+    new: str,
+    text: bytes,
+) -> None:
+    source = "a.mp4" if subtitles == "mov_text" else "a.mkv"
+    here, there = make_clip(tmp_path / source, Clip(subtitles=subtitles)), tmp_path / target
+    assert lkdn_video(here, there, "--dry-run") == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[1].endswith(f" -> {new}, encoded anew")
+    assert (f"encoded anew as {new}, since" in said.err) == (subtitles == "ass")
+    assert lkdn_video(here, there) == 0
+    (old,), (kept,) = copies(here), copies(there)
+    assert kept.tags["language"] == old.tags["language"]
+    written = [p for p in kept.packets if p[0].strip(b"\0")]
+    assert written[1][0] == text
+    assert [p[1:] for p in written] == [p[1:] for p in old.packets if p[0].strip(b"\0")]
 
 
 def test_a_timecode_is_kept(tmp_path: Path, lkdn_video: Command) -> None:
@@ -243,16 +314,18 @@ def test_what_does_not_fit_is_named_before_the_work(
         "(crf=17 preset=medium x264-params=force-cfr=1)",
         "#1 audio aac deu -> copied",
         "#2 audio aac eng -> copied",
-        "#3 subtitle ssa ger -> dropped",
+        "#3 subtitle ssa ger -> mov_text, encoded anew",
         "#4 attachment tiny.ttf -> dropped",
     ]
     assert said.err.splitlines() == [
-        "lkdn-video: warning: dropped, since mp4 can't hold them: "
-        "#3 subtitle ssa ger, #4 attachment tiny.ttf; mkv can",
+        "lkdn-video: warning: encoded anew as mov_text, since mp4 can't hold it: "
+        "#3 subtitle ssa ger",
+        "lkdn-video: warning: dropped, since mp4 can't hold them: #4 attachment tiny.ttf; mkv can",
         "lkdn-video: warning: mp4 can't hold the tags MOOD; mkv can",
     ]
     assert lkdn_video(here, there) == 0
-    assert [c.kind for c in copies(there)] == ["audio", "audio", "data"]  # data: the chapters
+    kinds = [c.kind for c in copies(there)]
+    assert kinds == ["audio", "audio", "subtitle", "data"]  # data: the chapters
 
 
 def test_labels_without_a_place_are_named(

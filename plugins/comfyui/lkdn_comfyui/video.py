@@ -53,7 +53,7 @@ def plan_video(path: Path, *, scale: int, choice: EncoderChoice, window: Window)
     sound = [s.index for s in source.streams if s.kind == "audio"]
     for container in ("mp4", "mkv"):
         plan = make_plan(source, Path(f"video.{container}"), scale=scale, choice=choice)
-        if all(index in plan.copied for index in sound):
+        if all(plan.copied.get(index, "") is None for index in sound):
             break
     if choice.pix_fmt == "auto":  # else a graph made the frames, and their file is finer than they
         for warning in plan.warnings:
