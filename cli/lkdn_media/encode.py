@@ -12,6 +12,7 @@ from av.video.frame import PictureType
 from lkdn_core.errors import ArgumentError
 from lkdn_media.decode import Picture
 from lkdn_media.encoder_options import writes_captions
+from lkdn_media.encoders import opens
 from lkdn_media.formats import PLANAR, nearest_planar, repacked
 from lkdn_media.palette import PALETTE, paletted
 from lkdn_media.plan import Plan
@@ -58,6 +59,11 @@ class VideoEncoder:
             with ordinary_priority():
                 self.stream.codec_context.open()
         except (av.FFmpegError, ValueError) as error:
+            if not opens(plan.codec, plan.pix_fmt):
+                raise ArgumentError(
+                    f"codec: {plan.codec} does not work on this machine; lkdn-video --list codecs "
+                    "says which do"
+                ) from error
             settings = " ".join(f"{name}={value}" for name, value in plan.options.items())
             raise ArgumentError(
                 f"codec: {plan.codec} refuses {plan.width}x{plan.height} {plan.pix_fmt} "

@@ -76,6 +76,8 @@ _PARAMS: Final = {
 }
 #: Below it, cutree in x265 4.3 writes outside its memory (seen at 33 to 48 pixels).
 _X265_SAFE_WIDTH: Final = 64
+#: What the options themselves do not say; larger values count as this one.
+_MOST: Final = {(codec, "crf"): 51 for codec in _PRESETS}
 _NUMBERS: Final = {
     OptionType.INT,
     OptionType.INT64,
@@ -163,8 +165,9 @@ def _check_value(name: str, codec: str, option: "CodecOption", value: str) -> No
         choices = _PRESETS.get(codec, choices)
     number = _number(value)
     if option.type in _NUMBERS and number is not None:
-        if not option.min <= number <= option.max:
-            bounds = f"{option.min:g} to {option.max:g}"
+        most = _MOST.get((codec, option.name), option.max)
+        if not option.min <= number <= most:
+            bounds = f"{option.min:g} to {most:g}"
             raise ArgumentError(f"{name}: {codec} takes {bounds}, got {value}")
     elif value not in choices and (option.type in _NUMBERS or (choices and number is None)):
         if option.type == OptionType.FLAGS:

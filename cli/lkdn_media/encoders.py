@@ -41,6 +41,15 @@ CONTAINERS: Final = {
     ".apng": "apng",
     ".gif": "gif",
 }
+#: What people call an encoder whose name is another.
+_ALIASES: Final = {
+    **dict.fromkeys(("h264", "x264", "avc"), "libx264"),
+    **dict.fromkeys(("h265", "x265", "hevc"), "libx265"),
+    "av1": "libsvtav1",
+    "prores": "prores_ks",
+    "vp8": "libvpx",
+    "vp9": "libvpx-vp9",
+}
 #: A size that every encoder takes, H.263 and DNxHR among them.
 _TRIAL_SIZE: Final = (352, 288)
 _FAMILY_RANK: Final = {"yuv": 1, "rgb": 2, "gray": 3}
@@ -88,7 +97,10 @@ def default_codec(container: str, layout: Layout) -> str:
 
 
 def find_encoder(codec: str) -> av.Codec:
-    """The video encoder of that name in this PyAV. Raises ``ArgumentError`` with near names."""
+    """The video encoder of that name in this PyAV, or of a common one such as ``h265``.
+
+    Raises ``ArgumentError`` with near names.
+    """
     encoder = _encoder(codec)
     if encoder is None:
         near = get_close_matches(codec, av.codecs_available, 3)
@@ -102,7 +114,7 @@ def find_encoder(codec: str) -> av.Codec:
 
 def _encoder(codec: str) -> av.Codec | None:
     try:
-        encoder = av.Codec(codec, "w")
+        encoder = av.Codec(_ALIASES.get(codec, codec), "w")
     except ValueError:
         return None
     return encoder if encoder.type == "video" else None

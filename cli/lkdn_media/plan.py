@@ -45,6 +45,8 @@ __all__ = ["Plan", "make_plan"]
 #: In the names of encoders whose pictures players take for limited range; those only MOV leaves so.
 _LIMITED: Final = ("prores", "mpeg1video", "mpeg2video", "libvpx")
 _LIMITED_IN_MOV: Final = ("v210", "cfhd", "jpeg2000", "mpeg4")
+#: Pixels a side, of H.264's level 5.2, where the decoders of most devices end.
+_MOST_PLAYED: Final = 4096
 #: Frames a second that a timecode of MP4 counts; its muxer fails at the end where there are more.
 _MOST_TIMECODED: Final = 255
 
@@ -218,6 +220,11 @@ def _picture_warnings(plan: Plan, size: SizeChoice) -> list[str]:
     lines += plain_losses(source, plan.container)
     if plan.pix_fmt == PALETTE:
         lines.append("gif has 256 colours a picture, and times of 1/100 s; apng keeps all")
+    if plan.codec == "libx264" and max(plan.width, plan.height) > _MOST_PLAYED:
+        lines.append(
+            f"many players show no H.264 of {plan.width}x{plan.height}; a smaller --scale, "
+            "--height 2160 or --codec libx265 is safer"
+        )
     if plan.size:
         return lines + rounding_warnings(source, size, plan.size)
     return lines + padding_notes(source, plan.pix_fmt, (plan.width, plan.height), scale=plan.scale)

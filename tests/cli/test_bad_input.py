@@ -102,6 +102,7 @@ def add_sound(out: av.container.OutputContainer) -> None:
         ("good.mp4 out.mov --codec libvpx-vp9", 2, "codec: mov can't hold libvpx-vp9; .mkv, "),
         ("good.mp4 out.mp4 --preset warp", 2, "preset: libx264 has ultrafast"),
         ("good.mp4 out.mp4 --codec libsvtav1 --crf 99", 2, "crf: libsvtav1 takes 0 to 63, got 99"),
+        ("good.mp4 out.mp4 --crf 52", 2, "crf: libx264 takes -1 to 51, got 52"),
         ("good.mp4 out.mp4 --crf 20 --bitrate 1M", 2, "crf, bitrate: one of them is accepted"),
         ("good.mp4 out.mp4 --bitrate fast", 2, "argument --bitrate: bits a second like 800k"),
         ("good.mp4 out.mp4 --bitrate 0", 2, "argument --bitrate: bits a second like 800k"),

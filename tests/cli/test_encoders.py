@@ -17,7 +17,7 @@ from PIL import Image, ImageSequence
 
 from lkdn_cli.video import main
 from lkdn_media.encoder_options import encoder_options
-from lkdn_media.encoders import EncoderChoice, encoder_pix_fmt, find_encoder, holds
+from lkdn_media.encoders import EncoderChoice, encoder_pix_fmt, find_encoder, holds, opens
 from lkdn_media.formats import PLANAR, repacked
 from lkdn_media.hwaccel import device_names
 from lkdn_media.priority import ordinary_priority
@@ -163,9 +163,37 @@ def test_default_settings_are_settings_of_their_encoder() -> None:
             )
 
 
-def test_a_codec_is_its_usual_encoder() -> None:
-    assert find_encoder("hevc").name == "libx265"
-    assert find_encoder("ffv1").name == "ffv1"
+@pytest.mark.parametrize(
+    ("name", "encoder"),
+    [("hevc", "libx265"), ("h265", "libx265"), ("x264", "libx264"), ("vp9", "libvpx-vp9")],
+)
+def test_a_codec_is_its_usual_encoder(name: str, encoder: str) -> None:
+    assert find_encoder(name).name == encoder
+    assert find_encoder(encoder).name == encoder
+
+
+def test_an_encoder_without_its_hardware_is_named(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = [
+        codec for codec in ("h264_nvenc", "h264_qsv", "h264_amf") if codec in av.codecs_available
+    ]
+    codec = next((codec for codec in there if not opens(codec, "nv12")), None)
+    if codec is None:
+        pytest.skip("all encoders of graphics cards work here")
+    here = make_clip(tmp_path / "a.mp4")
+    assert lkdn_video(here, tmp_path / "b.mp4", "--codec", codec) == 2
+    said = capsys.readouterr().err
+    assert f"lkdn-video: codec: {codec} does not work on this machine; " in said
+
+
+def test_h264_larger_than_players_take_is_told(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = make_clip(tmp_path / "a.mp4", Clip(size=(2050, 16), pts=range(1)))
+    for codec, told in (("libx264", True), ("libx265", False)):
+        assert lkdn_video(here, tmp_path / "b.mp4", "--codec", codec, "--dry-run") == 0
+        assert ("many players show no H.264 of 4100x32; " in capsys.readouterr().err) == told
 
 
 def test_semi_planar_pictures_are_what_hardware_takes() -> None:
