@@ -11,13 +11,14 @@ import av
 from av.codec.context import ThreadType
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 
 from lkdn_core.errors import LKDNError
 
 __all__ = [
     "ALPHA_DECODERS",
     "JOINED",
+    "codec_name",
     "is_repeat",
     "main_video",
     "open_decoder",
@@ -70,6 +71,11 @@ def main_video(container: InputContainer, path: Path) -> av.VideoStream:
                 raise LKDNError(f"{path}: no decoder for its video stream #{stream.index}")
             return stream
     raise LKDNError(f"{path}: has no video stream")
+
+
+def codec_name(stream: Stream) -> str:
+    """What ``stream`` is in; ``""`` where it isn't known, as of sound without a decoder."""
+    return getattr(stream, "name", None) or ""
 
 
 def open_decoder(stream: av.VideoStream) -> av.VideoCodecContext:

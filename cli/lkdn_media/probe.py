@@ -15,7 +15,7 @@ from av.sidedata.sidedata import Type as SideData
 from av.stream import Discard, Disposition, Stream
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.demux import JOINED, is_repeat, main_video, open_decoder, open_media
+from lkdn_media.demux import JOINED, codec_name, is_repeat, main_video, open_decoder, open_media
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar
 from lkdn_media.palette import PALETTE
 from lkdn_media.planes import is_transparent
@@ -146,12 +146,12 @@ def _is_telecine(fields: list[bool]) -> bool:
 
 def _info(stream: Stream) -> StreamInfo:
     context = stream.codec_context
-    codec = context.name if context is not None else (stream.name or "")
+    codec = context.name if context is not None else codec_name(stream)
     timecode = stream.type == "data" and "timecode" in stream.metadata
     return StreamInfo(
         index=stream.index,
         kind=stream.type,
-        codec=codec if stream.type != "attachment" else (stream.name or ""),
+        codec=codec if stream.type != "attachment" else codec_name(stream),
         tags=dict(stream.metadata),
         disposition=stream.disposition,
         cover=stream.type == "video" and bool(stream.disposition & Disposition.attached_pic),

@@ -1,5 +1,8 @@
 """Sound and subtitles that the new file can't hold as they are: decoded, and encoded anew."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from fractions import Fraction
 from typing import Any, Final
 
 import av
@@ -18,6 +21,9 @@ _TEXT: Final = {"matroska": "subrip", "mov": "mov_text", "mp4": "mov_text", "web
 _PLAIN_TEXT: Final = ("mov_text", "srt", "subrip", "text", "webvtt")
 #: Bits a second for each channel, well above what either encoder needs to be transparent.
 _BITRATE: Final = 96_000
+#: Seconds that samples in MOV, which have no times of their own, may be early; and the longest
+#: silence that is put between them.
+_EARLY, _LONGEST_SILENCE = Fraction(1, 20), 3600
 #: What a number of channels usually means.
 LAYOUTS: Final = dict(enumerate(("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1"), 1))
 
@@ -27,10 +33,15 @@ def fallback_codec(container: str, stream: Stream) -> str | None:
 
     ``None`` for what is neither sound nor text, or can't be decoded.
     """
+    if stream.codec_context is None:
+        return None
     if isinstance(stream, av.AudioStream):
         return _SOUND.get(container) if stream.format and stream.sample_rate else None
-    text = isinstance(stream, SubtitleStream) and stream.codec_context.codec.text_sub
-    return _TEXT.get(container) if text else None
+    if not isinstance(stream, SubtitleStream):
+        return None
+    decoder = stream.codec_context.codec
+    # Those with a delay, captions, give a text with the packet after the one that tells its times.
+    return _TEXT.get(container) if decoder.text_sub and not decoder.delay else None
 
 
 def is_lossy(codec: str, new: str) -> bool:
@@ -51,12 +62,13 @@ class Recoder:
         if isinstance(old, av.AudioStream):
             self._decoder = old.codec_context
             self.stream = _add_sound(out, codec, self._decoder)
+            self._samples = _Samples(self.stream, filled=codec == PCM and out.format.name == "mov")
         else:
             assert isinstance(old, SubtitleStream)
             self._decoder = old.codec_context
             self.stream = _add_text(out, codec, self._decoder)
 
-    def packets(self, packet: "av.Packet[Any] | None") -> "list[av.Packet[Any]]":
+    def packets(self, packet: "av.Packet[Any] | None") -> "Iterable[av.Packet[Any]]":
         """What becomes of ``packet``; nothing of a damaged one. ``None`` is the end."""
         if isinstance(self._decoder, av.AudioCodecContext):
             return self._sound(self._decoder, packet)
@@ -64,14 +76,17 @@ class Recoder:
 
     def _sound(
         self, decoder: av.AudioCodecContext, packet: "av.Packet[Any] | None"
-    ) -> "list[av.Packet[Any]]":
+    ) -> "Iterator[av.Packet[Any]]":
         assert isinstance(self.stream, av.AudioStream)
-        try:
-            frames = decoder.decode(packet)
-        except av.FFmpegError:
-            frames = []
-        new = [encoded for frame in frames for encoded in self.stream.encode(frame)]
-        return new if packet is not None else [*new, *self.stream.encode(None)]
+        frames: list[av.AudioFrame | None] = []
+        with suppress(av.FFmpegError):
+            frames += decoder.decode(packet)
+        for frame in frames if packet is not None else [*frames, None]:
+            for samples in self._samples.of(frame):
+                with suppress(av.FFmpegError):  # numbers that are none, which damage makes
+                    yield from self.stream.encode(samples)
+        if packet is None:
+            yield from self.stream.encode(None)
 
     def _text(
         self, decoder: SubtitleCodecContext, packet: "av.Packet[Any]"
@@ -88,6 +103,76 @@ class Recoder:
         new.time_base, new.pts, new.dts = packet.time_base, packet.pts, packet.dts
         new.duration = packet.duration
         return [new]
+
+
+class _Samples:
+    """Decoded sound as ``stream`` takes it, whose format, rate and layout stay what they are.
+
+    ``filled``: with silence where there is none, for a container that has no gaps.
+    """
+
+    def __init__(self, stream: av.AudioStream, *, filled: bool) -> None:
+        self._stream = stream
+        self._filled = filled
+        self._resampler: av.AudioResampler | None = None
+        self._kind: tuple[object, ...] = ()
+        self._end: int | None = None  # of all before, in samples
+        self._held: tuple[av.AudioFrame, int] | None = None  # after a gap; where it belongs
+
+    def of(self, frame: av.AudioFrame | None) -> Iterator[av.AudioFrame]:
+        """What becomes of ``frame``; ``None`` is the end."""
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate) if frame else ()
+        if kind != self._kind and self._resampler is not None:
+            rest, self._resampler = self._resampler.resample(None), None
+            for new in rest:
+                yield from self._placed(new)
+        if frame is None:
+            yield from self._after_gap(None)
+            return
+        self._kind = kind
+        if self._resampler is None:
+            context = self._stream.codec_context
+            self._resampler = av.AudioResampler(context.format, context.layout, context.rate)
+        for new in self._resampler.resample(frame):
+            yield from self._placed(new)
+
+    def _placed(self, frame: av.AudioFrame) -> Iterator[av.AudioFrame]:
+        """``frame`` with a time in samples, behind what it lacks; without a time it goes on."""
+        rate, start = frame.sample_rate, self._end
+        if frame.pts is not None and frame.time_base is not None:
+            start = round(frame.pts * frame.time_base * rate)
+        yield from self._after_gap(start)
+        if self._filled and self._end is not None and start is not None:
+            if _EARLY < Fraction(start - self._end, rate) < _LONGEST_SILENCE:
+                self._held = frame, start
+                return
+            start = self._end
+        yield self._next(frame, start or 0)
+
+    def _after_gap(self, following: int | None) -> Iterator[av.AudioFrame]:
+        """The frame that came after a gap, if its time is right: what follows is not before it."""
+        if self._held is None or self._end is None:
+            return
+        (frame, start), self._held = self._held, None
+        if following is None or following >= start:
+            yield from self._silence(frame, start - self._end)
+        yield self._next(frame, self._end)
+
+    def _silence(self, frame: av.AudioFrame, missing: int) -> Iterator[av.AudioFrame]:
+        """``missing`` samples of the kind of ``frame``."""
+        for done in range(0, missing, frame.sample_rate):
+            samples = min(frame.sample_rate, missing - done)
+            silence = av.AudioFrame(frame.format.name, frame.layout.name, samples)
+            silence.sample_rate = frame.sample_rate
+            for plane in silence.planes:
+                plane.update(bytes(plane.buffer_size))
+            assert self._end is not None
+            yield self._next(silence, self._end)
+
+    def _next(self, frame: av.AudioFrame, start: int) -> av.AudioFrame:
+        frame.pts, frame.time_base = start, Fraction(1, frame.sample_rate)
+        self._end = start + frame.samples
+        return frame
 
 
 def _add_sound(out: OutputContainer, codec: str, decoder: av.AudioCodecContext) -> av.AudioStream:

@@ -12,7 +12,7 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.stream import AttachmentStream, Stream
 
-from lkdn_media.demux import JOINED, open_media, read_packets, shift_packet
+from lkdn_media.demux import JOINED, codec_name, open_media, read_packets, shift_packet
 from lkdn_media.recode import Recoder
 from lkdn_media.source import Source
 from lkdn_media.streams import add_copy, is_cover, label_copy, new_codec
@@ -95,6 +95,7 @@ class StreamCopier:
         try:
             for packet in self._packets:
                 if self._window is not None and self._window.is_over(packet):
+                    self._packets = iter(())  # no more then: what encodes anew has ended
                     return None
                 if packet.size and (self._window is None or self._window.take(packet)):
                     return packet
@@ -104,7 +105,7 @@ class StreamCopier:
 
     def _write(self, out: OutputContainer, packet: "av.Packet[Any]") -> None:
         index = packet.stream_index
-        if packet.stream.name == "mov_text" and bytes(packet) == _NO_TEXT:
+        if codec_name(packet.stream) == "mov_text" and bytes(packet) == _NO_TEXT:
             return
         recoder = self._recoders.get(index)
         for new in recoder.packets(packet) if recoder else (packet,):
