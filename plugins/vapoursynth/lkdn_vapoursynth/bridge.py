@@ -135,10 +135,19 @@ def _line(error: BaseException) -> str:
     """One line for the user; what is not their doing goes to the log with its traceback."""
     if isinstance(error, LKDNError):
         return " ".join(str(error).split())
-    if isinstance(error, KeyboardInterrupt):
+    if _is_interrupt(error):
         return "interrupted"
     log.error("unexpected error", exc_info=error)
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind ``error``: what torch cleans up then may fail in its turn."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _put(text: str, buffer: int, size: int) -> None:
