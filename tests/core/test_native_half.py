@@ -33,7 +33,7 @@ def test_shipped_models(name: str, precision: str, instructions: str) -> None:
     exact, rounded = (run(weights, config, instructions, pictures, p) for p in ("fp32", precision))
     assert rounded.isfinite().all()
     for one, other in zip(exact[:photographs], rounded[:photographs], strict=True):
-        assert LEAST[precision] < agreement(one, other) < 90
+        assert LEAST[precision] < agreement(one, other) < 110  # where float32 itself would be above
 
 
 @compiled
