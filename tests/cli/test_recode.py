@@ -1,4 +1,4 @@
-"""Sound and subtitles encoded anew: what is odd in them, and streams that nothing decodes."""
+"""Sound and subtitles encoded anew, odd ones too, and streams that nothing decodes."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lkdn_media.probe import probe
 from lkdn_media.recode import PCM, Recoder
 from tests.cli.clips import Clip, make_clip
-from tests.cli.media import Command, copies, sound
+from tests.cli.media import Command, copies, sound, times
 
 TONE = 0.2 * np.sin(np.arange(48000) / 35, dtype=np.float32)
 
@@ -141,3 +142,102 @@ def test_captions_are_not_told_at_wrong_times(
             out.mux(packet)
     assert lkdn_video(here, tmp_path / "b.mkv", "--dry-run") == 0
     assert "dropped, since matroska can't hold them: #1 subtitle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("codec", "ending", "segment"),
+    [("adpcm_ms", "avi", "0"), ("pcm_mulaw", "avi", "3"), ("pcm_bluray", "m2ts", "0")],
+)
+def test_sound_that_fits_as_samples_only(
+    *,
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    codec: str,
+    ending: str,
+    segment: str,
+) -> None:
+    clip = Clip(audio=({"language": "deu"},), audio_codec=codec)
+    here, there = make_clip(tmp_path / f"a.{ending}", clip), tmp_path / "b.mkv"
+    assert lkdn_video(here, there, "--dry-run") == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.splitlines()[1].endswith(" -> pcm, its samples")
+    assert lkdn_video(here, there, "--segment", segment) == 0
+    (before, old), (after, new) = sound(here), sound(there)
+    assert np.array_equal(old, new)
+    assert after == pytest.approx(before - float(probe(here).start), abs=0.001)
+    assert copies(there)[0].tags == copies(here)[0].tags
+
+
+@pytest.mark.parametrize(
+    ("codec", "source", "target", "new"),
+    [("aac", "a.mkv", "b.webm", "libopus"), ("pcm_mulaw", "a.avi", "b.mp4", "aac")],
+)
+@pytest.mark.parametrize("more", [["--segment", "3"], ["--start", "0.12", "--segment", "0"]])
+def test_sound_that_does_not_fit_is_encoded_anew(
+    *,
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    codec: str,
+    source: str,
+    target: str,
+    new: str,
+    more: list[str],
+) -> None:
+    """In step with the picture, to the sample."""
+    clip = Clip(audio=({"language": "deu"},), audio_codec=codec)
+    here, there = make_clip(tmp_path / source, clip), tmp_path / target
+    assert lkdn_video(here, there, "--dry-run") == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[1].endswith(f" -> {new}, encoded anew")
+    why = f"since {there.suffix[1:]} can't hold it: #1 audio {codec}"
+    assert f"lkdn-video: warning: encoded anew as {new}, {why}" in said.err
+    assert lkdn_video(here, there, *more) == 0
+    assert copies(there)[0].tags.get("language") == copies(here)[0].tags.get("language", "und")
+    (before, old), (after, heard) = sound(here), sound(there)
+    if old.dtype.kind == "i":  # samples of two channels in turn
+        old = old.reshape(1, -1, 2)[..., 0] / np.iinfo(old.dtype).max
+    shown = [t - times(here)[0] for t in times(here)]
+    cut = next(t for t in shown if t >= (0.12 if "--start" in more else 0))
+    first = round((after + cut - before) * 48000)
+    length = min(old.shape[1] - first, heard.shape[1]) - 1024
+    assert length > 48000 * (0.29 - cut) - 3072
+    middle = heard[0, 2048:length]
+    # Matroska's times are rounded to milliseconds.
+    off = [np.abs(middle - old[0, first + d + 2048 :][: len(middle)]).max() for d in range(-48, 49)]
+    assert min(off) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("subtitles", "target", "new", "text"),
+    [
+        ("subrip", "b.mp4", "mov_text", b"\0\7Zeile 1"),
+        ("ass", "b.mov", "mov_text", b"\0\7Zeile 1"),
+        ("mov_text", "b.mkv", "subrip", b"Zeile 1"),
+        ("subrip", "b.webm", "webvtt", b"Zeile 1"),
+    ],
+)
+def test_subtitles_that_do_not_fit_are_encoded_anew(
+    *,
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    subtitles: str,
+    target: str,
+    new: str,
+    text: bytes,
+) -> None:
+    source = "a.mp4" if subtitles == "mov_text" else "a.mkv"
+    here, there = make_clip(tmp_path / source, Clip(subtitles=subtitles)), tmp_path / target
+    assert lkdn_video(here, there, "--dry-run") == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[1].endswith(f" -> {new}, encoded anew")
+    assert (f"encoded anew as {new}, since" in said.err) == (subtitles == "ass")
+    assert lkdn_video(here, there) == 0
+    (old,), (kept,) = copies(here), copies(there)
+    assert kept.tags["language"] == old.tags["language"]
+    written = [p for p in kept.packets if p[0].strip(b"\0")]
+    assert written[1][0] == text
+    assert [p[1:] for p in written] == [p[1:] for p in old.packets if p[0].strip(b"\0")]
