@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lkdn_core.fuse import block_names
-from lkdn_core.network import DepthwiseConv, attend, depthwise5x5, distill, head
+from lkdn_core.network import DepthwiseConv, attend, depthwise_conv, distill, head
 
 __all__ = ["attention_amplitudes", "calibration_pictures"]
 
@@ -23,7 +23,7 @@ def attention_amplitudes(weights: Mapping[str, Tensor], rgb: Tensor) -> dict[str
     amplitudes: dict[str, Tensor] = {}
     x = head(weights, rgb)
     for block in block_names(weights):
-        u = distill(weights, block, x)
+        u = distill(weights, block, x, depthwise_conv)
         maps = {"u": u}
         x = x + attend(weights, block, u, _watched(maps))
         amplitudes |= {f"{block}.{k}": v.abs().amax((0, 2, 3)) for k, v in maps.items()}
@@ -34,7 +34,7 @@ def _watched(maps: dict[str, Tensor]) -> DepthwiseConv:
     """A convolution that puts what goes through the attention into ``maps``, beside its ``u``."""
 
     def watch(x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
-        y = depthwise5x5(x, weight, bias, dilation)
+        y = depthwise_conv(x, weight, bias, dilation)
         maps["a" if dilation == 1 else "b"] = x
         maps["p"] = maps["u"] * y  # the second convolution's is the product that enters c6
         return y

@@ -11,14 +11,14 @@ from lkdn_core.fuse import EPS, block_names
 __all__ = [
     "DepthwiseConv",
     "attend",
-    "depthwise5x5",
+    "depthwise_conv",
     "distill",
     "head",
     "run_network",
     "run_unshuffled",
 ]
 
-#: ``(x, weight, bias, dilation) -> y``: a depth-wise 5x5 with "same" zero padding.
+#: ``(x, weight, bias, dilation) -> y``: a depth-wise KxK with "same" zero padding.
 DepthwiseConv = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
 
@@ -28,7 +28,7 @@ def run_network(
     """Run fused weights (``fuse.fuse``, or its differentiable parts) on RGB.
 
     ``x`` (N, 3, H, W), same dtype and device as ``weights``; returns (N, 3, sH, sW), not clamped.
-    ``depthwise`` replaces the attention's 5x5 convolutions (training has one with a fast gradient).
+    ``depthwise`` replaces the depth-wise convolutions (training has some with fast gradients).
     """
     y = run_unshuffled(weights, x, depthwise=depthwise)
     return F.pixel_shuffle(y, round((y.shape[1] / 3) ** 0.5))
@@ -38,13 +38,15 @@ def run_unshuffled(
     weights: Mapping[str, Tensor], x: Tensor, *, depthwise: DepthwiseConv | None = None
 ) -> Tensor:
     """`run_network` before its pixel shuffle: (N, 3ss, H, W)."""
+    depthwise = depthwise or depthwise_conv
     first = head(weights, x)
     y, outs = first, []
     for block in block_names(weights):
-        y = y + attend(weights, block, distill(weights, block, y), depthwise or depthwise5x5)
+        y = y + attend(weights, block, distill(weights, block, y, depthwise), depthwise)
         outs.append(y)
     y = F.gelu(_conv(weights, "c1", torch.cat(outs, 1)))
-    return _conv(weights, "upsampler.0", _bsconv(weights, "c2", y) + first, padding=1)
+    y = _bsconv(weights, "c2", y, depthwise) + first
+    return _conv(weights, "upsampler.0", y, padding=1)
 
 
 def head(w: Mapping[str, Tensor], x: Tensor) -> Tensor:
@@ -52,13 +54,13 @@ def head(w: Mapping[str, Tensor], x: Tensor) -> Tensor:
     return _conv(w, "head", x, padding=1)
 
 
-def distill(w: Mapping[str, Tensor], block: str, x: Tensor) -> Tensor:
+def distill(w: Mapping[str, Tensor], block: str, x: Tensor, depthwise: DepthwiseConv) -> Tensor:
     """The distillation half of an LKDB: ``u`` (N, C, H, W), which the attention works on."""
     r, parts = x, []
     for i in (1, 2, 3):
         parts.append(_conv(w, f"{block}.c{i}_d", r))
-        r = F.gelu(_bsconv(w, f"{block}.c{i}_r", r))
-    parts.append(_bsconv(w, f"{block}.c4", r))
+        r = F.gelu(_bsconv(w, f"{block}.c{i}_r", r, depthwise))
+    parts.append(_bsconv(w, f"{block}.c4", r, depthwise))
     # One GELU after the concatenation, not four before it: same values, and its gradient is dense.
     return _conv(w, f"{block}.c5", F.gelu(torch.cat(parts, 1)))
 
@@ -72,9 +74,10 @@ def attend(w: Mapping[str, Tensor], block: str, u: Tensor, depthwise: DepthwiseC
     return _pixel_norm(w, block, _conv(w, f"{block}.c6", u * v))
 
 
-def depthwise5x5(x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
+def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
     """The plain ``DepthwiseConv``."""
-    return F.conv2d(x, weight, bias, 1, 2 * dilation, dilation, x.shape[1])
+    padding = weight.shape[2] // 2 * dilation
+    return F.conv2d(x, weight, bias, 1, padding, dilation, x.shape[1])
 
 
 def _pixel_norm(w: Mapping[str, Tensor], block: str, z: Tensor) -> Tensor:
@@ -86,11 +89,10 @@ def _pixel_norm(w: Mapping[str, Tensor], block: str, z: Tensor) -> Tensor:
     return z.permute(0, 3, 1, 2)
 
 
-def _bsconv(w: Mapping[str, Tensor], key: str, x: Tensor) -> Tensor:
-    return _conv(w, f"{key}.dw", _conv(w, f"{key}.pw", x), padding=1)
+def _bsconv(w: Mapping[str, Tensor], key: str, x: Tensor, depthwise: DepthwiseConv) -> Tensor:
+    mixed = _conv(w, f"{key}.pw", x)
+    return depthwise(mixed, w[f"{key}.dw.weight"], w[f"{key}.dw.bias"], 1)
 
 
 def _conv(w: Mapping[str, Tensor], key: str, x: Tensor, *, padding: int = 0) -> Tensor:
-    weight = w[f"{key}.weight"]
-    groups = x.shape[1] // weight.shape[1]
-    return F.conv2d(x, weight, w.get(f"{key}.bias"), 1, padding, 1, groups)
+    return F.conv2d(x, w[f"{key}.weight"], w.get(f"{key}.bias"), 1, padding)

@@ -13,7 +13,8 @@ class Adan(torch.optim.Optimizer):
     """Adan with the betas of the LKDN paper as defaults (section 4.2).
 
     ``betas`` are decay rates of the gradient, the gradient difference and the squared Nesterov
-    gradient (one minus the betas of the Adan paper). ``weight_decay`` is decoupled.
+    gradient (one minus the betas of the Adan paper). ``weight_decay`` is decoupled. A group's
+    ``lr`` and ``step`` may be tensors of one number: then a step can be recorded as a CUDA graph.
     """
 
     def __init__(
@@ -61,10 +62,12 @@ class Adan(torch.optim.Optimizer):
         group["step"] += 1
         step = group["step"]
         correct1, correct2, correct3 = (1 - beta**step for beta in (beta1, beta2, beta3))
+        lr = group["lr"]
         denominator = torch._foreach_sqrt(square)
         torch._foreach_div_(denominator, correct3**0.5)
         torch._foreach_add_(denominator, group["eps"])
-        direction = torch._foreach_div(mean, correct1)
-        torch._foreach_add_(direction, diff, alpha=beta2 / correct2)
-        torch._foreach_addcdiv_(params, direction, denominator, value=-group["lr"])
-        torch._foreach_div_(params, 1 + group["lr"] * group["weight_decay"])
+        move = torch._foreach_mul(mean, lr / correct1)
+        torch._foreach_add_(move, torch._foreach_mul(diff, lr * beta2 / correct2))
+        torch._foreach_div_(move, denominator)
+        torch._foreach_sub_(params, move)
+        torch._foreach_div_(params, 1 + lr * group["weight_decay"])

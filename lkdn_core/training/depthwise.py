@@ -20,20 +20,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lkdn_core.native_library import native_library
-from lkdn_core.network import depthwise5x5
+from lkdn_core.network import depthwise_conv
 
 __all__ = ["depthwise5", "native_depthwise"]
 
 
 def depthwise5(x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
-    """Depth-wise 5x5 with "same" zero padding, on the CPU; what ``F.conv2d`` gives.
+    """Depth-wise KxK with "same" zero padding, on the CPU; what ``F.conv2d`` gives, 5x5 faster.
 
-    ``x`` (N, C, H, W), ``weight`` (C, 1, 5, 5), ``bias`` (C,); returns (N, C, H, W).
+    ``x`` (N, C, H, W), ``weight`` (C, 1, K, K), ``bias`` (C,); returns (N, C, H, W).
     """
+    if weight.shape[2] != 5:
+        return depthwise_conv(x, weight, bias, dilation)
     if x.dtype == torch.float32:
         if _library() is not None:
             return native_depthwise(x, weight, bias, dilation)
-        return depthwise5x5(x, weight, bias, dilation)  # torch's own gradient is as fast as below
+        return depthwise_conv(x, weight, bias, dilation)  # torch's own gradient is as fast as below
     # Autocast does not reach into a custom function: the input's dtype decides.
     y: Tensor = _Depthwise5.apply(x, weight.to(x.dtype), bias.to(x.dtype), dilation)
     return y

@@ -4,8 +4,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -13,7 +15,7 @@ from lkdn_core.arch import LKDN
 from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.errors import ArgumentError
 from lkdn_core.fuse import Weights, dense_head, fuse, reparameterize
-from lkdn_core.network import run_network
+from lkdn_core.network import DepthwiseConv, run_network
 from lkdn_core.training.adan import Adan
 from lkdn_core.training.data import Tiles
 from lkdn_core.training.depthwise import depthwise5
@@ -22,6 +24,7 @@ from lkdn_core.training.init import load_body, start_as_bilinear
 from lkdn_core.training.muon import Muon
 from lkdn_core.training.parallel import any_process, average_gradients, main_process, share
 from lkdn_core.training.recipe import Recipe
+from lkdn_core.training.replay import Replay
 
 __all__ = ["Training", "Validate"]
 
@@ -58,10 +61,12 @@ class Training:
         self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.teacher = _teacher(recipe, device)
         self.tiles = Tiles(packs, scale=recipe.network.scale, seed=recipe.seed, device=device)
-        self.depthwise = depthwise5 if device.type == "cpu" else None
+        self.depthwise = _depthwise(device)
         self.step = self.skipped = 0
+        self.decay = torch.zeros((), device=device)
         self.optimizer = self._new_optimizer()
         self._resume()
+        self._prepare()
 
     def run(
         self,
@@ -105,31 +110,20 @@ class Training:
         if self.step and not inner:
             self.model.load_state_dict(self.ema)
             self.optimizer = self._new_optimizer()
+            self._prepare()
         part = share(stage.batch_size)
-        lr, hr = self.tiles.batch(stage.batch_size, stage.patch, part=part)
-        lr = lr.contiguous(memory_format=torch.channels_last)
-        self.optimizer.zero_grad()
-        bf16 = self.recipe.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            sr = self.forward(lr)
-        loss = F.l1_loss(sr.float(), hr) if stage.loss == "l1" else F.mse_loss(sr.float(), hr)
-        if self.teacher:
-            with torch.no_grad():
-                taught = run_network(self.teacher, lr, depthwise=self.depthwise)
-            loss = loss + self.recipe.teacher_weight * F.l1_loss(sr.float(), taught)
-        torch.autograd.backward(loss)
-        average_gradients(self.model.parameters())
-        clip = self.recipe.clip or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
+        loss, norm = self._gradients(*self.tiles.batch(stage.batch_size, stage.patch, part=part))
+        loss = loss.clone()  # the next run overwrites it
         if norm.isfinite():
             for group in self.optimizer.param_groups:
-                group["lr"] = self.recipe.lr_at(self.step)
-            self.optimizer.step()
-            self._average(self.step)
+                _set(group, "lr", self.recipe.lr_at(self.step))
+            # A young average forgets its start faster.
+            self.decay.fill_(min(self.recipe.ema, (1 + self.step) / (10 + self.step)))
+            self._move()
         else:
             self.skipped += 1
         self.step += 1
-        return loss.detach()
+        return loss
 
     def forward(self, lr: Tensor) -> Tensor:
         """The network through its differentiable fold: same function, fewer maps in memory."""
@@ -153,20 +147,47 @@ class Training:
         )
         self.folder.save_weights(self.ema, self.step)
 
-    def _average(self, step: int) -> None:
-        # A young average forgets its start faster.
-        decay = min(self.recipe.ema, (1 + step) / (10 + step))
-        weights = self.model.state_dict()
-        torch._foreach_lerp_(list(self.ema.values()), list(weights.values()), 1 - decay)
+    def _prepare(self) -> None:
+        """What a stage's steps are made of: plain calls, or graphs to be recorded on one GPU."""
+        _place_numbers(self.optimizer, self.device)
+        graphs = self.device.type == "cuda" and not dist.is_initialized()
+        self._gradients = Replay(self._find_gradients) if graphs else self._find_gradients
+        self._move = Replay(self._apply_gradients) if graphs else self._apply_gradients
+
+    def _find_gradients(self, lr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of one batch into the parameters; returns the loss, and their norm."""
+        stage = self.recipe.stages[self.recipe.stage_at(self.step)[0]]
+        lr = lr.contiguous(memory_format=torch.channels_last)
+        self.optimizer.zero_grad()
+        bf16 = self.recipe.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            sr = self.forward(lr)
+        loss = F.l1_loss(sr.float(), hr) if stage.loss == "l1" else F.mse_loss(sr.float(), hr)
+        if self.teacher:
+            with torch.no_grad():
+                taught = run_network(self.teacher, lr, depthwise=self.depthwise)
+            loss = loss + self.recipe.teacher_weight * F.l1_loss(sr.float(), taught)
+        torch.autograd.backward(loss)
+        average_gradients(self.model.parameters())
+        clip = self.recipe.clip or float("inf")
+        return loss.detach(), torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
+
+    def _apply_gradients(self) -> None:
+        """One step of the optimiser, and of the average."""
+        self.optimizer.step()
+        averages, weights = list(self.ema.values()), list(self.model.state_dict().values())
+        away = torch._foreach_sub(averages, weights)
+        torch._foreach_mul_(away, self.decay)
+        torch._foreach_copy_(averages, torch._foreach_add(weights, away))
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
-        recipe = self.recipe
+        recipe, parameters = self.recipe, self.model.parameters()
         if recipe.optimizer == "adam":
             beta1, beta2 = recipe.betas
-            return torch.optim.Adam(self.model.parameters(), betas=(beta1, beta2), foreach=True)
+            return torch.optim.Adam(parameters, betas=(beta1, beta2), foreach=True)
         beta1, beta2, beta3 = recipe.betas
         kind = Muon if recipe.optimizer == "muon" else Adan
-        return kind(self.model.parameters(), betas=(beta1, beta2, beta3))
+        return kind(parameters, betas=(beta1, beta2, beta3))
 
     def _resume(self) -> None:
         state = self.folder.load_state(self.device)
@@ -192,6 +213,39 @@ class Training:
             averaged.load_state_dict(self.ema)
             row |= {k: f"{v:.4f}" for k, v in validate(averaged).items()}
         self.folder.log(row)
+
+
+def _depthwise(device: torch.device) -> DepthwiseConv | None:
+    """Depth-wise convolutions with fast gradients on ``device``."""
+    if device.type == "cpu":
+        return depthwise5
+    try:
+        from lkdn_core.training.depthwise_cuda import depthwise_cuda
+    except ImportError:  # a torch without Triton
+        return None
+    return depthwise_cuda
+
+
+def _place_numbers(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """Numbers that change from step to step as graphs need them: tensors on a GPU."""
+    cuda = device.type == "cuda"
+    for group in optimizer.param_groups:
+        for name in {"lr", "step"} & group.keys():
+            number = float(group[name])
+            group[name] = torch.tensor(number, device=device) if cuda else number
+        if "capturable" in group:
+            group["capturable"] = cuda
+    for state in optimizer.state.values():
+        if "step" in state:
+            state["step"] = state["step"].to(device)
+
+
+def _set(group: dict[str, Any], name: str, value: float) -> None:
+    """Change a number of an optimiser in place, where a graph reads it, if it is a tensor."""
+    if isinstance(group[name], Tensor):
+        group[name].fill_(value)
+    else:
+        group[name] = value
 
 
 def _teacher(recipe: Recipe, device: torch.device) -> Weights:

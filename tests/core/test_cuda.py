@@ -15,6 +15,9 @@ from lkdn_core.backends.graphs import MAX_GRAPHS, Graphs
 from lkdn_core.formats import FrameFormat
 from lkdn_core.fuse import fuse
 from lkdn_core.network import run_network
+from lkdn_core.training import train
+from lkdn_core.training.recipe import Recipe, Stage
+from lkdn_core.training.train import Training
 
 pytestmark = [
     pytest.mark.gpu,
@@ -142,3 +145,53 @@ def test_planes_on_the_device_stay_there(weights_file: Path) -> None:
     assert all(p.is_cuda for p in there)
     for p, q in zip(there, upscaler.up_planes(planes, YUV), strict=True):
         assert torch.equal(p.cpu(), q)
+
+
+def recipe(optimizer: str, precision: str = "fp32") -> Recipe:
+    """Two stages, so that graphs are recorded anew."""
+    network = LKDNConfig(2, 8, 2, "rbsb", "rep")
+    stages = (
+        Stage(steps=7, batch_size=4, patch=12, lr=2e-3, warmup=3, final_lr=0),
+        Stage(steps=6, batch_size=6, patch=10, lr=1e-3, loss="l2"),
+    )
+    return Recipe(network=network, stages=stages, optimizer=optimizer, precision=precision, clip=1)
+
+
+def losses(folder: Path, packed: Path, optimizer: str, *, device: str, steps: int) -> list[float]:
+    """Of the next ``steps`` of the run in ``folder``."""
+    training = Training(recipe(optimizer), folder, [packed], device=torch.device(device))
+    found = [float(training.train_step()) for _ in range(steps)]
+    training.save()
+    return found
+
+
+@pytest.mark.parametrize("optimizer", ["adan", "adam", "muon"])
+def test_recorded_steps_are_the_plain_ones(
+    tmp_path: Path, packed: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    recorded = losses(tmp_path / "a", packed, optimizer, device="cuda", steps=13)
+    on_cpu = losses(tmp_path / "b", packed, optimizer, device="cpu", steps=13)
+    monkeypatch.setattr(train, "Replay", lambda body: body)
+    plain = losses(tmp_path / "c", packed, optimizer, device="cuda", steps=13)
+    assert len(set(recorded)) == 13
+    np.testing.assert_allclose(recorded, plain, rtol=1e-3)
+    np.testing.assert_allclose(recorded, on_cpu, rtol=2e-2)
+
+
+@pytest.mark.parametrize("optimizer", ["adan", "adam", "muon"])
+@pytest.mark.parametrize("devices", [("cuda", "cpu"), ("cpu", "cuda"), ("cuda", "cuda")])
+def test_a_run_goes_on_where_it_was_broken(
+    tmp_path: Path, packed: Path, optimizer: str, devices: tuple[str, str]
+) -> None:
+    whole = losses(tmp_path / "whole", packed, optimizer, device="cuda", steps=13)
+    run = tmp_path / "broken"
+    broken = losses(run, packed, optimizer, device=devices[0], steps=5)
+    broken += losses(run, packed, optimizer, device=devices[1], steps=8)
+    np.testing.assert_allclose(broken, whole, rtol=2e-2)
+
+
+def test_training_in_bfloat16(tmp_path: Path, packed: Path) -> None:
+    training = Training(recipe("muon", "bf16"), tmp_path / "run", [packed], device=CUDA)
+    found = [float(training.train_step()) for _ in range(13)]
+    assert np.isfinite(found).all()
+    assert training.skipped == 0

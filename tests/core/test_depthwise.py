@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from own_process import check
 from torch import Tensor
 
 from lkdn_core.native_library import instruction_sets
@@ -112,3 +113,14 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     tensors = leaves(7, (9, 11))
     y = depthwise5(*tensors[:3], 3)
     agree([y, *torch.autograd.grad(y, tensors[:3], tensors[3])], plain(tensors, 3))
+
+
+def test_kernels_in_the_interpreter() -> None:
+    pytest.importorskip("triton")
+    check("depthwise_checks.py", interpreted=True)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_kernels_on_a_gpu() -> None:
+    check("depthwise_checks.py", interpreted=False)
