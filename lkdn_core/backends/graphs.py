@@ -87,6 +87,10 @@ class Graphs[T]:
         graph = torch.cuda.CUDAGraph()
         with torch.inference_mode(False):  # runs outside of that mode write to it too
             static = torch.empty_like(x)
+        # Libraries have a handle for each thread, and this may be another than warmed up.
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            self._body(static.copy_(x), self._memory)
         # Other threads may go on allocating meanwhile.
         record = torch.cuda.graph(
             graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"

@@ -18,15 +18,15 @@ class Tile:
 
 
 _HOPPER: Final = {
-    "head": Tile(64, 4),
-    "refine": Tile(64, 4),
-    "narrow": Tile(64, 4),
-    "join": Tile(64, 4),
-    "local": Tile(64, 4),
-    "attend": Tile(64, 4),
-    "gather": Tile(64, 4),
-    "residual": Tile(64, 4),
-    "upsample": Tile(64, 4),
+    "head": Tile(32, 4),
+    "refine": Tile(32, 4),
+    "narrow": Tile(32, 4),
+    "join": Tile(32, 4),
+    "local": Tile(32, 4),
+    "attend": Tile(32, 4),
+    "gather": Tile(32, 4),
+    "residual": Tile(32, 4),
+    "upsample": Tile(32, 4),
 }
 #: Weights of a product lie in registers there, and the largest kernels would spill.
 _AMPERE: Final = _HOPPER | {"join": Tile(32, 4), "attend": Tile(32, 4)}

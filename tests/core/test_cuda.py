@@ -175,7 +175,7 @@ def test_recorded_steps_are_the_plain_ones(
     plain = losses(tmp_path / "c", packed, optimizer, device="cuda", steps=13)
     assert len(set(recorded)) == 13
     np.testing.assert_allclose(recorded, plain, rtol=1e-3)
-    np.testing.assert_allclose(recorded, on_cpu, rtol=2e-2)
+    np.testing.assert_allclose(recorded, on_cpu, rtol=5e-2)
 
 
 @pytest.mark.parametrize("optimizer", ["adan", "adam", "muon"])
@@ -187,7 +187,7 @@ def test_a_run_goes_on_where_it_was_broken(
     run = tmp_path / "broken"
     broken = losses(run, packed, optimizer, device=devices[0], steps=5)
     broken += losses(run, packed, optimizer, device=devices[1], steps=8)
-    np.testing.assert_allclose(broken, whole, rtol=2e-2)
+    np.testing.assert_allclose(broken, whole, rtol=5e-2)
 
 
 def test_training_in_bfloat16(tmp_path: Path, packed: Path) -> None:

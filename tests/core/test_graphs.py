@@ -18,7 +18,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Graphs[torch.Tensor]:
     cuda = "CUDAGraph", "Stream", "Event", "current_stream", "graph_pool_handle", "synchronize"
     for name in cuda:
         monkeypatch.setattr(torch.cuda, name, MagicMock())
-    for name in ("device", "graph"):
+    for name in ("device", "graph", "stream"):
         monkeypatch.setattr(torch.cuda, name, lambda *_, **__: nullcontext())
     return Graphs(lambda x, _: x * 2, device=CPU, bytes_for=lambda *_: 0)
 
