@@ -1,15 +1,13 @@
 """Every way to run the network on one CUDA GPU, and ours, on the sizes video comes in.
 
     python bench/gpu.py --json gpu.json --seconds 480
-    python bench/gpu.py --sweep --seconds 300
 
-The first prints a table of medians (CUDA events, ways side by side in one process, inputs rotated)
+It prints a table of medians (CUDA events, ways side by side in one process, inputs rotated)
 and writes it after every row, so that what was measured survives a time limit; torch.compile comes
 last, as far as ``--seconds`` allow. "official" is the network as torch modules with torch's
 defaults, TF32 in convolutions included; ``psnr`` is the agreement with float32 without it. LKDN
 takes ``--weights FOLDER`` with the authors' checkpoints, or else untrained weights, which cost the
-same time. The second times each Triton kernel with candidate tiles, for
-``lkdn_core/kernels/tiles.py``.
+same time.
 
 Needs torch, triton, numpy, safetensors, platformdirs, tqdm. ``--device cpu --tiny`` is a dry run.
 """
@@ -272,48 +270,6 @@ def compare(bench: Bench, arguments: argparse.Namespace) -> None:
             expected = time.monotonic() - begin
 
 
-@torch.inference_mode()
-def sweep(bench: Bench, arguments: argparse.Namespace) -> None:
-    """Milliseconds of each kernel on 1080p, by tile; what the GPU has no room for is left out."""
-    from lkdn_core.kernels.launch import compile_ahead
-    from lkdn_core.kernels.launches import Maps, Schedule, map_bytes
-    from lkdn_core.kernels.pack import pack
-    from lkdn_core.kernels.tiles import TILES, Tile
-    from lkdn_core.prepare import fold
-
-    _, weights = trained("lkdn-x2", arguments.weights)
-    net = pack(fold(weights, precision="fp16"), device=bench.device, dtype=torch.float16)
-    x = picture(1, 1080, 1920).to(bench.device).half()
-    memory = torch.zeros(
-        map_bytes(net, *x.shape[::2], x.shape[3]), dtype=torch.uint8, device=bench.device
-    )
-    maps, out = (
-        Maps.on(memory, net, 1, 1080, 1920),
-        torch.empty(1, 3, 2160, 3840, device=bench.device),
-    )
-    candidates = [Tile(c, w) for c, w in ((64, 4), (32, 4), (64, 8), (128, 8), (32, 2), (16, 2))]
-    plans = {}
-    for tile in candidates:
-        schedule = Schedule(
-            net, maps, x.shape, tiles=dict.fromkeys(TILES[(9, 0)], tile), gelu="tanh"
-        )
-        plans[tile] = [*schedule.trunk(x), schedule.pixels(out)]
-    for tile, plan in plans.items():
-        if bench.left < 30:
-            return
-        compile_ahead(plan[:8] + plan[-4:])
-        for launch in plan:  # what a kernel reads is real, not zeros
-            launch.run()
-        for launch in (plan[0], *plan[1:7], *plan[-3:]):
-            name = f"{launch.kernel.__name__} {tile.columns}x{tile.warps}"
-            try:
-                ms = bench.milliseconds(lambda _, launch=launch: launch.run())
-            except Exception as reason:
-                bench.add({"case": "kernel", "way": name, "note": str(reason)[:100]})
-            else:
-                bench.add({"case": "kernel", "way": name, "ms": round(ms, 4)})
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", nargs="+", choices=[c[0] for c in CASES], default=[])
@@ -322,13 +278,12 @@ def main() -> None:
     )
     parser.add_argument("--weights", type=Path, help="folder with the authors' checkpoints")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--sweep", action="store_true", help="the Triton kernels with other tiles")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="small pictures, to try the script")
     arguments = parser.parse_args()
     bench = Bench(torch.device(arguments.device), arguments.seconds, arguments.json)
     sys.stdout.write(f"{about(bench.device)}\n")
-    (sweep if arguments.sweep else compare)(bench, arguments)
+    compare(bench, arguments)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from torch import Tensor
 from lkdn_core.calibrate import attention_amplitudes, calibration_pictures
 from lkdn_core.fuse import Weights, fold_range, fuse
 
-__all__ = ["DTYPES", "fold", "prepare"]
+__all__ = ["DTYPES", "fold", "layout", "prepare"]
 
 #: What ``precision`` may name.
 DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -24,6 +24,11 @@ def fold(weights: Mapping[str, Tensor], *, precision: str) -> Weights:
     return fold_range(fused, attention_amplitudes(single, calibration_pictures()))
 
 
+def layout(device: torch.device) -> torch.memory_format:
+    """What torch's convolutions are fastest in: on CUDA its depth-wise ones want it contiguous."""
+    return torch.contiguous_format if device.type == "cuda" else torch.channels_last
+
+
 def prepare(weights: Mapping[str, Tensor], *, device: torch.device, precision: str) -> Weights:
     """Weights of ``load_model`` made ready for ``run_network`` in ``precision`` on ``device``."""
     ready = {}
@@ -32,7 +37,7 @@ def prepare(weights: Mapping[str, Tensor], *, device: torch.device, precision: s
             ready[key] = value  # a number for the host: on the device each use would wait for it
         elif value.ndim == 4:
             moved = value.to(device, DTYPES[precision])
-            ready[key] = moved.contiguous(memory_format=torch.channels_last)
+            ready[key] = moved.contiguous(memory_format=layout(device))
         else:
             ready[key] = value.to(device, DTYPES[precision])
     return ready

@@ -7,7 +7,7 @@ from lkdn_core.arch import LKDNConfig
 from lkdn_core.fuse import Weights
 from lkdn_core.memory import bytes_per_pixel
 from lkdn_core.network import run_unshuffled
-from lkdn_core.prepare import DTYPES, prepare
+from lkdn_core.prepare import DTYPES, layout, prepare
 
 __all__ = ["COMPILES", "load", "obstacle"]
 
@@ -20,14 +20,12 @@ def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | 
 
 
 class ReferenceNetwork:
-    """The network in channels_last, on every device the faster layout of the two."""
-
-    memory_format = torch.channels_last
+    """The network in the faster layout of the device."""
 
     def __init__(
         self, weights: Weights, config: LKDNConfig, device: torch.device, precision: str
     ) -> None:
-        self.dtype = DTYPES[precision]
+        self.dtype, self.memory_format = DTYPES[precision], layout(device)
         self._weights = prepare(weights, device=device, precision=precision)
         self._bytes_per_pixel = bytes_per_pixel(config, self.dtype)
 

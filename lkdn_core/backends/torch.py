@@ -1,4 +1,4 @@
-"""Torch operations in channels_last, replayed as CUDA graphs: for CUDA devices."""
+"""Torch operations, replayed as CUDA graphs: for CUDA devices."""
 
 import torch
 from torch import Tensor

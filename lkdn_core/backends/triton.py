@@ -51,7 +51,7 @@ class TritonNetwork:
         self.dtype = DTYPES[precision]
         self._kernels = launches
         self._packed = pack(fold(weights, precision=precision), device=device, dtype=self.dtype)
-        self._tiles = tiles.tiles_for(torch.cuda.get_device_capability(device))
+        self._tiles = tiles.TILES
         self._compiled = False
         self._graphs = Graphs(self._trunk, device=device, bytes_for=self._map_bytes)
 

@@ -36,9 +36,9 @@ kernel = triton.jit(
 
 @triton.jit
 def mirrored(i, n):
-    """The sample that stands for number ``i``: ... 1 0 | 0 1 ... n-1 | n-1 n-2 ..."""
-    i = i % (2 * n)
-    i = tl.where(i < 0, i + 2 * n, i)
+    """The sample that stands for number ``i`` >= -32: ... 1 0 | 0 1 ... n-1 | n-1 n-2 ..."""
+    # Never a remainder of negative numbers: Triton takes those of neighbours for neighbours.
+    i = (i + 32 * n) % (2 * n)
     return tl.where(i < n, i, 2 * n - 1 - i)
 
 

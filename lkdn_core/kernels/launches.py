@@ -57,7 +57,7 @@ def _shapes(net: Packed, pixels: int) -> list[tuple[int, ...]]:
 class Schedule:
     """The launches of ``net`` for pictures of one size.
 
-    ``tiles``: a row of ``tiles.TILES``. ``gelu``: a form of ``parts.gelu``.
+    ``tiles``: as in ``tiles.TILES``. ``gelu``: a form of ``parts.gelu``.
     """
 
     def __init__(

@@ -1,12 +1,12 @@
-"""How large a tile each kernel takes and how many warps work on it, by GPU architecture.
+"""How large a tile each kernel takes and how many warps work on it.
 
-A fixed table: nothing is tried out at run time. ``bench/gpu.py --sweep`` measures candidates.
+Fixed: nothing is tried out at run time. ``bench/gpu_tiles.py`` checks and times candidates.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["TILES", "Tile", "tiles_for"]
+__all__ = ["TILES", "Tile"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,9 @@ class Tile:
     warps: int
 
 
-_HOPPER: Final = {
+#: 64 columns make Hopper's WGMMA of a product. Then the network's results were wrong on an H200
+#: (Triton 3.6), and some reads outside of memory; in Triton's interpreter they are right.
+TILES: Final = {
     "head": Tile(32, 4),
     "refine": Tile(32, 4),
     "narrow": Tile(32, 4),
@@ -28,13 +30,3 @@ _HOPPER: Final = {
     "residual": Tile(32, 4),
     "upsample": Tile(32, 4),
 }
-#: Weights of a product lie in registers there, and the largest kernels would spill.
-_AMPERE: Final = _HOPPER | {"join": Tile(32, 4), "attend": Tile(32, 4)}
-#: By compute capability (major, minor): Ampere, Ada, Hopper.
-TILES: Final = {(8, 0): _AMPERE, (8, 9): _AMPERE, (9, 0): _HOPPER}
-
-
-def tiles_for(capability: tuple[int, int]) -> dict[str, Tile]:
-    """The row of the newest known architecture that is not newer than ``capability``."""
-    known = [row for row in TILES if row <= capability]
-    return TILES[max(known, default=min(TILES))]

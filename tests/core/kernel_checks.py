@@ -35,7 +35,7 @@ def run(weights: Weights, x: Tensor, scale: int, dtype: torch.dtype, gelu: str) 
     window = around[:, :, 1:-1, 2:-1].copy_(x)
     wide = torch.full((n, 3, height * scale, width * scale + 5), torch.nan, device=DEVICE)
     out = wide[..., 3:-2]
-    tiles = dict.fromkeys(TILES[(9, 0)], Tile(16, 4))
+    tiles = dict.fromkeys(TILES, Tile(16, 4)) if INTERPRETED else TILES
     schedule = Schedule(net, maps, x.shape, tiles=tiles, gelu=gelu)
     for launch in (*schedule.trunk(window), schedule.pixels(out)):
         launch.run()

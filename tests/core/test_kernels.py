@@ -1,6 +1,5 @@
 """The Triton kernels, as far as they can be checked with and without a GPU."""
 
-import math
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ from own_process import check
 from lkdn_core.arch import LKDN, LKDN_CONFIGS, LKDNConfig
 from lkdn_core.fuse import fuse
 from lkdn_core.kernels.pack import Packed, pack
-from lkdn_core.kernels.tiles import TILES, tiles_for
+from lkdn_core.kernels.tiles import TILES
 
 triton = pytest.importorskip("triton")
 from lkdn_core.kernels import parts  # noqa: E402
@@ -28,15 +27,12 @@ SHARED = {80: 163 * 1024, 89: 99 * 1024, 90: 227 * 1024}
 SPILLS = 128
 
 
-def schedule(
-    net: Packed, *, capability: int = 90, n: int = 1, height: int = 12, width: int = 64
-) -> list[Launch]:
+def schedule(net: Packed, *, n: int = 1, height: int = 12, width: int = 64) -> list[Launch]:
     memory = torch.empty(map_bytes(net, n, height, width), dtype=torch.uint8)
     maps = Maps.on(memory, net, n, height, width)
     x = torch.empty(n, 3, height, width, dtype=net.dtype)
     out = torch.empty(n, 3, height * net.scale, width * net.scale)
-    tiles = tiles_for(divmod(capability, 10))
-    plan = Schedule(net, maps, x.shape, tiles=tiles, gelu="tanh")
+    plan = Schedule(net, maps, x.shape, tiles=TILES, gelu="tanh")
     return [*plan.trunk(x), plan.pixels(out)]
 
 
@@ -88,15 +84,6 @@ def test_padding_is_zero() -> None:
     assert (block["c6"][:, 42:] == 0).all() and (block["gain"][42:] == 0).all()
 
 
-def test_tiles_of_an_architecture() -> None:
-    assert tiles_for((9, 0)) is TILES[(9, 0)]
-    assert tiles_for((8, 6)) is TILES[(8, 0)]
-    assert tiles_for((12, 0)) is TILES[(9, 0)]
-    for tiles in TILES.values():
-        for tile in tiles.values():
-            assert math.log2(tile.columns).is_integer() and tile.columns >= 16
-
-
 def test_the_fitted_gelu() -> None:
     x = torch.linspace(-12, 12, 100001, dtype=torch.float64)
     s = (x * x).clamp_max(25)
@@ -116,7 +103,7 @@ def test_kernels_compile_without_spilling(
     """For GPUs that are not here: within the limits of each, and on its tensor cores."""
     from aot import resources
 
-    plan = schedule(packed(LKDNConfig(4, 56, 2)), capability=capability)
+    plan = schedule(packed(LKDNConfig(4, 56, 2)))
     # A first block's kernels (its "attend" starts the next block) and both ends, or the largest.
     plan = [plan[i] for i in which]
     with ThreadPoolExecutor(2) as pool:
