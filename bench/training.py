@@ -1,6 +1,7 @@
 """One training step of LKDN-S, forward and backward, as the loop takes it and in plainer ways.
 
-python bench/training.py --batch-size 16 --patch 48
+    python bench/training.py --batch-size 16 --patch 48
+    python bench/training.py --device cuda --batch-size 32
 """
 
 import argparse
@@ -14,7 +15,8 @@ from lkdn_cli.benchmark.timing import compare
 from lkdn_core.arch import LKDN, LKDN_CONFIGS
 from lkdn_core.fuse import dense_head, reparameterize
 from lkdn_core.network import run_network
-from lkdn_core.training.depthwise import depthwise5
+from lkdn_core.training.replay import Replay
+from lkdn_core.training.train import fast_depthwise
 
 
 def main() -> None:
@@ -22,22 +24,33 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--patch", type=int, default=48)
     parser.add_argument("--bf16", action="store_true", help="too, slow on CPUs without bfloat16")
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
-    model = LKDN(LKDN_CONFIGS["lkdn-s-x2"])
+    device = torch.device(arguments.device)
+    cuda, depthwise = device.type == "cuda", fast_depthwise(device)
+    model = LKDN(LKDN_CONFIGS["lkdn-s-x2"]).to(device)
     shape = arguments.batch_size, 3, arguments.patch, arguments.patch
-    x = torch.rand(shape)
+    x = torch.rand(shape, device=device)
     last = x.contiguous(memory_format=torch.channels_last)
-    target = torch.rand(shape[0], 3, 2 * shape[2], 2 * shape[3])
+    target = torch.rand(shape[0], 3, 2 * shape[2], 2 * shape[3], device=device)
 
     def folded(x: Tensor, fast: bool) -> Tensor:
         weights = dense_head(reparameterize(dict(model.named_parameters())))
-        return run_network(weights, x, depthwise=depthwise5 if fast else None)
+        return run_network(weights, x, depthwise=depthwise if fast else None)
 
     def step(forward: Callable[[Tensor], Tensor], x: Tensor, bf16: bool = False) -> None:
         model.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             y = forward(x)
         torch.autograd.backward(F.l1_loss(y.float(), target))
+
+    def finished(work: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            work()
+            if cuda:
+                torch.cuda.synchronize()
+
+        return run
 
     ways = {
         "modules, fp32": lambda: step(model, x),
@@ -47,7 +60,9 @@ def main() -> None:
     }
     if arguments.bf16:
         ways["folded, fast gradient, bf16"] = lambda: step(lambda x: folded(x, True), last, True)
-    compare(ways)
+    if cuda:
+        ways["folded, fast gradient, recorded"] = Replay(ways["folded, fast gradient"])
+    compare({name: finished(way) for name, way in ways.items()})
 
 
 if __name__ == "__main__":

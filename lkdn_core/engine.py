@@ -137,8 +137,8 @@ class Upscaler:
         ``scale`` times larger, or of ``size``: then the enlarged RGB is resized on the device.
         ``out``: planes on the source's device to fill and return instead of new ones.
 
-        Planes that a decoder left on the GPU (``torch.from_dlpack`` takes those of PyAV's hardware
-        frames) are never copied to the host.
+        Planes that a decoder left on the GPU are never copied to the host. Those of PyAV's hardware
+        frames know of no stream: ``torch.utils.dlpack.from_dlpack(plane.__dlpack__())``.
         """
         with shortage_named(self.device):
             if out is None or planes[0].device.type == self.device.type:

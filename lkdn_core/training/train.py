@@ -26,7 +26,7 @@ from lkdn_core.training.parallel import any_process, average_gradients, main_pro
 from lkdn_core.training.recipe import Recipe
 from lkdn_core.training.replay import Replay
 
-__all__ = ["Training", "Validate"]
+__all__ = ["Training", "Validate", "fast_depthwise"]
 
 log = logging.getLogger(__name__)
 #: Figures of a network with averaged weights, by name, for the curve.
@@ -61,7 +61,7 @@ class Training:
         self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.teacher = _teacher(recipe, device)
         self.tiles = Tiles(packs, scale=recipe.network.scale, seed=recipe.seed, device=device)
-        self.depthwise = _depthwise(device)
+        self.depthwise = fast_depthwise(device)
         self.step = self.skipped = 0
         self.decay = torch.zeros((), device=device)
         self.optimizer = self._new_optimizer()
@@ -215,8 +215,8 @@ class Training:
         self.folder.log(row)
 
 
-def _depthwise(device: torch.device) -> DepthwiseConv | None:
-    """Depth-wise convolutions with fast gradients on ``device``."""
+def fast_depthwise(device: torch.device) -> DepthwiseConv | None:
+    """Depth-wise convolutions with fast gradients on ``device``; ``None`` where torch's serve."""
     if device.type == "cpu":
         return depthwise5
     try:
