@@ -14,7 +14,7 @@ from lkdn_core.quantize import quantize
 from lkdn_core.resize import FinalSize
 from lkdn_media.parts import enlarge_parts, resize_plane
 
-__all__ = ["enlarge_alpha", "fill_hidden", "fill_hidden_planes"]
+__all__ = ["enlarge_alpha", "fill_hidden", "fill_hidden_planes", "limits_around"]
 
 
 def enlarge_alpha(
@@ -73,6 +73,12 @@ def fill_hidden(colours: Tensor, visible: Tensor) -> Tensor:
     return _spread(colours, torch.where(visible.amax((2, 3), keepdim=True) > 0, visible, 1.0))
 
 
+def limits_around(alpha: Tensor) -> tuple[Tensor, Tensor]:
+    """The least and the most that the 3x3 pixels around each have in ``alpha`` (N, H, W)."""
+    around = alpha[:, None]
+    return -F.max_pool2d(-around, 3, 1, 1)[:, 0], F.max_pool2d(around, 3, 1, 1)[:, 0]
+
+
 def _dtype(bits: int) -> type[np.unsignedinteger[Any]]:
     return np.uint8 if bits == 8 else np.uint16
 
@@ -81,11 +87,9 @@ def _clip_to_source(
     new: NDArray[Any], alpha: NDArray[Any], scale: float, bits: int, times: int
 ) -> None:
     """Clip ``new``, ``times`` as large as ``alpha``, in place."""
-    around = torch.from_numpy(alpha.astype(np.float32))[:, None]
-    most_around = F.max_pool2d(around, 3, 1, 1)
-    least_around = -F.max_pool2d(-around, 3, 1, 1)
-    for function, limits in ((np.minimum, most_around), (np.maximum, least_around)):
-        limit = quantize(limits[:, 0] * scale, bits=bits).numpy()
+    limits = limits_around(torch.from_numpy(alpha.astype(np.float32)))
+    for function, found in zip((np.maximum, np.minimum), limits, strict=True):
+        limit = quantize(found * scale, bits=bits).numpy()
         for row in range(times):
             for column in range(times):
                 here = new[:, row::times, column::times]

@@ -11,7 +11,7 @@ from lkdn_core import FrameFormat, Upscaler
 from lkdn_core.color import clip
 from lkdn_core.errors import ArgumentError
 from lkdn_core.memory import is_out_of_memory
-from lkdn_media.alpha import fill_hidden
+from lkdn_media.alpha import fill_hidden, limits_around
 
 __all__ = ["ALPHA", "upscale_images"]
 
@@ -96,7 +96,6 @@ def _held(new: Tensor, alpha: Tensor) -> Tensor:
 
     The network changes flat parts a little, and an opaque picture would let others shine through.
     """
-    around = clip(alpha)[:, None]
-    limits = -F.max_pool2d(-around, 3, 1, 1), F.max_pool2d(around, 3, 1, 1)
-    least, most = (F.interpolate(limit, new.shape[1:])[:, 0] for limit in limits)
+    limits = limits_around(clip(alpha))
+    least, most = (F.interpolate(limit[:, None], new.shape[1:])[:, 0] for limit in limits)
     return new.clamp_(least, most)
