@@ -51,6 +51,8 @@ class Training:
         device: torch.device,
     ) -> None:
         torch.manual_seed(recipe.seed)
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)  # where Triton and graphs go
         self.recipe, self.device = recipe, device
         self.folder = RunFolder(folder, recipe)
         self.model = LKDN(recipe.network)
