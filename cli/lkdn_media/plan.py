@@ -34,7 +34,7 @@ from lkdn_media.losses import (
 )
 from lkdn_media.palette import PALETTE
 from lkdn_media.recode import PCM
-from lkdn_media.sizes import SizeChoice, final_size, rounding_warnings
+from lkdn_media.sizes import SizeChoice, final_size, size_warnings
 from lkdn_media.source import Source
 from lkdn_media.streams import copied_streams
 from lkdn_media.tags import copied_tags, lost_tags, need_keys
@@ -226,7 +226,7 @@ def _picture_warnings(plan: Plan, size: SizeChoice) -> list[str]:
             "--height 2160 or --codec libx265 is safer"
         )
     if plan.size:
-        return lines + rounding_warnings(source, size, plan.size)
+        return lines + size_warnings(source, size, plan.size, scale=plan.scale)
     return lines + padding_notes(source, plan.pix_fmt, (plan.width, plan.height), scale=plan.scale)
 
 

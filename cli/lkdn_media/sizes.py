@@ -3,14 +3,16 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from lkdn_core.errors import ArgumentError
 from lkdn_core.resize import FinalSize
 
-__all__ = ["Fit", "Shape", "SizeChoice", "choose_scale", "final_size", "rounding_warnings"]
+__all__ = ["Fit", "Shape", "SizeChoice", "choose_scale", "final_size", "size_warnings"]
 
 Fit = Literal["contain", "cover", "stretch"]
+#: How far bicubic may go beyond the network: films in 16:9 on DVD are 720 wide, 3840 is 5.3 times.
+MOST_BEYOND: Final = 2
 
 
 class Shape(Protocol):
@@ -55,17 +57,9 @@ class SizeChoice:
 
 
 def choose_scale(source: Shape, choice: SizeChoice, scales: Collection[int]) -> int:
-    """The smallest of ``scales`` that reaches ``choice``; the largest where nothing is wished.
-
-    Raises ``ArgumentError`` where none does.
-    """
-    if not choice:
-        return max(scales)
-    needed = _enlargement(source, choice)
-    able = [scale for scale in scales if scale >= needed]
-    if not able:
-        raise ArgumentError(_too_large(source, choice, needed, max(scales)))
-    return min(able)
+    """The smallest of ``scales`` that reaches ``choice``; the largest where none does or has to."""
+    needed = _enlargement(source, choice) if choice else max(scales)
+    return min((scale for scale in scales if scale >= needed), default=max(scales))
 
 
 def final_size(
@@ -74,13 +68,13 @@ def final_size(
     """The size of the stored picture, in steps of ``multiples``; ``None`` where none is wished.
 
     Pixels are square then, whatever those of ``source`` are. Raises ``ArgumentError`` for sizes
-    that ``scale`` doesn't reach.
+    above ``MOST_BEYOND`` times those that ``scale`` reaches.
     """
     if not choice:
         return None
     needed = _enlargement(source, choice)
-    if needed > scale:
-        raise ArgumentError(_too_large(source, choice, needed, scale))
+    if needed > MOST_BEYOND * scale:
+        raise ArgumentError(_too_large(source, choice, needed, MOST_BEYOND * scale))
     width, height = (
         max(step, round(side / step) * step)
         for side, step in zip(_stored(source, choice), multiples, strict=True)
@@ -93,16 +87,19 @@ def final_size(
     return FinalSize(width=width, height=height, crop=crop)
 
 
-def rounding_warnings(source: Shape, choice: SizeChoice, size: FinalSize) -> list[str]:
-    """What of ``choice`` is not kept to the pixel, since chroma needs even sizes."""
+def size_warnings(source: Shape, choice: SizeChoice, size: FinalSize, *, scale: int) -> list[str]:
+    """What is left to bicubic, and what is not kept to the pixel, since chroma needs even sizes."""
+    found, beyond = [], float(_enlargement(source, choice) / scale)
+    if beyond > 1:
+        found.append(f"the network enlarges {scale} times, bicubic the rest: {beyond:.3g} times")
     wished = _stored(source, choice)
     named = all(side.denominator == 1 for side in wished)
-    if not named or wished == (Fraction(size.width), Fraction(size.height)):
-        return []
-    return [
-        f"{wished[0]}x{wished[1]} is written as {size.width}x{size.height}, for whole chroma "
-        "samples; --pix-fmt yuv444p takes any size"
-    ]
+    if named and wished != (Fraction(size.width), Fraction(size.height)):
+        found.append(
+            f"{wished[0]}x{wished[1]} is written as {size.width}x{size.height}, for whole chroma "
+            "samples; --pix-fmt yuv444p takes any size"
+        )
+    return found
 
 
 def _stored(source: Shape, choice: SizeChoice) -> tuple[Fraction, Fraction]:
@@ -139,10 +136,10 @@ def _shape(source: Shape) -> Fraction:
     return Fraction(source.width, source.height) * (source.sample_aspect_ratio or 1)
 
 
-def _too_large(source: Shape, choice: SizeChoice, needed: Fraction, scale: int) -> str:
+def _too_large(source: Shape, choice: SizeChoice, needed: Fraction, most: int) -> str:
     name = "width" if choice.width is not None else "height"
     got = choice.width if choice.width is not None else choice.height
     return (
-        f"{name}: at most {scale} times the source's {source.width}x{source.height} is accepted, "
+        f"{name}: at most {most} times the source's {source.width}x{source.height} is accepted, "
         f"got {got}, which is {float(needed):.3g} times"
     )

@@ -148,9 +148,9 @@ def add_sound(out: av.container.OutputContainer) -> None:
         ("good.mp4 out.mp4 --width 60 --fit cover", 2, "fit: cover needs both width and height"),
         ("good.mp4 out.mp4 --width 60 --fit crop", 2, "argument --fit: invalid choice: 'crop'"),
         (
-            "good.mp4 out.mp4 --width 80",
+            "good.mp4 out.mp4 --width 160",
             2,
-            "width: at most 2 times the source's 34x26 is accepted, got 80, which is 2.35 times",
+            "width: at most 4 times the source's 34x26 is accepted, got 160, which is 4.71 times",
         ),
         ("good.mp4 out.mp4 --device abacus", 2, "device: "),
         ("good.mp4 out.mp4 --tile -8", 2, "tile: "),

@@ -11,7 +11,7 @@ import torch
 
 from lkdn_core.resize import resize
 from lkdn_media.probe import probe
-from lkdn_media.sizes import Fit, SizeChoice, choose_scale, final_size
+from lkdn_media.sizes import Fit, SizeChoice, choose_scale, final_size, size_warnings
 from lkdn_media.source import Source
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import Command, frames, planes, times
@@ -79,6 +79,20 @@ def test_pixels_come_out_square(source: Source) -> None:
     assert (size.width, size.height) == (1920, 1080)
 
 
+def test_what_the_network_does_not_reach(source: Source) -> None:
+    """5.33 times the width of a DVD's picture."""
+    film = replace(source, width=720, height=576, sample_aspect_ratio=Fraction(64, 45))
+    choice = SizeChoice(height=2160)
+    assert choose_scale(film, choice, (2, 3, 4)) == 4
+    size = final_size(film, choice, scale=4, multiples=(2, 2))
+    assert size is not None
+    assert (size.width, size.height) == (3840, 2160)
+    (told,) = size_warnings(film, choice, size, scale=4)
+    assert told == "the network enlarges 4 times, bicubic the rest: 1.33 times"
+    smaller = replace(size, width=1920, height=1080)
+    assert size_warnings(film, SizeChoice(height=1080), smaller, scale=4) == []
+
+
 def test_sides_are_those_one_sees(source: Source) -> None:
     turned = replace(source, display_matrix=(0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30))
     size = final_size(turned, SizeChoice(height=60), scale=2, multiples=(2, 2))
@@ -86,16 +100,19 @@ def test_sides_are_those_one_sees(source: Source) -> None:
     assert (size.width, size.height) == (60, 36)
 
 
-def test_a_file_of_the_wished_size(tmp_path: Path, lkdn_video: Command) -> None:
-    """Shrunk in RGB after the network, which here repeats each pixel."""
+@pytest.mark.parametrize(("width", "height"), [(60, 36), (100, 60)])
+def test_a_file_of_the_wished_size(
+    *, tmp_path: Path, lkdn_video: Command, width: int, height: int
+) -> None:
+    """Resized in RGB after the network, which here repeats each pixel, two of one."""
     clip = Clip(size=(40, 24), codec="magicyuv", pix_fmt="gbrp", options={}, pts=(0, 1, 5))
     here, there = make_clip(tmp_path / "a.mov", clip), tmp_path / "b.mkv"
-    assert lkdn_video(here, there, *LOSSLESS, "--height", "36") == 0
+    assert lkdn_video(here, there, *LOSSLESS, "--scale", "2", "--height", str(height)) == 0
     assert times(there) == times(here)
     for old, new in zip(frames(here), frames(there), strict=True):
-        assert (new.width, new.height) == (60, 36)
+        assert (new.width, new.height) == (width, height)
         rgb = old.to_ndarray(format="rgb24").repeat(2, 0).repeat(2, 1)
-        expected = resize(torch.from_numpy(rgb).movedim(-1, 0).double(), 36, 60)
+        expected = resize(torch.from_numpy(rgb).movedim(-1, 0).double(), height, width)
         got = torch.from_numpy(new.to_ndarray(format="rgb24")).movedim(-1, 0)
         inside = (..., slice(4, -4), slice(4, -4))
         assert (expected - got)[inside].abs().max() < 0.6
