@@ -17,7 +17,8 @@ __all__ = ["luma", "psnr", "ssim"]
 def luma(rgb: Tensor) -> Tensor:
     """Luma in [16, 235] of 8-bit ``rgb`` (..., 3, H, W) as float64 (..., H, W), not rounded."""
     weights = rgb.new_tensor([65.481, 128.553, 24.966], dtype=torch.float64)
-    return 16 + torch.einsum("...chw,c->...hw", rgb.double() / 255, weights)
+    # In one layout, or equal pictures may differ in the last bit of a sum.
+    return 16 + torch.einsum("...chw,c->...hw", rgb.double().contiguous() / 255, weights)
 
 
 def psnr(a: Tensor, b: Tensor, *, crop_border: int) -> float:

@@ -22,6 +22,8 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
     with NamedTemporaryFile(dir=target.parent, prefix=prefix, suffix=".part", delete=False) as part:
         try:
             yield part
+            part.flush()
+            os.fsync(part.fileno())  # else a power failure could leave the name without its content
             part.close()
             # Only its owner may read a temporary file; this one becomes a file like any other.
             umask = os.umask(0o077)  # cannot be read in another way

@@ -62,6 +62,10 @@ def _degrade(arguments: argparse.Namespace) -> int:
     if arguments.versions < 0:
         raise ArgumentError(f"versions: at least 0 is accepted, got {arguments.versions}")
     whole("seed", arguments.seed, 0)
+    if arguments.pack.is_dir():
+        raise ArgumentError(
+            f"PACK: a name for two files is accepted, got the folder {arguments.pack}"
+        )
     for file in files:
         if os.path.lexists(file) and not arguments.overwrite:
             raise ArgumentError(f"PACK: {file} is there already; -y overwrites it")
@@ -118,10 +122,16 @@ def _sequences(sources: list[Path], exclude: str, multiple: int) -> Iterator["Te
 
 
 def _windows(clip: Path, multiple: int) -> Iterator["Tensor"]:
+    from lkdn_core.errors import ArgumentError
     from lkdn_media.degrade import LENGTH
     from lkdn_media.pictures import read_clip
 
     frames = _cut(read_clip(clip), multiple)
+    if len(frames) < LENGTH:
+        raise ArgumentError(
+            f"data: videos from {LENGTH} frames are accepted, and folders of pictures, "
+            f"{clip} has {len(frames)}"
+        )
     for start in range(0, len(frames) - LENGTH + 1, STEP):
         yield frames[start : start + LENGTH]
 

@@ -1,6 +1,7 @@
 """``lkdn-export``: a network as ONNX for vs-mlrt and others, or as ``.pt2`` for torch."""
 
 import argparse
+import os
 from pathlib import Path
 
 from lkdn_cli.console import Parser, run
@@ -34,7 +35,7 @@ def _export(arguments: argparse.Namespace) -> int:
     export = {".onnx": export_onnx, ".pt2": export_program}.get(file.suffix)
     if export is None:
         raise ArgumentError(f"FILE: a name in .onnx or .pt2 is accepted, got {file}")
-    if file.exists() and not arguments.overwrite:
+    if os.path.lexists(file) and not arguments.overwrite:
         raise ArgumentError(f"FILE: {file} is there already; -y overwrites it")
     with whole_file(file) as part:
         export(

@@ -53,7 +53,7 @@ def _add_recipe(group: "argparse._ArgumentGroup") -> None:
         ("--batch-size", int, "patches a step"),
         ("--patch", int, "side of a small patch in pixels"),
         ("--lr", float, "peak learning rate"),
-        ("--final-lr", float, "at the last step, by half a cosine (default: constant)"),
+        ("--final-lr", float, "to fall towards by half a cosine (default: constant)"),
         ("--warmup", int, "steps to the peak learning rate"),
         ("--ema", float, "decay of the averaged weights"),
         ("--clip", float, "largest gradient norm, 0 for none"),
@@ -85,24 +85,27 @@ def _train(arguments: argparse.Namespace) -> int:
 
     if not arguments.minutes >= 0:  # NaN is not
         raise ArgumentError(f"minutes: at least 0 is accepted, got {arguments.minutes}")
+    if arguments.plot:
+        from lkdn_cli.plot import plot_curves, require
+
+        require()
     recipe = _recipe(arguments)
     with (
         processes(resolve_device(arguments.device)) as device,
         locked(arguments.run) if main_process() else nullcontext(),
     ):
+        main = main_process()  # it alone measures pictures and shows progress
+        validate = validation(arguments.validate, recipe.network.scale) if main else None
         packs = _packs(arguments)
         training = Training(recipe, arguments.run, packs, start=arguments.start, device=device)
-        main = main_process()  # it alone measures pictures and shows progress
         training.run(
             save_every=arguments.save_every,
             minutes=arguments.minutes,
-            validate=validation(arguments.validate, recipe.network.scale) if main else None,
+            validate=validate,
             progress=_bar if main else iter,
         )
         plot = arguments.plot and main_process()
     if plot:
-        from lkdn_cli.plot import plot_curves
-
         plot_curves({arguments.run.name: arguments.run / "log.csv"}, arguments.run / "curve.png")
     return 0
 

@@ -79,9 +79,13 @@ def _coded(
 
 
 def _quiet(codec: str) -> dict[str, str]:
-    """x265 talks on stderr and takes all cores, and its ``cutree`` breaks on tiny pictures."""
-    params = "log-level=none:pools=none:frame-threads=1:cutree=0"
-    return {"x265-params": params} if codec == "libx265" else {}
+    """x265 talks on stderr and takes all cores, and its ``cutree`` breaks on tiny pictures.
+
+    x264's, ``mbtree``, chooses otherwise from run to run, as x265 does below some 64 pixels.
+    """
+    x265 = "log-level=none:pools=none:frame-threads=1:cutree=0"
+    params = {"libx264": {"x264-params": "mbtree=0"}, "libx265": {"x265-params": x265}}
+    return params.get(codec, {})
 
 
 def _frame(planes: list[np.ndarray]) -> av.VideoFrame:

@@ -79,7 +79,10 @@ class Tiles:
             area = np.concatenate([p.height * p.width * p.fits(patch) for p in self._packs])
             if not area.any():
                 least = min(p.need(patch) for p in self._packs)
-                raise ArgumentError(f"patch: no picture has {least} pixels a side")
+                raise ArgumentError(
+                    f"patch: one that fits into a picture is accepted, got {patch}, which takes "
+                    f"{least} pixels a side of the large one"
+                )
             chance, large = area.astype(np.float64), area > 0
             sharpness = np.concatenate([p.sharpness for p in self._packs])[large]
             if sharpness.any():  # of flat pictures alone, area decides

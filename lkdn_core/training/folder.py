@@ -13,6 +13,7 @@ import torch
 from lkdn_core.errors import ArgumentError, WeightsError
 from lkdn_core.files import replacing
 from lkdn_core.fuse import Weights, reparameterize
+from lkdn_core.training.parallel import main_process
 from lkdn_core.training.recipe import Recipe
 
 __all__ = ["RunFolder", "keep_sources", "locked"]
@@ -44,8 +45,8 @@ def keep_sources(run: Path, sources: Mapping[str, Any]) -> None:
     if not file.exists() and (packed.exists() or state.exists()):
         return
     if state.exists():
-        _same_recipe(json.loads(file.read_text()), sources)
-    elif not file.exists() or json.loads(file.read_text()) != sources:
+        _same_recipe(_read(file), sources)
+    elif not file.exists() or _read(file) != sources:
         packed.unlink(missing_ok=True)
         run.mkdir(parents=True, exist_ok=True)
         _write(file, json.dumps(sources, indent=1))
@@ -62,8 +63,8 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         file, data = path / "recipe.json", recipe.as_data()
         if (path / "state.pt").exists():
-            _same_recipe(json.loads(file.read_text()), json.loads(json.dumps(data)))
-        else:
+            _same_recipe(_read(file), json.loads(json.dumps(data)))
+        elif main_process():
             _write(file, json.dumps(data, indent=1))
 
     def load_state(self, device: torch.device) -> dict[str, Any] | None:
@@ -137,6 +138,15 @@ class RunFolder:
         writer.writeheader()
         writer.writerows(rows)
         _write(self.path / "log.csv", text.getvalue())
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """What a JSON file holds. Raises ``WeightsError`` for a damaged one."""
+    try:
+        content: dict[str, Any] = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{file} is damaged, or gone") from error
+    return content
 
 
 def _write(file: Path, text: str) -> None:

@@ -26,6 +26,8 @@ __all__ = ["Packer", "Picture", "pack", "pack_files", "read_pictures"]
 Picture = NDArray[np.uint8]
 #: What Pillow may try on a file from anywhere: some of its formats start other programs.
 _FORMATS: Final = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF")
+#: Files so named that hold none of these are damaged; others are passed over.
+_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".gif")
 #: Pillow's modes of 16-bit gray; it makes white of them where it converts to RGB.
 _GRAY16: Final = ("I;16", "I;16L", "I;16B", "I;16N")
 
@@ -45,7 +47,8 @@ class Packer:
 
     def __init__(self, target: Path) -> None:
         self._files = pack_files(target)
-        self._parts = [file.with_name(f"{file.name}.part") for file in self._files]
+        # Two that write the same pack at once keep out of each other's way.
+        self._parts = [file.with_name(f"{file.name}.{os.getpid()}.part") for file in self._files]
         self._index: list[dict[str, Any]] = []
         target.parent.mkdir(parents=True, exist_ok=True)
         self._binary = self._parts[0].open("wb")
@@ -107,7 +110,9 @@ def read_pictures(sources: Sequence[Path], *, exclude: str = "") -> Iterator[Pic
         try:
             with Image.open(file, formats=_FORMATS) as image:
                 picture = _rgb(image)
-        except UnidentifiedImageError:
+        except UnidentifiedImageError as error:
+            if path.suffix.lower() in _SUFFIXES:
+                raise FormatError(f"data: {path} holds no picture") from error
             continue
         except Exception as error:  # a damaged file fails in any way a parser can
             raise FormatError(f"data: {path} can't be read: {error}") from error

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -14,6 +15,7 @@ __all__ = [
     "any_process",
     "average_gradients",
     "main_process",
+    "mean_of_all",
     "processes",
     "share",
     "wait_for_all",
@@ -23,13 +25,15 @@ __all__ = [
 @contextmanager
 def processes(device: torch.device) -> Iterator[torch.device]:
     """Join the processes that ``torchrun`` started, if it did; yields this process's device."""
-    if "WORLD_SIZE" not in os.environ:
+    if not os.environ.keys() >= {"RANK", "LOCAL_RANK", "WORLD_SIZE"}:  # a cluster sets some
         yield device
         return
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # One may pack pictures, or measure them, while the others wait.
+    patience = timedelta(days=1)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=patience)
     try:
         yield device
     finally:
@@ -48,6 +52,15 @@ def any_process(flag: bool, device: torch.device) -> bool:
     flags = torch.tensor(int(flag), device=device)
     dist.all_reduce(flags, dist.ReduceOp.MAX)
     return bool(flags)
+
+
+def mean_of_all(value: Tensor) -> float:
+    """The mean of the processes' values, which has to be asked for in all of them."""
+    if not dist.is_initialized():
+        return float(value)
+    total = value.clone()
+    dist.all_reduce(total)
+    return float(total) / dist.get_world_size()
 
 
 def wait_for_all() -> None:

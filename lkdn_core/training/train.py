@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 import torch.distributed as dist
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lkdn_core.arch import LKDN
 from lkdn_core.checkpoints import read_checkpoint
-from lkdn_core.errors import ArgumentError
+from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_core.fuse import Weights, dense_head, fuse, reparameterize
 from lkdn_core.network import DepthwiseConv, run_network
 from lkdn_core.training.adan import Adan
@@ -22,13 +22,21 @@ from lkdn_core.training.depthwise import depthwise5
 from lkdn_core.training.folder import RunFolder
 from lkdn_core.training.init import load_body, start_as_bilinear
 from lkdn_core.training.muon import Muon
-from lkdn_core.training.parallel import any_process, average_gradients, main_process, share
+from lkdn_core.training.parallel import (
+    any_process,
+    average_gradients,
+    main_process,
+    mean_of_all,
+    share,
+)
 from lkdn_core.training.recipe import Recipe
 from lkdn_core.training.replay import Replay
 
 __all__ = ["Training", "Validate", "fast_depthwise"]
 
 log = logging.getLogger(__name__)
+#: Skipped steps in a row after which no other will be any better.
+MOST_SKIPPED: Final = 100
 #: Figures of a network with averaged weights, by name, for the curve.
 Validate = Callable[[LKDN], dict[str, float]]
 
@@ -64,7 +72,7 @@ class Training:
         self.teacher = _teacher(recipe, device)
         self.tiles = Tiles(packs, scale=recipe.network.scale, seed=recipe.seed, device=device)
         self.depthwise = fast_depthwise(device)
-        self.step = self.skipped = 0
+        self.step = self.skipped = self.skipped_in_a_row = 0
         self.decay = torch.zeros((), device=device)
         self.optimizer = self._new_optimizer()
         self._resume()
@@ -98,9 +106,11 @@ class Training:
             if self.step % save_every and self.step < self.recipe.steps:
                 continue
             seconds = (time.monotonic() - started) / len(losses)
+            finite = torch.stack([loss for loss in losses if loss.isfinite()] or losses)
+            loss = mean_of_all(finite.mean())
             if main_process():
                 self.save()  # first: whatever goes wrong in validate costs no steps
-                self._log(float(torch.stack(losses).mean()), seconds, validate)
+                self._log(loss, seconds, validate)
             losses, started = [], time.monotonic()
             if any_process(started - begun > 60 * minutes, self.device):
                 return
@@ -122,8 +132,15 @@ class Training:
             # A young average forgets its start faster.
             self.decay.fill_(min(self.recipe.ema, (1 + self.step) / (10 + self.step)))
             self._move()
+            self.skipped_in_a_row = 0
         else:
             self.skipped += 1
+            self.skipped_in_a_row += 1
+            if self.skipped_in_a_row == MOST_SKIPPED:
+                raise LKDNError(
+                    f"no gradient of the last {MOST_SKIPPED} steps was finite; go on from a copy "
+                    "of this folder's weights (--start), with a smaller --lr or with --clip"
+                )
         self.step += 1
         return loss
 
@@ -223,7 +240,12 @@ def fast_depthwise(device: torch.device) -> DepthwiseConv | None:
         return depthwise5
     try:
         from lkdn_core.training.depthwise_cuda import depthwise_cuda
-    except ImportError:  # a torch without Triton
+
+        x, weight = torch.rand(1, 2, 3, 3, device=device), torch.rand(2, 1, 3, 3, device=device)
+        y = depthwise_cuda(x.requires_grad_(), weight.requires_grad_(), weight[:, 0, 0, 0], 1)
+        torch.autograd.backward(y.sum())
+    except Exception as error:  # no Triton, no C compiler, an old GPU: torch does without
+        log.info("training on %s without Triton: %s", device, error)
         return None
     return depthwise_cuda
 

@@ -143,6 +143,9 @@ def test_a_pack_trains(tmp_path: Path, sources: list[str], one_line: Callable[[]
     assert all(0.3 < d < 15 for d in distance)
 
     before = pack.with_suffix(".bin").read_bytes()
+    again = [str(tmp_path / "again"), *arguments[1:]]
+    assert command.main(again) == 0
+    assert (tmp_path / "again.bin").read_bytes() == before
     assert command.main(arguments) == 2
     assert "is there already; -y overwrites it" in one_line()
     assert command.main([*arguments, "-y"]) == 0

@@ -89,6 +89,13 @@ def test_pictures_of_two_shapes_are_refused(measure: Callable[..., float]) -> No
         measure(a, a, crop_border=-1)
 
 
+def test_equal_pictures_are_equal_in_any_layout() -> None:
+    """A decoded picture is a view with channels last; sums in another order end in other bits."""
+    last = torch.randint(0, 256, (37, 41, 3), dtype=torch.uint8).permute(2, 0, 1)
+    assert psnr(last, last.contiguous(), crop_border=2) == torch.inf
+    assert ssim(last, last.contiguous(), crop_border=2) == 1
+
+
 def test_ssim_is_one_for_equal_and_known_for_a_constant_shift() -> None:
     a = torch.full((3, 24, 24), 100, dtype=torch.uint8)
     assert ssim(a, a, crop_border=4) == pytest.approx(1)

@@ -5,6 +5,7 @@ import math
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -116,6 +117,27 @@ def test_hidden_files_are_passed_over(tmp_path: Path, pictures: Path) -> None:
     for name in (".A.png", ".thumbs/A.png"):
         (pictures / name).write_bytes((pictures / "A_0.png").read_bytes())
     assert len(list(read_pictures([pictures]))) == 3
+
+
+def test_a_picture_with_nothing_in_it_is_named(tmp_path: Path, pictures: Path) -> None:
+    (pictures / "notes.txt").write_text("not one of them")
+    assert len(list(read_pictures([pictures]))) == 3
+    (pictures / "Z.png").write_bytes(b"")
+    with pytest.raises(FormatError, match=r"Z\.png holds no picture"):
+        list(read_pictures([pictures]))
+
+
+def test_two_packs_of_one_name_do_not_mix(tmp_path: Path, pictures: Path) -> None:
+    """As two commands that were started at once."""
+    first, second = read_pictures([pictures]), read_pictures([pictures])
+    with Packer(tmp_path / "x") as one:
+        one.add(next(first))
+        with patch("os.getpid", return_value=1), Packer(tmp_path / "x") as other:
+            other.add(next(second))
+            other.add(next(second))
+    (entry,) = json.loads((tmp_path / "x.json").read_text())
+    assert (tmp_path / "x.bin").stat().st_size == 3 * entry["shape"][0] * entry["shape"][1]
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_a_pack_keeps_the_dots_of_its_name(tmp_path: Path, pictures: Path) -> None:

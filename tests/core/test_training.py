@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from lkdn_core import Upscaler
 from lkdn_core.arch import LKDN, LKDNConfig
-from lkdn_core.errors import ArgumentError, WeightsError
+from lkdn_core.errors import ArgumentError, LKDNError, WeightsError
 from lkdn_core.training.adan import Adan
 from lkdn_core.training.data import Tiles
 from lkdn_core.training.muon import Muon, equalize
@@ -97,6 +97,9 @@ def test_a_broken_state_is_named(tmp_path: Path, packed: Path) -> None:
     (tmp_path / "run" / "state.pt").write_bytes(b"")
     with pytest.raises(WeightsError, match=r"state\.pt is damaged"):
         Training(RECIPE, tmp_path / "run", [packed], device=CPU)
+    (tmp_path / "run" / "recipe.json").write_text("{")
+    with pytest.raises(WeightsError, match=r"recipe\.json is damaged"):
+        Training(RECIPE, tmp_path / "run", [packed], device=CPU)
 
 
 def test_data_errors_are_named(tmp_path: Path, packed: Path) -> None:
@@ -105,7 +108,7 @@ def test_data_errors_are_named(tmp_path: Path, packed: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ArgumentError, match="no readable image"):
         pack([tmp_path / "empty"], tmp_path / "x")
-    with pytest.raises(ArgumentError, match="patch: no picture has 216 pixels"):
+    with pytest.raises(ArgumentError, match=r"patch: .* got 100, which takes 216 pixels a side"):
         Tiles([packed], scale=2, seed=0, device=CPU).batch(1, 100)
 
 
@@ -178,4 +181,8 @@ def test_non_finite_gradients_are_skipped(
     monkeypatch.setattr(training.tiles, "batch", lambda size, patch, part: broken)
     training.train_step()
     assert (training.step, training.skipped) == (1, 1)
+    with pytest.raises(LKDNError, match="no gradient of the last 100 steps was finite"):
+        for _ in range(200):
+            training.train_step()
+    assert training.step == 99  # the hundredth is not counted: nothing was saved
     assert all(torch.equal(before[k], v) for k, v in training.model.state_dict().items())
