@@ -17,8 +17,9 @@ class Tile:
     warps: int
 
 
-#: 64 columns make Hopper's WGMMA of a product. Then the network's results were wrong on an H200
-#: (Triton 3.6), and some reads outside of memory; in Triton's interpreter they are right.
+#: 64 columns make Hopper's WGMMA of a product. There "attend" is wrong, and may read outside of
+#: memory: ptxas 12.8.93, which Triton 3.6 brings, builds one of its descriptors from a register
+#: that holds the width. Only networks of several blocks show it.
 TILES: Final = {
     "head": Tile(32, 4),
     "refine": Tile(32, 4),
