@@ -90,7 +90,7 @@ class Training:
 
         Saves every ``save_every`` steps, and calls ``validate`` then. ``progress`` wraps the steps
         to show them. Of several processes the main one saves. Raises ``ArgumentError`` for a
-        ``save_every`` below 1.
+        ``save_every`` below 1, ``LKDNError`` after ``MOST_SKIPPED`` skipped steps in a row.
         """
         if save_every < 1:
             raise ArgumentError(f"save_every: at least 1 is accepted, got {save_every}")
