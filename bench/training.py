@@ -1,7 +1,7 @@
 """One training step of LKDN-S, forward and backward, as the loop takes it and in plainer ways.
 
-    python bench/training.py --batch-size 16 --patch 48
-    python bench/training.py --device cuda --batch-size 32
+python bench/training.py --batch-size 16 --patch 48
+python bench/training.py --device cuda --batch-size 32
 """
 
 import argparse
