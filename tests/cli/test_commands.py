@@ -189,7 +189,11 @@ def test_a_second_command_on_a_run_is_refused(
         (["--steps", "0"], 2, "steps: an integer from 1 is accepted, got 0"),
         (["--save-every", "0"], 2, "save_every: at least 1 is accepted, got 0"),
         (["--ema", "5"], 2, "ema: a number of at least 0, below 1, is accepted, got 5.0"),
-        (["--patch", "90"], 2, "patch: one that fits into a picture is accepted, got 90, which takes 196 pixels a side"),
+        (
+            ["--patch", "90"],
+            2,
+            "one that fits into a picture is accepted, got 90, which takes 196 pixels",
+        ),
         (["--preset", "nothing"], 2, "or a .toml file is accepted, got 'nothing'"),
         (["--preset", "lkdn-s"], 2, "this recipe has 2 stages, got 2"),
         (["--validate", "nowhere"], 2, "a folder of pictures is accepted, got nowhere"),
