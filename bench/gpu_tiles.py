@@ -13,13 +13,12 @@ dry run, with a small network.
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import torch
+from gpu import Bench
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -35,7 +34,6 @@ CANDIDATES = ["16x4", "16x2", "32x2", "32x4", "32x8", "64x4", "64x8", "128x8"]
 RIGHT = Tile(16, 4)
 #: Largest difference of a map in half precision, against a largest value of about 4.
 TOLERANCE = 0.02
-RUNS = 15
 
 
 class Plan:
@@ -88,9 +86,11 @@ def candidate(tile: Tile, device: torch.device) -> None:
         worst[name] = max(worst.get(name, 0.0), plan.distance(right))
     for launch in timed.launches:
         launch.run()
+    bench = Bench(device, seconds=0, file=None)
     for launch in {n.kernel.__name__: n for n in timed.launches if not is_last(n, config)}.values():
         name = launch.kernel.__name__
-        row = {"kernel": name, "error": worst[name], "ms": milliseconds(launch, cuda=cuda)}
+        ms = bench.milliseconds(lambda _, launch=launch: launch.run())
+        row = {"kernel": name, "error": worst[name], "ms": ms}
         sys.stdout.write(json.dumps(row) + "\n")
         sys.stdout.flush()
 
@@ -98,22 +98,6 @@ def candidate(tile: Tile, device: torch.device) -> None:
 def is_last(launch: Launch, config: LKDNConfig) -> bool:
     """The last "attend" has no next block to start."""
     return config.blocks > 1 and launch.constants.get("NEXT") is False
-
-
-def milliseconds(launch: Launch, *, cuda: bool) -> float:
-    if not cuda:
-        begin = time.perf_counter()
-        launch.run()
-        return (time.perf_counter() - begin) * 1e3
-    times = []
-    for _ in range(RUNS):
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        first.record()
-        launch.run()
-        last.record()
-        last.synchronize()
-        times.append(first.elapsed_time(last))
-    return statistics.median(times)
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ from lkdn_cli.benchmark.timing import compare
 from lkdn_core.arch import LKDN, LKDN_CONFIGS
 from lkdn_core.fuse import dense_head, reparameterize
 from lkdn_core.network import run_network
+from lkdn_core.training.depthwise import fast_depthwise
 from lkdn_core.training.replay import Replay
-from lkdn_core.training.train import fast_depthwise
 
 
 def main() -> None:

@@ -69,7 +69,7 @@ class Graphs[T]:
     def _result(self, x: Tensor) -> T:
         shape = tuple(x.shape)
         self._reserve(self._bytes_for(shape[0], shape[2], shape[3]))
-        if shape not in self._recorded:  # warms up what cannot be recorded: loading, workspaces
+        if shape not in self._recorded:  # one that is never seen again is not worth a recording
             while len(self._recorded) >= MAX_GRAPHS:
                 self._done.synchronize()
                 self._recorded.popitem(last=False)

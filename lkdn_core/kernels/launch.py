@@ -38,6 +38,6 @@ class Launch:
 
 def compile_ahead(launches: Iterable[Launch]) -> None:
     """Compile what is not in Triton's cache, side by side: most of it runs outside the GIL."""
-    distinct = {(n.kernel.__name__, *sorted(n.constants.items())): n for n in launches}
+    distinct = {(n.kernel.__name__, n.num_warps, *sorted(n.constants.items())): n for n in launches}
     with ThreadPoolExecutor() as pool:
         list(pool.map(Launch.compile, distinct.values()))

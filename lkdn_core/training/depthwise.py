@@ -1,4 +1,6 @@
-"""Faster gradients of the attention's depth-wise 5x5 convolutions on the CPU.
+"""Faster gradients of depth-wise convolutions: the attention's 5x5 on the CPU, all on CUDA.
+
+``depthwise_cuda.py`` has CUDA's; the rest is about the CPU.
 
 torch has no fast CPU kernel for the weight gradient of a depth-wise 5x5, nor for anything dilated.
 In float32 our own C++ kernels take its place (``native/cpu/depthwise.cpp``), where they were
@@ -12,6 +14,7 @@ bfloat16 training diverges there.
 """
 
 import ctypes as c
+import logging
 from functools import cache
 from typing import Any
 
@@ -20,12 +23,30 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lkdn_core.native_library import native_library
-from lkdn_core.network import depthwise_conv
+from lkdn_core.network import DepthwiseConv, depthwise_conv
 
-__all__ = ["depthwise5", "native_depthwise"]
+__all__ = ["depthwise_cpu", "fast_depthwise", "native_depthwise"]
+
+log = logging.getLogger(__name__)
 
 
-def depthwise5(x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
+def fast_depthwise(device: torch.device) -> DepthwiseConv | None:
+    """Depth-wise convolutions with fast gradients on ``device``; ``None`` where torch's serve."""
+    if device.type == "cpu":
+        return depthwise_cpu
+    try:
+        from lkdn_core.training.depthwise_cuda import depthwise_cuda
+
+        x, weight = torch.rand(1, 2, 3, 3, device=device), torch.rand(2, 1, 3, 3, device=device)
+        y = depthwise_cuda(x.requires_grad_(), weight.requires_grad_(), weight[:, 0, 0, 0], 1)
+        torch.autograd.backward(y.sum())
+    except Exception as error:  # no Triton, no C compiler, an old GPU: torch does without
+        log.info("training on %s without Triton: %s", device, error)
+        return None
+    return depthwise_cuda
+
+
+def depthwise_cpu(x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
     """Depth-wise KxK with "same" zero padding, on the CPU; what ``F.conv2d`` gives, 5x5 faster.
 
     ``x`` (N, C, H, W), ``weight`` (C, 1, K, K), ``bias`` (C,); returns (N, C, H, W).
@@ -44,7 +65,7 @@ def depthwise5(x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor
 def native_depthwise(
     x: Tensor, weight: Tensor, bias: Tensor, dilation: int, *, instructions: str | None = None
 ) -> Tensor:
-    """`depthwise5` by the native library: float32, dilation 1 or 3.
+    """`depthwise_cpu` by the native library: float32, dilation 1 or 3.
 
     Shapes as above; the result is channels_last, and ``x`` is best so. ``instructions`` is one of
     the library's sets, the best if ``None``. Results do not depend on ``torch.get_num_threads()``.

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
+from triton import next_power_of_2
 
 from lkdn_core.kernels.gradient import filter_map, gather_taps
 
@@ -49,7 +50,7 @@ class _Depthwise(torch.autograd.Function):
         partial = x.new_empty(shares, size * size, channels, dtype=torch.float32)
         gather_taps[(size * size, shares)](
             x, grad, partial, pixels, _SHARE, *x.shape[2:],
-            C=channels, K=size, STEP=ctx.dilation, BC=_power_of_two(channels), BLOCK=_PIXELS,
+            C=channels, K=size, STEP=ctx.dilation, BC=next_power_of_2(channels), BLOCK=_PIXELS,
         )  # fmt: skip
         grad_weight = partial.sum(0).T.reshape(weight.shape)
         grad_bias = grad.sum((0, 2, 3), dtype=torch.float32)
@@ -69,7 +70,3 @@ def _filter(x: Tensor, taps: Tensor, bias: Tensor, dilation: int) -> Tensor:
 def _taps(weight: Tensor) -> Tensor:
     """(C, 1, K, K) as (K*K, C) float32."""
     return weight.float().flatten(1).T.contiguous()
-
-
-def _power_of_two(number: int) -> int:
-    return 1 << (number - 1).bit_length()

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lkdn_core.errors import ArgumentError, WeightsError
+from lkdn_core.errors import ArgumentError, FormatError, WeightsError
 from lkdn_core.files import replacing
 from lkdn_core.fuse import Weights, reparameterize
 from lkdn_core.training.parallel import main_process
@@ -38,8 +38,8 @@ def locked(run: Path) -> Iterator[None]:
 def keep_sources(run: Path, sources: Mapping[str, Any]) -> None:
     """Keep what a run's data is made of in ``sources.json``; a pack of anything else is removed.
 
-    Raises ``ArgumentError`` if steps were taken on other data. A run of before this file was
-    there goes on with the data it has.
+    A run of before this file was there goes on with the data it has. Raises ``ArgumentError`` if
+    steps were taken on other data, ``FormatError`` for a damaged file.
     """
     file, packed, state = (run / name for name in ("sources.json", "data.json", "state.pt"))
     if not file.exists() and (packed.exists() or state.exists()):
@@ -55,7 +55,8 @@ def keep_sources(run: Path, sources: Mapping[str, Any]) -> None:
 class RunFolder:
     """``recipe.json``, ``state.pt``, ``log.csv``, ``ema.safetensors`` and ``weights.safetensors``.
 
-    Raises ``ArgumentError`` if a run with another recipe lies there.
+    Raises ``ArgumentError`` if a run with another recipe lies there, ``FormatError`` if its recipe
+    is damaged.
     """
 
     def __init__(self, path: Path, recipe: Recipe) -> None:
@@ -141,11 +142,11 @@ class RunFolder:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """What a JSON file holds. Raises ``WeightsError`` for a damaged one."""
+    """What a JSON file holds. Raises ``FormatError`` for a damaged one."""
     try:
         content: dict[str, Any] = json.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{file} is damaged, or gone") from error
+        raise FormatError(f"{file} is damaged, or gone") from error
     return content
 
 

@@ -15,10 +15,10 @@ from lkdn_core.arch import LKDN
 from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_core.fuse import Weights, dense_head, fuse, reparameterize
-from lkdn_core.network import DepthwiseConv, run_network
+from lkdn_core.network import run_network
 from lkdn_core.training.adan import Adan
 from lkdn_core.training.data import Tiles
-from lkdn_core.training.depthwise import depthwise5
+from lkdn_core.training.depthwise import fast_depthwise
 from lkdn_core.training.folder import RunFolder
 from lkdn_core.training.init import load_body, start_as_bilinear
 from lkdn_core.training.muon import Muon
@@ -32,7 +32,7 @@ from lkdn_core.training.parallel import (
 from lkdn_core.training.recipe import Recipe
 from lkdn_core.training.replay import Replay
 
-__all__ = ["Training", "Validate", "fast_depthwise"]
+__all__ = ["Training", "Validate"]
 
 log = logging.getLogger(__name__)
 #: Skipped steps in a row after which no other will be any better.
@@ -232,22 +232,6 @@ class Training:
             averaged.load_state_dict(self.ema)
             row |= {k: f"{v:.4f}" for k, v in validate(averaged).items()}
         self.folder.log(row)
-
-
-def fast_depthwise(device: torch.device) -> DepthwiseConv | None:
-    """Depth-wise convolutions with fast gradients on ``device``; ``None`` where torch's serve."""
-    if device.type == "cpu":
-        return depthwise5
-    try:
-        from lkdn_core.training.depthwise_cuda import depthwise_cuda
-
-        x, weight = torch.rand(1, 2, 3, 3, device=device), torch.rand(2, 1, 3, 3, device=device)
-        y = depthwise_cuda(x.requires_grad_(), weight.requires_grad_(), weight[:, 0, 0, 0], 1)
-        torch.autograd.backward(y.sum())
-    except Exception as error:  # no Triton, no C compiler, an old GPU: torch does without
-        log.info("training on %s without Triton: %s", device, error)
-        return None
-    return depthwise_cuda
 
 
 def _place_numbers(optimizer: torch.optim.Optimizer, device: torch.device) -> None:

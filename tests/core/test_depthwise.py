@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lkdn_core.native_library import instruction_sets
 from lkdn_core.training import depthwise
-from lkdn_core.training.depthwise import depthwise5, native_depthwise
+from lkdn_core.training.depthwise import depthwise_cpu, native_depthwise
 
 SETS = instruction_sets() or ["absent"]
 SIZES = [(1, 1), (1, 7), (5, 3), (13, 8), (37, 29)]
@@ -104,14 +104,14 @@ def test_what_lies_around_a_map_is_not_used(channels: int, instructions: str) ->
 def test_gradients_from_3x3_ones(dilation: int, size: tuple[int, int]) -> None:
     """In float64 the way that bfloat16 takes, so that only its arithmetic is tested."""
     tensors = [t.detach().double().requires_grad_() for t in leaves(6, size)]
-    y = depthwise5(*tensors[:3], dilation)
+    y = depthwise_cpu(*tensors[:3], dilation)
     agree([y, *torch.autograd.grad(y, tensors[:3], tensors[3])], plain(tensors, dilation))
 
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(depthwise, "_library", lambda: None)
     tensors = leaves(7, (9, 11))
-    y = depthwise5(*tensors[:3], 3)
+    y = depthwise_cpu(*tensors[:3], 3)
     agree([y, *torch.autograd.grad(y, tensors[:3], tensors[3])], plain(tensors, 3))
 
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from lkdn_core import Upscaler
 from lkdn_core.arch import LKDN, LKDNConfig
-from lkdn_core.errors import ArgumentError, LKDNError, WeightsError
+from lkdn_core.errors import ArgumentError, FormatError, LKDNError, WeightsError
 from lkdn_core.training.adan import Adan
 from lkdn_core.training.data import Tiles
 from lkdn_core.training.muon import Muon, equalize
@@ -98,7 +98,7 @@ def test_a_broken_state_is_named(tmp_path: Path, packed: Path) -> None:
     with pytest.raises(WeightsError, match=r"state\.pt is damaged"):
         Training(RECIPE, tmp_path / "run", [packed], device=CPU)
     (tmp_path / "run" / "recipe.json").write_text("{")
-    with pytest.raises(WeightsError, match=r"recipe\.json is damaged"):
+    with pytest.raises(FormatError, match=r"recipe\.json is damaged"):
         Training(RECIPE, tmp_path / "run", [packed], device=CPU)
 
 
