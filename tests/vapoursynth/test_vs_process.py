@@ -49,6 +49,11 @@ def test_ctrl_c_while_a_clip_is_made(run: Any) -> None:
     }
 
 
+def test_ctrl_c_as_a_callback_starts(run: Any) -> None:
+    result = run(sys.executable, SCRIPTS / "early_interrupt.py")
+    assert result.returncode == 0, result.stderr.decode()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal of POSIX")
 def test_ctrl_c_ends_vspipe(environment: dict[str, str], vspipe: Path, tmp_path: Path) -> None:
     script = tmp_path / "long.vpy"

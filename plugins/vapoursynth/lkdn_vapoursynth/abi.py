@@ -10,6 +10,7 @@ __all__ = [
     "DESCRIBE",
     "DESTROY",
     "PROCESS",
+    "TEXT_SIZE",
     "UNREADABLE",
     "Bridge",
     "Clip",
@@ -19,11 +20,13 @@ __all__ = [
 ]
 
 #: Changes whenever something in this file does.
-ABI: Final = 2
+ABI: Final = 3
 #: A tag the frame does not carry.
 ABSENT: Final = -(2**31)
 #: A tag that is no integer.
 UNREADABLE: Final = ABSENT + 1
+#: Bytes of a text, its zero among them. One for an error is empty once the call is done.
+TEXT_SIZE: Final = 16384
 
 
 class Frame(c.Structure):
@@ -56,9 +59,13 @@ class Clip(c.Structure):
 
 
 class Plan(c.Structure):
-    """How the clip is worked on: ``batch`` frames a block, ``kept_blocks`` blocks in the cache."""
+    """How the clip is worked on: ``batch`` frames a block, ``kept_blocks`` blocks in the cache.
+
+    ``session`` is what `Job` and the function ``destroy`` name the clip by.
+    """
 
     _fields_ = (
+        ("session", c.c_int32),
         ("scale", c.c_int32),
         ("batch", c.c_int32),
         ("streams", c.c_int32),
@@ -79,16 +86,14 @@ class Job(c.Structure):
     )
 
 
-#: (json, clip, plan, error, size) -> session, 0 for an error
-CREATE: Final = c.CFUNCTYPE(
-    c.c_int32, c.c_char_p, c.POINTER(Clip), c.POINTER(Plan), c.c_void_p, c.c_int32
-)
-#: (job, error, size) -> 0, 1 for an error
-PROCESS: Final = c.CFUNCTYPE(c.c_int32, c.POINTER(Job), c.c_void_p, c.c_int32)
+#: (json, clip, plan, error)
+CREATE: Final = c.CFUNCTYPE(None, c.c_char_p, c.POINTER(Clip), c.POINTER(Plan), c.c_void_p)
+#: (job, error)
+PROCESS: Final = c.CFUNCTYPE(None, c.POINTER(Job), c.c_void_p)
+#: (topic, text, error)
+DESCRIBE: Final = c.CFUNCTYPE(None, c.c_int32, c.c_void_p, c.c_void_p)
 #: (session)
 DESTROY: Final = c.CFUNCTYPE(None, c.c_int32)
-#: (topic, text, size) -> 0, 1 for an error
-DESCRIBE: Final = c.CFUNCTYPE(c.c_int32, c.c_int32, c.c_void_p, c.c_int32)
 
 
 class Bridge(c.Structure):
@@ -100,6 +105,6 @@ class Bridge(c.Structure):
         ("active", c.c_int32),
         ("create", CREATE),
         ("process", PROCESS),
-        ("destroy", DESTROY),
         ("describe", DESCRIBE),
+        ("destroy", DESTROY),
     )

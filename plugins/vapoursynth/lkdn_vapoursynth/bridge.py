@@ -16,7 +16,18 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
 from lkdn_core.errors import LKDNError
-from lkdn_vapoursynth.abi import ABI, CREATE, DESCRIBE, DESTROY, PROCESS, Bridge, Clip, Job, Plan
+from lkdn_vapoursynth.abi import (
+    ABI,
+    CREATE,
+    DESCRIBE,
+    DESTROY,
+    PROCESS,
+    TEXT_SIZE,
+    Bridge,
+    Clip,
+    Job,
+    Plan,
+)
 from lkdn_vapoursynth.stdout import stdout_to_stderr
 
 if TYPE_CHECKING:
@@ -62,34 +73,31 @@ def _create(
     clip: "ctypes._Pointer[Clip]",
     plan: "ctypes._Pointer[Plan]",
     error: int,
-    size: int,
-) -> int:
+) -> None:
     try:
         with stdout_to_stderr():
             from lkdn_vapoursynth.session import Options, Session
 
             options = Options(**json.loads(arguments.decode("utf-8", "surrogateescape")))
             session = Session(clip.contents, options)
+        session.plan.session = next(_numbers)
+        _sessions[session.plan.session] = session
         plan[0] = session.plan
-        number = next(_numbers)
-        _sessions[number] = session
-        return number
+        _put("", error)
     except BaseException as raised:
-        _put(_line(raised), error, size)
-        return 0
+        _put(_line(raised), error)
 
 
-def _process(pointer: "ctypes._Pointer[Job]", error: int, size: int) -> int:
+def _process(pointer: "ctypes._Pointer[Job]", error: int) -> None:
     job = pointer.contents
     try:
         source, target = job.source[: job.count], job.target[: job.count]
         _sessions[job.session].run(job.stream, source, target)
-        return 0
+        _put("", error)
     except BaseException as raised:
         last = job.first + job.count - 1
         which = f"frame {last}" if job.count == 1 else f"frames {job.first} to {last}"
-        _put(f"{which}: {_line(raised)}", error, size)
-        return 1
+        _put(f"{which}: {_line(raised)}", error)
 
 
 def _destroy(number: int) -> None:
@@ -99,15 +107,14 @@ def _destroy(number: int) -> None:
         log.exception("a clip was not closed")
 
 
-def _describe(topic: int, text: int, size: int) -> int:
+def _describe(topic: int, text: int, error: int) -> None:
     try:
         with stdout_to_stderr():
             lines = (_version, _models, _devices)[topic]()
-        _put("".join(f"{line}\n" for line in lines), text, size)
-        return 0
+        _put("".join(f"{line}\n" for line in lines), text)
+        _put("", error)
     except BaseException as raised:
-        _put(_line(raised), text, size)
-        return 1
+        _put(_line(raised), error)
 
 
 def _version() -> list[str]:
@@ -150,9 +157,9 @@ def _is_interrupt(error: BaseException | None) -> bool:
     return False
 
 
-def _put(text: str, buffer: int, size: int) -> None:
-    """Write ``text`` to a buffer of the plugin's of ``size`` bytes, cut to fit."""
-    encoded = text.encode("utf-8", "replace")[: size - 1] + b"\0"
+def _put(text: str, buffer: int) -> None:
+    """Write ``text`` to a buffer of the plugin's of `TEXT_SIZE` bytes, cut to fit."""
+    encoded = text.encode("utf-8", "replace")[: TEXT_SIZE - 1] + b"\0"
     ctypes.memmove(buffer, encoded, len(encoded))
 
 

@@ -121,7 +121,7 @@ class Session:
             automatic = 1
         batch = max(1, min(options.batch or automatic, fit, clip.num_frames))
         streams = min(options.num_streams, -(-clip.num_frames // batch))
-        return Plan(options.scale, batch, streams, _KEPT_BLOCKS)
+        return Plan(scale=options.scale, batch=batch, streams=streams, kept_blocks=_KEPT_BLOCKS)
 
     def _enter_thread(self) -> None:
         device = self._upscaler.device

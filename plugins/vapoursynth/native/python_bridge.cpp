@@ -11,7 +11,6 @@
 namespace lkdn {
 namespace {
 
-constexpr int32_t kTextSize = 16384;
 Bridge g_bridge{};  // of the process; filled once
 std::atomic<bool> g_attached{false};
 
@@ -23,6 +22,7 @@ class Call {
     explicit operator bool() const { return g_bridge.alive != 0; }
 };
 const char *const kShuttingDown = "Python is shutting down";
+const char *const kInterrupted = "interrupted";
 
 void *python_symbol(const char *name) {
 #ifdef _WIN32
@@ -71,7 +71,8 @@ std::string take_error(const Python &python) {
     std::string message = "unknown Python error";
     if (void *error = python.raised()) {
         if (void *text = python.str(error)) {
-            if (const char *utf8 = python.utf8(text, nullptr)) message = utf8;
+            // Ctrl-C is the one exception without a text.
+            if (const char *utf8 = python.utf8(text, nullptr)) message = *utf8 ? utf8 : kInterrupted;
             python.dec_ref(text);
         }
         python.dec_ref(error);
@@ -116,40 +117,44 @@ void attach() {
     g_attached = true;
 }
 
+// Calls into Python with room for an error; returns it, empty when all went well. Callbacks turn every
+// exception into a message, but Ctrl-C may come before they are ready to: then this one stands.
+template <class Function, class... Arguments>
+std::string call_python(Function function, Arguments... arguments) {
+    Call call;
+    if (!call) return kShuttingDown;
+    std::string error = kInterrupted;
+    error.resize(kTextSize);
+    function(arguments..., error.data());
+    error.resize(error.find('\0'));
+    return error;
+}
+
 }  // namespace
 
 Session::Session(const std::string &json, const Clip &clip) {
     attach();
-    Call call;
-    if (!call) throw std::runtime_error(kShuttingDown);
-    std::string error(kTextSize, '\0');
-    handle_ = g_bridge.create(json.c_str(), &clip, &plan_, error.data(), kTextSize);
-    if (!handle_) throw std::runtime_error(error.c_str());
+    const std::string error = call_python(g_bridge.create, json.c_str(), &clip, &plan_);
+    if (!error.empty()) throw std::runtime_error(error);
 }
 
 Session::~Session() {
-    Call call;
-    if (call && handle_) g_bridge.destroy(handle_);
+    if (const Call call; call) g_bridge.destroy(plan_.session);
 }
 
 std::string Session::run(int32_t stream, int32_t first, const std::vector<Frame> &source,
                          std::vector<Frame> &target) const {
-    Call call;
-    if (!call) return kShuttingDown;
-    std::string error(kTextSize, '\0');
     const auto count = static_cast<int32_t>(source.size());
-    const Job job{handle_, stream, first, count, source.data(), target.data()};
-    return g_bridge.process(&job, error.data(), kTextSize) ? error.c_str() : "";
+    const Job job{plan_.session, stream, first, count, source.data(), target.data()};
+    return call_python(g_bridge.process, &job);
 }
 
 std::string describe(Topic topic) {
     attach();
-    Call call;
-    if (!call) throw std::runtime_error(kShuttingDown);
     std::string text(kTextSize, '\0');
-    const int32_t failed = g_bridge.describe(topic, text.data(), kTextSize);
+    const std::string error = call_python(g_bridge.describe, topic, text.data());
+    if (!error.empty()) throw std::runtime_error(error);
     text.resize(text.find('\0'));
-    if (failed) throw std::runtime_error(text);
     return text;
 }
 

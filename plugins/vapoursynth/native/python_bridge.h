@@ -9,9 +9,10 @@
 namespace lkdn {
 
 // ---- The ABI, mirrored in lkdn_vapoursynth/abi.py. A change of it is a change of this number.
-constexpr int32_t kAbi = 2;
+constexpr int32_t kAbi = 3;
 constexpr int32_t kAbsent = INT32_MIN;      // a property that is not there
 constexpr int32_t kUnreadable = kAbsent + 1;  // one that is no integer
+constexpr int32_t kTextSize = 16384;  // bytes of a text, its zero among them
 
 struct Frame {
     void *plane[3];
@@ -25,7 +26,7 @@ struct Clip {
 };
 
 struct Plan {
-    int32_t scale, batch, streams, kept_blocks;
+    int32_t session, scale, batch, streams, kept_blocks;
 };
 
 // Frames first, first + 1, ... of a clip, each with its place for the enlarged one.
@@ -39,10 +40,12 @@ struct Bridge {
     int32_t abi;
     std::atomic<int32_t> alive;   // Python clears it when the interpreter exits
     std::atomic<int32_t> active;  // calls under way; Python waits for them before it goes
-    int32_t (*create)(const char *json, const Clip *clip, Plan *plan, char *error, int32_t size);
-    int32_t (*process)(const Job *job, char *error, int32_t size);
+    // Done once error, of kTextSize bytes, is empty: what a callback returns means nothing when Ctrl-C
+    // stops it before its first line.
+    void (*create)(const char *json, const Clip *clip, Plan *plan, char *error);
+    void (*process)(const Job *job, char *error);
+    void (*describe)(int32_t topic, char *text, char *error);
     void (*destroy)(int32_t session);
-    int32_t (*describe)(int32_t topic, char *text, int32_t size);
 };
 static_assert(sizeof(std::atomic<int32_t>) == sizeof(int32_t), "the table is plain memory");
 
@@ -62,7 +65,6 @@ class Session {
                     std::vector<Frame> &target) const;
 
   private:
-    int32_t handle_ = 0;
     Plan plan_{};
 };
 
