@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lkdn_cli.console import Parser, run
+from lkdn_cli.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +74,7 @@ def _degrade(arguments: argparse.Namespace) -> int:
         raise ArgumentError(f"versions: 0 is accepted with teacher, got {arguments.versions}")
     teacher = _teacher(arguments.teacher, scale) if arguments.teacher is not None else None
     sequences = _sequences(arguments.data, arguments.exclude, 2 * scale)
-    with Packer(files[1]) as packer:
+    with Interrupts().caught(), Packer(files[1]) as packer:
         for number, large in enumerate(tqdm(sequences, unit="picture", disable=None)):
             if min(large.shape[-2:]) < LEAST * scale:
                 continue

@@ -138,10 +138,13 @@ def _packs(arguments: argparse.Namespace) -> list[Path]:
     pictures = [p for p in arguments.data if p.suffix != ".json"]
     if main_process():
         data = [str(p.resolve()) for p in arguments.data]
-        keep_sources(arguments.run, {"data": data, "exclude": arguments.exclude})
+        sources = {"data": data, "exclude": arguments.exclude}
+        keep_sources(arguments.run, sources, start=arguments.start)
     if pictures:
         packs.append(arguments.run / "data.json")
         if main_process() and not packs[-1].exists():
+            for part in arguments.run.glob("data.*.part"):  # of a command that was killed
+                part.unlink()
             pack(pictures, packs[-1], exclude=arguments.exclude)
         wait_for_all()
     return packs

@@ -35,21 +35,25 @@ def locked(run: Path) -> Iterator[None]:
         yield
 
 
-def keep_sources(run: Path, sources: Mapping[str, Any]) -> None:
-    """Keep what a run's data is made of in ``sources.json``; a pack of anything else is removed.
+def keep_sources(run: Path, data: Mapping[str, Any], *, start: Path | None = None) -> None:
+    """Keep what a run is made of in ``sources.json``; a pack of other ``data`` is removed.
 
     A run of before this file was there goes on with the data it has. Raises ``ArgumentError`` if
-    steps were taken on other data, ``FormatError`` for a damaged file.
+    steps were taken on other data or, where one is given, from another ``start``; ``FormatError``
+    for a damaged file.
     """
     file, packed, state = (run / name for name in ("sources.json", "data.json", "state.pt"))
-    if not file.exists() and (packed.exists() or state.exists()):
-        return
+    old = _read(file) if file.exists() else {}
+    new = {**data, "start": str(start.resolve()) if start else None}
     if state.exists():
-        _same_recipe(_read(file), sources)
-    elif not file.exists() or _read(file) != sources:
+        # Who only goes on need not say where it all began; older runs don't know.
+        asked = new.keys() & old.keys() - (set() if start else {"start"})
+        _same_recipe(old, {name: new[name] for name in new if name in asked})
+        return
+    if old and any(old.get(name) != value for name, value in data.items()):
         packed.unlink(missing_ok=True)
-        run.mkdir(parents=True, exist_ok=True)
-        _write(file, json.dumps(sources, indent=1))
+    run.mkdir(parents=True, exist_ok=True)
+    _write(file, json.dumps(new, indent=1))
 
 
 class RunFolder:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from lkdn_cli.interrupts import Interrupts
 from lkdn_cli.progress import Reporter
 from lkdn_core.backends import backend_names
 from lkdn_core.errors import LKDNError
+from lkdn_core.models import WEIGHTS_FOLDER
 from lkdn_core.training import parallel
 from lkdn_core.training.folder import locked
 from tests.cli.test_bad_input import command as video_command
@@ -148,7 +150,9 @@ def test_a_run_takes_the_data_it_names(
     Image.open(pictures / "noise.png").crop((0, 0, 33, 31)).save(other / "a.png")
     assert train.main([*train_arguments(run, other), "--patch", "90"]) == 2
     arguments = train_arguments(run, pictures)
+    (run / "data.bin.1.part").touch()  # a command was killed while it packed
     assert train.main(arguments) == 0
+    assert not list(run.glob("*.part"))
     assert [p["shape"] for p in json.loads((run / "data.json").read_text())] == [[40, 44]]
     capsys.readouterr()
     assert train.main(train_arguments(run, other)) == 2
@@ -160,6 +164,27 @@ def test_a_run_takes_the_data_it_names(
     assert "exclude: this folder was trained with '', got 'x*'" in capsys.readouterr().err
     (run / "sources.json").unlink()  # a run of before there was such a file
     assert train.main(train_arguments(run, other)) == 0
+
+
+def test_a_run_keeps_where_it_started(
+    tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, plain = tmp_path / "run", train_arguments(tmp_path / "run", pictures)
+    first = WEIGHTS_FOLDER / "lkdn-s-x2.safetensors"
+    assert train.main([*plain, "--start", str(first)]) == 0
+    assert train.main(plain) == 0  # who goes on need not name it again
+    other = tmp_path / "other.safetensors"
+    shutil.copy(first, other)
+    capsys.readouterr()
+    assert train.main([*plain, "--start", str(other)]) == 2
+    message = one_line(capsys.readouterr().err, "lkdn-train")
+    assert message == (
+        f"lkdn-train: start: this folder was trained with {str(first)!r}, got {str(other)!r}"
+    )
+    sources = json.loads((run / "sources.json").read_text())
+    del sources["start"]  # of before it was kept
+    (run / "sources.json").write_text(json.dumps(sources))
+    assert train.main([*plain, "--start", str(other)]) == 0
 
 
 def test_only_the_main_process_reads_the_pictures_to_measure(

@@ -1,7 +1,9 @@
 """What compression does to pictures, and packs of pairs made with it."""
 
 import json
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -217,3 +219,17 @@ def test_a_teacher_makes_the_large_pictures(tmp_path: Path) -> None:
     assert torch.equal(large, quantize(enlarged * 255, bits=8))
     run = [str(tmp_path / "run"), "--network", "lkdn-s-x2", "--data", str(pack)]
     assert train.main([*run, "--steps", "1", "--batch-size", "1", "--patch", "8"]) == 0
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_pack_leaves_nothing(
+    kind: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_and_the_end(*_: object) -> Iterator[torch.Tensor]:
+        yield scene()[None]
+        os.kill(os.getpid(), kind)
+
+    monkeypatch.setattr(command, "_sequences", one_and_the_end)
+    arguments = [str(tmp_path / "pack"), "--data", str(tmp_path), "--versions", "0"]
+    assert command.main(arguments) == 130
+    assert not list(tmp_path.iterdir())
