@@ -20,7 +20,7 @@ from lkdn_media.formats import PLANAR, repacked
 from lkdn_media.hwaccel import accelerator
 from lkdn_media.pipes import size_of_pipe
 from lkdn_media.planes import Planes, planes_of
-from lkdn_media.side_data import has_captions
+from lkdn_media.side_data import has_captions, unfielded
 from lkdn_media.source import Source
 from lkdn_media.timeline import Timeline
 
@@ -172,7 +172,8 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
                 group.shown(frame)
                 if container.format.name == "avi":  # it has no other times; those are guesses
                     frame.pts = frame.dts
-                yield repacked(frame, source.pix_fmt) if hardware else frame
+                plain = unfielded(frame, source.decoder)
+                yield repacked(plain, source.pix_fmt) if hardware else plain
         damage.ends_early |= read < source.packets
         # y4m holds nothing behind its last picture; of one that is cut off, nothing is read.
         if container.format.name == "yuv4mpegpipe":

@@ -16,7 +16,9 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from lkdn_core.errors import LKDNError
 from lkdn_core.quantize import quantize
 from lkdn_media.avif import AVIF, avif_bits
+from lkdn_media.formats import repacked
 from lkdn_media.labels import PNG_SIGNATURE, Labels, read_labels
+from lkdn_media.side_data import progressive
 
 __all__ = ["MAX_PIXELS", "READABLE", "Still", "read_still"]
 
@@ -249,7 +251,7 @@ def _decode_deep(data: bytes, codec: str, **options: str) -> NDArray[Any]:
     if layout is None:
         raise LKDNError(f"16-bit samples laid out as {frame.format.name} are not supported")
     if frame.format.name != layout:
-        frame = frame.reformat(format=layout)
+        frame = repacked(progressive(frame), layout)  # Adam7 is flagged as fields are
     rows = np.frombuffer(frame.planes[0], np.uint16).reshape(frame.height, -1)
     channels = len(frame.format.components)
     return rows[:, : frame.width * channels].reshape(frame.height, frame.width, channels).copy()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lkdn_media.formats import PLANAR, repacked
+from lkdn_media.side_data import progressive
 
 __all__ = ["Planes", "fill_planes", "is_transparent", "planes_of"]
 
@@ -20,7 +21,8 @@ _GBR_ORDER: Final = (2, 0, 1)
 def planes_of(frame: av.VideoFrame, layout: str) -> Planes:
     """The planes of ``frame`` in ``layout``, one of `PLANAR`; views of its memory, no copies."""
     if frame.format.name.replace("yuvj", "yuv") != layout:
-        frame = repacked(frame, layout)
+        # Told of fields, libswscale loses rows of big-endian samples, or writes beside them.
+        frame = repacked(progressive(frame), layout)
     return [rows[:, :width] for rows, width in _memory(frame, layout)]
 
 

@@ -19,7 +19,7 @@ from lkdn_media.demux import JOINED, codec_name, is_repeat, main_video, open_dec
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar
 from lkdn_media.palette import PALETTE
 from lkdn_media.planes import is_transparent
-from lkdn_media.side_data import has_captions, has_profile, readable
+from lkdn_media.side_data import has_captions, has_profile, readable, unfielded
 from lkdn_media.source import Source, StreamInfo
 
 __all__ = ["probe"]
@@ -53,8 +53,8 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
     opened = opener or partial(open_media, path)
     with opened() as container:
         stream = main_video(container, path)
-        first = _first_frames(container, stream, path)
         context = stream.codec_context
+        first = [unfielded(f, context.name) for f in _first_frames(container, stream, path)]
         frame, fields = readable(first[0], context.name), [f.interlaced_frame for f in first]
         chapters = tuple(container.chapters())
         matrix = context.coded_side_data.get("display_matrix", b"")

@@ -7,11 +7,13 @@ import av
 from av.filter import Graph
 from av.sidedata.sidedata import Type as SideData
 
-__all__ = ["has_captions", "has_profile", "progressive", "readable"]
+__all__ = ["has_captions", "has_profile", "progressive", "readable", "unfielded"]
 
 #: Decoders that give a colour profile its name, which PyAV 19 frees once too often: to look at
 #: `side_data` of such a frame at all kills the process.
 _NAME_PROFILES: Final = {"apng", "png"}
+#: Decoders that call "interlaced" what has no fields: Adam7 is an order of storing pixels.
+_STORE_INTERLACED: Final = {"apng", "png"}
 
 
 def has_captions(frame: av.VideoFrame, decoder: str) -> bool:
@@ -33,6 +35,11 @@ def readable(frame: av.VideoFrame, decoder: str) -> av.VideoFrame:
     plain = _through(frame, "sidedata", "mode=delete:type=ICC_PROFILE")
     assert plain is not None
     return plain
+
+
+def unfielded(frame: av.VideoFrame, decoder: str) -> av.VideoFrame:
+    """``frame``, made by ``decoder``, flagged as interlaced only if it may have fields."""
+    return progressive(frame) if decoder in _STORE_INTERLACED else frame
 
 
 def progressive(frame: av.VideoFrame) -> av.VideoFrame:

@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,21 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from lkdn_core.errors import FormatError, LKDNError
 from lkdn_media import images
+from lkdn_media.decode import Damage, decode_pictures
 from lkdn_media.images import Still, read_still
+from lkdn_media.probe import probe
+from lkdn_media.sequences import sequence_opener
 from tests.cli.media import ImageCommand
 from tests.cli.noise import Pixels, noise
 
 RGB, CMYK = 2, 5
 RAW, DEFLATE = 1, 8
 ROWS = 4  # of a strip
+#: Passes of an interlaced PNG: the first column and row, and the steps between them.
+ADAM7 = (
+    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
+    *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
+)
 #: Tags of a TIFF.
 BITS, STRIP_OFFSETS, ROWS_PER_STRIP, EXTRA = 258, 273, 278, 338
 
@@ -73,6 +82,21 @@ def png(codes: Pixels, depth: int, kind: int, **chunks: bytes) -> bytes:
     found = [(b"IHDR", head), *((name.encode(), content) for name, content in chunks.items())]
     found += [(b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows)))]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in (*found, (b"IEND", b"")))
+
+
+def adam7(pixels: Pixels) -> bytes:
+    """A PNG of 16-bit ``pixels`` (H, W, C), stored interlaced: C = 1 gray, 2 alpha too, 3, 4."""
+    height, width, channels = pixels.shape
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    rows = [
+        b"\0" + row.astype(">u2").tobytes()
+        for x, y, step_x, step_y in ADAM7
+        if pixels[y::step_y, x::step_x].size
+        for row in pixels[y::step_y, x::step_x]
+    ]
+    head = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 1)
+    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
 @pytest.fixture
@@ -178,6 +202,27 @@ def test_labels_of_a_deep_tiff_are_no_damage(read: Any) -> None:
     assert np.array_equal(still.pixels, pixels)
     assert still.labels.exif[271] == "Maker"
     assert still.labels.xmp == b"<x/>"
+
+
+@pytest.mark.parametrize("size", [(21, 33), (480, 640), (1, 1)])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_deep_png_that_is_stored_interlaced(
+    read: Any, channels: int, size: tuple[int, int]
+) -> None:
+    pixels = noise(channels, np.uint16, size)
+    found = read(adam7(pixels))
+    assert np.array_equal(found.pixels, pixels)
+
+
+def test_numbered_pngs_stored_interlaced_have_no_fields(tmp_path: Path) -> None:
+    pixels = noise(3, np.uint16, (21, 33))
+    for name, data in (("a", adam7(pixels)), ("b", adam7(pixels[::-1]))):
+        (tmp_path / f"{name}.png").write_bytes(data)
+    source = probe(tmp_path, opener=sequence_opener(tmp_path, Fraction(25)))
+    assert not source.interlaced
+    first, second = (p.planes for p in decode_pictures(source, Damage()))
+    assert np.array_equal(np.stack(first, -1), pixels)
+    assert np.array_equal(np.stack(second, -1), pixels[::-1])
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
