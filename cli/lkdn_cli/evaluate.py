@@ -80,7 +80,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     rows = _measure(methods, progress, arguments.scale)
     rows += _paper(arguments.folder, arguments.scale)
     if arguments.json:
-        put(json.dumps([_for_json(row) for row in rows], indent=1) + "\n")
+        put(json.dumps([_for_json(row) for row in rows], indent=1, allow_nan=False) + "\n")
     else:
         put(_table(rows))
     if arguments.plot:

@@ -133,9 +133,18 @@ def read_labels(image: Image.Image, data: bytes) -> Labels:
         icc=info.get("icc_profile") or b"",
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         comment=comment.encode() if isinstance(comment, str) else comment,
-        dpi=_dpi(info.get("dpi")),
+        dpi=_dpi(info.get("dpi")) if _tells_dpi(image, found) else None,
         chunks=_chunks(image, data),
     )
+
+
+def _tells_dpi(image: Image.Image, exif: Image.Exif) -> bool:
+    """Whether the dots per inch are the file's: Pillow says 1 of TIFFs and 72 of JPEGs without."""
+    if image.format == "TIFF":
+        return {ExifTags.Base.XResolution, ExifTags.Base.YResolution} <= exif.keys()
+    if image.format in ("JPEG", "MPO"):
+        return image.info.get("jfif_unit") in (1, 2) or ExifTags.Base.XResolution in exif
+    return True
 
 
 def _dpi(found: object) -> tuple[float, float] | None:

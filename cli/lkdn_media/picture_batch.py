@@ -17,7 +17,7 @@ from lkdn_media.files import write_whole
 from lkdn_media.image_writers import WRITERS, Quality
 from lkdn_media.images import MAX_PIXELS, Still, read_still
 from lkdn_media.picture_jobs import Job
-from lkdn_media.sizes import SizeChoice, choose_scale, final_size
+from lkdn_media.sizes import SizeChoice, choose_scale, final_size, size_warnings
 from lkdn_media.stills import enlarge_stills
 from lkdn_media.threads import read_ahead
 
@@ -38,13 +38,17 @@ class Outcome(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """A picture, the scale of the network it goes through, and the size it gets after that."""
+    """A picture, the scale of the network it goes through, and the size it gets after that.
+
+    ``notes``: what is to be said of that size.
+    """
 
     job: Job
     still: Still | None
     error: LKDNError | None
     scale: int = 0
     size: FinalSize | None = None
+    notes: tuple[str, ...] = ()
 
 
 def enlarge_files(
@@ -98,6 +102,7 @@ def _sized(job: Job, still: Still, scales: Collection[int], choice: SizeChoice) 
         size = final_size(still, choice, scale=scale, multiples=(1, 1))
     except LKDNError as error:
         raise type(error)(f"{job.source}: {error}") from error
+    notes = size_warnings(still, choice, size, scale=scale) if size else []
     sides = (size.width, size.height) if size else (scale * still.width, scale * still.height)
     writer, longest = WRITERS[job.target.suffix.lower()], max(sides)
     if longest > writer.max_side:
@@ -105,7 +110,7 @@ def _sized(job: Job, still: Still, scales: Collection[int], choice: SizeChoice) 
             f"{job.target}: would be {longest} pixels long, {writer.name} ends at "
             f"{writer.max_side}; .png does not"
         )
-    return _Read(job, still, None, scale, size)
+    return _Read(job, still, None, scale, size, tuple(notes))
 
 
 def _groups(read: Iterable[_Read], upscaler_of: Callable[[int], Upscaler]) -> Iterator[list[_Read]]:
@@ -143,8 +148,9 @@ def _enlarged(group: list[_Read], upscaler_of: Callable[[int], Upscaler]) -> lis
         return group
     upscaler = upscaler_of(first.scale)
     for item, still in zip(group, stills, strict=True):
-        for loss in (*still.losses, *WRITERS[item.job.target.suffix.lower()].losses(still)):
-            log.warning("warning: %s: %s", item.job.source, loss)
+        writer = WRITERS[item.job.target.suffix.lower()]
+        for line in (*item.notes, *still.losses, *writer.losses(still)):
+            log.warning("warning: %s: %s", item.job.source, line)
     try:
         new = enlarge_stills(stills, upscaler, deep=_deep(first.job), size=first.size)
     except (LKDNError, MemoryError) as error:

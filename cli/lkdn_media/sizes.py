@@ -137,8 +137,12 @@ def _shape(source: Shape) -> Fraction:
 
 
 def _too_large(source: Shape, choice: SizeChoice, needed: Fraction, most: int) -> str:
-    name = "width" if choice.width is not None else "height"
-    got = choice.width if choice.width is not None else choice.height
+    sides = [_shape(source) * source.height, Fraction(source.height)]  # as they are shown
+    if source.sideways:
+        sides.reverse()
+    given = zip((choice.width, choice.height), sides, ("width", "height"), strict=True)
+    ratios = [(side / old, name, side) for side, old, name in given if side is not None]
+    _, name, got = min(ratios) if choice.fit == "contain" else max(ratios)
     return (
         f"{name}: at most {most} times the source's {source.width}x{source.height} is accepted, "
         f"got {got}, which is {float(needed):.3g} times"

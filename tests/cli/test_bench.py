@@ -41,6 +41,7 @@ def test_all_backends_are_measured_on_one_picture(
     assert {"plain modules, fp32", "LKDN suite, reference, bf16"} <= set(rows)
     assert rows["LKDN suite, reference, fp32"]["agreement"] > 110
     assert 30 < rows["LKDN suite, reference, bf16"]["agreement"] < 110
+    assert rows["plain modules, fp32"]["agreement"] is None  # with itself
     for row in rows.values():
         spent = row["seconds_per_megapixel"] * 48 * 40 / 1e6
         assert spent == pytest.approx(row["cpu_seconds"])

@@ -55,6 +55,19 @@ def test_an_impossible_resolution_costs_only_itself(
     assert read_still(tmp_path / target).labels.dpi in (None, (72, 72))
 
 
+@pytest.mark.parametrize("source", ["a.tif", "a.jpg"])
+@pytest.mark.parametrize("target", ["b.png", "b.jpg", "b.tif", "b.webp"])
+def test_a_picture_without_a_resolution_gets_none(
+    tmp_path: Path, said: Any, source: str, target: str
+) -> None:
+    """Pillow says 1 dpi of such a TIFF, and 72 of a JPEG with EXIF."""
+    exif = Image.Exif()
+    exif[0x010E] = "a picture"
+    save(tmp_path / source, exif=exif.tobytes())
+    assert said(source, target) == []
+    assert read_still(tmp_path / target).labels.dpi is None
+
+
 def test_exif_that_is_too_long_leaves_the_orientation(tmp_path: Path, said: Any) -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "x" * LONG

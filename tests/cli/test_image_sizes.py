@@ -160,6 +160,18 @@ def test_each_picture_of_a_batch_gets_its_own(nearest: dict[int, Path], tmp_path
     assert not outcomes[5].job.target.exists()
 
 
+def test_what_bicubic_does_is_said(
+    tmp_path: Path, lkdn_image: ImageCommand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = write(tmp_path / "a.png", noise(3, size=(9, 12)))
+    for width, told in ((24, 0), (36, 1)):
+        assert lkdn_image(here, tmp_path / f"{width}.png", "--width", width) == 0
+        lines = capsys.readouterr().err.count(
+            f"warning: {here}: the network enlarges 2 times, bicubic the rest: 1.5 times"
+        )
+        assert lines == told
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("crop", [None, (10, 4, 120, 110)])
 def test_parts_are_resized_as_one(
@@ -183,6 +195,14 @@ def test_parts_are_resized_as_one(
         ("--width 0", 2, "width: a positive number is accepted, got 0"),
         ("--width 9 --fit cover", 2, "fit: cover needs both width and height"),
         ("--height 93", 2, "a.png: height: at most 4 times the source's 27x23 is accepted, got 93"),
+        (
+            *("--width 50 --height 93 --fit stretch", 2),
+            "a.png: height: at most 4 times the source's 27x23 is accepted, got 93",
+        ),
+        (
+            *("--width 120 --height 93", 2),
+            "a.png: height: at most 4 times the source's 27x23 is accepted, got 93",
+        ),
         ("--fit crop", 2, "argument --fit: invalid choice"),
     ],
 )

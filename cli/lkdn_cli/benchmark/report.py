@@ -41,7 +41,8 @@ def rows(
 
     Ratios are to the first, of CPU seconds on a CPU, else of wall seconds.
 
-    ``agreement``: PSNR in dB between its picture and the first one's, clipped to [0, 1].
+    ``agreement``: PSNR in dB between its picture and the first one's, clipped to [0, 1]; ``None``
+    where they are equal. What is not a number is off by all of the range.
     """
     first = next(iter(timings))
     made = []
@@ -83,7 +84,8 @@ def table(title: str, made: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|" + shares * "---|",
     ]
     for row in made:
-        agreement = "equal" if row["agreement"] > _EQUAL else f"{row['agreement']:.1f}"
+        dB = row["agreement"]
+        agreement = "equal" if dB is None or dB > _EQUAL else f"{dB:.1f}"
         lines.append(
             f"| {row['name']} | {row['cpu_seconds']:.3f} | {row['seconds']:.3f} "
             f"| {row['seconds_per_megapixel']:.3f} | {row['ratio']:.2f} | {agreement} |"
@@ -111,7 +113,7 @@ def sweep_text(made: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _psnr(one: Tensor, other: Tensor) -> float:
+def _psnr(one: Tensor, other: Tensor) -> float | None:
     a, b = (t.detach().cpu().double().clamp(0, 1) for t in (one, other))
-    error = (a - b).square().mean().item()
-    return math.inf if error == 0 else -10 * math.log10(error)
+    error = (a - b).square().nan_to_num(1).mean().item()
+    return None if error == 0 else -10 * math.log10(error)
