@@ -17,7 +17,7 @@ def whole(name: str, value: object, least: int, most: int | None = None) -> None
 
 def number(name: str, value: object, *, below: float = math.inf) -> None:
     """Raise ``ArgumentError`` unless ``value`` is a number from 0 up to ``below``, exclusive."""
-    if not (isinstance(value, int | float) and 0 <= value < below):
+    if isinstance(value, bool) or not (isinstance(value, int | float) and 0 <= value < below):
         end = "finite" if below == math.inf else f"below {below:g}"
         raise ArgumentError(f"{name}: a number of at least 0, {end}, is accepted, got {value!r}")
 

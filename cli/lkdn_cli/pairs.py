@@ -26,9 +26,10 @@ def read_pairs(folder: Path, scale: int) -> Iterator[tuple[str, Tensor, Tensor]]
     """
     for name, small_file, large_file in _files(folder):
         large = _read(large_file)
-        if min(large.shape[1:]) < scale:
+        least = 3 * scale  # a border of ``scale`` on each side is left out
+        if min(large.shape[1:]) < least:
             raise ArgumentError(
-                f"FOLDER: pictures from {scale}x{scale} are accepted, "
+                f"FOLDER: pictures from {least}x{least} are accepted, "
                 f"{large_file.name} has {_size(large)}"
             )
         small = _read(small_file) if small_file else _shrink(large, scale)
@@ -43,9 +44,8 @@ def read_pairs(folder: Path, scale: int) -> Iterator[tuple[str, Tensor, Tensor]]
 def _files(folder: Path) -> list[tuple[str, Path | None, Path]]:
     if not folder.is_dir():
         raise ArgumentError(f"FOLDER: a folder of pictures is accepted, got {folder}")
-    files = sorted(
-        p for p in folder.iterdir() if p.suffix.lower() in READABLE and not p.name.startswith(".")
-    )
+    shown = (p for p in folder.iterdir() if not p.name.startswith(".") and not p.is_dir())
+    files = sorted(p for p in shown if p.suffix.lower() in READABLE)
     if not files:
         raise ArgumentError(f"FOLDER: {folder} holds no pictures")
     stems = Counter(file.stem for file in files)

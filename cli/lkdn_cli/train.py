@@ -77,6 +77,8 @@ def _add_recipe(group: "argparse._ArgumentGroup") -> None:
 def _train(arguments: argparse.Namespace) -> int:
     from contextlib import nullcontext
 
+    from lkdn_core.checkpoints import read_checkpoint
+    from lkdn_core.checks import whole
     from lkdn_core.devices import resolve_device
     from lkdn_core.errors import ArgumentError
     from lkdn_core.training.folder import locked
@@ -90,6 +92,10 @@ def _train(arguments: argparse.Namespace) -> int:
 
         require()
     recipe = _recipe(arguments)
+    # What can be refused is, before pictures are packed for an hour.
+    whole("save_every", arguments.save_every, 1)
+    for file in filter(None, (arguments.start, recipe.teacher)):
+        read_checkpoint(file)
     with (
         processes(resolve_device(arguments.device)) as device,
         locked(arguments.run) if main_process() else nullcontext(),

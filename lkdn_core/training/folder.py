@@ -148,9 +148,11 @@ class RunFolder:
 def _read(file: Path) -> dict[str, Any]:
     """What a JSON file holds. Raises ``FormatError`` for a damaged one."""
     try:
-        content: dict[str, Any] = json.loads(file.read_text())
+        content = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         raise FormatError(f"{file} is damaged, or gone") from error
+    if not isinstance(content, dict):
+        raise FormatError(f"{file} is damaged: an object is expected in it")
     return content
 
 

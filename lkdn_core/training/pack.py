@@ -97,7 +97,7 @@ def pack(sources: Sequence[Path], target: Path, *, exclude: str = "") -> None:
 def read_pictures(sources: Sequence[Path], *, exclude: str = "") -> Iterator[Picture]:
     """The pictures in folders and ``.tar`` files, in order of names.
 
-    Other files and hidden ones in folders are passed over. ``exclude``: a glob on names without
+    Other files and hidden ones are passed over. ``exclude``: a glob on names without
     their folders. Raises ``ArgumentError`` for a source of another kind, or if there is no picture,
     and ``FormatError`` for one that is damaged or has samples of another kind.
     """
@@ -139,17 +139,22 @@ def _files(sources: Sequence[Path]) -> Iterator[tuple[PurePath, Path | IO[bytes]
             try:
                 with tarfile.open(source) as tar:
                     for member in tar:
-                        file = tar.extractfile(member)
+                        file = None if _is_hidden(member.name) else tar.extractfile(member)
                         if file is not None:
                             yield source / member.name, file
             except (tarfile.TarError, EOFError) as error:
                 raise FormatError(f"data: {source} can't be read: {error}") from error
         elif source.is_dir():
             for path in sorted(p for p in source.rglob("*") if p.is_file()):
-                if not any(part.startswith(".") for part in path.relative_to(source).parts):
+                if not _is_hidden(path.relative_to(source)):
                     yield path, path
         else:
             raise ArgumentError(f"data: folders and .tar files are accepted, got {source}")
+
+
+def _is_hidden(path: str | PurePath) -> bool:
+    """Whether ``path``, inside a source, is of a hidden file or folder."""
+    return any(part.startswith(".") for part in PurePath(path).parts)
 
 
 def _sharpness(picture: Picture) -> float:

@@ -161,5 +161,7 @@ def read_recipe(preset: str, network: LKDNConfig | None = None) -> Recipe:
 def _stage(data: Mapping[str, Any], scale: int) -> Stage:
     values = dict(data)
     if "hr_patch" in values:
+        if "patch" in values:
+            raise ArgumentError("hr_patch: without patch is accepted, got both")
         values["patch"] = values.pop("hr_patch") // scale
     return Stage(**values)

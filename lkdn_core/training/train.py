@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lkdn_core.arch import LKDN
 from lkdn_core.checkpoints import read_checkpoint
-from lkdn_core.errors import ArgumentError, LKDNError
+from lkdn_core.checks import whole
+from lkdn_core.errors import ArgumentError, LKDNError, WeightsError
 from lkdn_core.fuse import Weights, dense_head, fuse, reparameterize
 from lkdn_core.network import run_network
 from lkdn_core.training.adan import Adan
@@ -92,8 +93,7 @@ class Training:
         to show them. Of several processes the main one saves. Raises ``ArgumentError`` for a
         ``save_every`` below 1, ``LKDNError`` after ``MOST_SKIPPED`` skipped steps in a row.
         """
-        if save_every < 1:
-            raise ArgumentError(f"save_every: at least 1 is accepted, got {save_every}")
+        whole("save_every", save_every, 1)
         if main_process():
             self.folder.cut_log(self.step)
             if self.step:
@@ -138,8 +138,9 @@ class Training:
             self.skipped_in_a_row += 1
             if self.skipped_in_a_row == MOST_SKIPPED:
                 raise LKDNError(
-                    f"no gradient of the last {MOST_SKIPPED} steps was finite; go on from a copy "
-                    "of this folder's weights (--start), with a smaller --lr or with --clip"
+                    f"no gradient of the last {MOST_SKIPPED} steps was finite; begin again with a "
+                    "smaller --lr or with --clip, from a copy of this folder's weights (--start) "
+                    "if there are any"
                 )
         self.step += 1
         return loss
@@ -212,11 +213,15 @@ class Training:
         state = self.folder.load_state(self.device)
         if state is None:
             return
-        self.step, self.skipped = state["step"], state["skipped"]
-        self.model.load_state_dict(state["model"])
-        self.ema = state["params_ema"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.tiles.random.bit_generator.state = state["data"]
+        try:
+            self.step, self.skipped = state["step"], state["skipped"]
+            self.model.load_state_dict(state["model"])
+            self.ema = state["params_ema"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.tiles.random.bit_generator.state = state["data"]
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            file = self.folder.path / "state.pt"
+            raise WeightsError(f"{file} is not the state of this run") from error
         log.info("resumed %s at step %d", self.folder.path, self.step)
 
     def _log(self, loss: float, seconds: float, validate: Validate | None) -> None:

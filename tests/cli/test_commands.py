@@ -212,7 +212,7 @@ def test_a_second_command_on_a_run_is_refused(
     [
         (["--network", "lkdn-x9"], 2, "got 'lkdn-x9'"),
         (["--steps", "0"], 2, "steps: an integer from 1 is accepted, got 0"),
-        (["--save-every", "0"], 2, "save_every: at least 1 is accepted, got 0"),
+        (["--save-every", "0"], 2, "save_every: an integer from 1 is accepted, got 0"),
         (["--ema", "5"], 2, "ema: a number of at least 0, below 1, is accepted, got 5.0"),
         (
             ["--patch", "90"],
@@ -238,6 +238,15 @@ def test_training_errors_are_one_line(  # noqa: PLR0917
 ) -> None:
     assert train.main([*train_arguments(tmp_path / "run", pictures), *change]) == code
     assert message in one_line(capsys.readouterr().err, "lkdn-train")
+
+
+@pytest.mark.parametrize("name", ["--start", "--teacher"])
+def test_what_is_missing_is_told_before_pictures_are_packed(
+    tmp_path: Path, pictures: Path, name: str
+) -> None:
+    run = tmp_path / "run"
+    assert train.main([*train_arguments(run, pictures), name, "nothing.pth"]) == 1
+    assert not (run / "data.json").exists()
 
 
 def test_json_needs_a_stdout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -321,7 +321,7 @@ def test_a_picture_smaller_than_the_scale_is_named(
 ) -> None:
     Image.new("RGB", (40, 1)).save(folder / "line.png")
     line = refusal(folder, capsys, "--scale", "2")
-    assert "FOLDER: pictures from 2x2 are accepted, line.png has 40x1" in line
+    assert "FOLDER: pictures from 6x6 are accepted, line.png has 40x1" in line
 
 
 def test_deep_gray_is_measured_as_its_8_bits(

@@ -117,6 +117,9 @@ def test_hidden_files_are_passed_over(tmp_path: Path, pictures: Path) -> None:
     for name in (".A.png", ".thumbs/A.png"):
         (pictures / name).write_bytes((pictures / "A_0.png").read_bytes())
     assert len(list(read_pictures([pictures]))) == 3
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        tar.add(pictures, arcname="./x")
+    assert len(list(read_pictures([tmp_path / "shard.tar"]))) == 3
 
 
 def test_a_picture_with_nothing_in_it_is_named(tmp_path: Path, pictures: Path) -> None:

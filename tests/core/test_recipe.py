@@ -116,6 +116,8 @@ def test_ablations_name_their_network(name: str, tmp_path: Path, packed: Path) -
         ("ema = -1", "ema: a number of at least 0, below 1, is accepted, got -1"),
         ("ema = 1", "ema: .* got 1"),
         ("clip = -1", "clip: .* got -1"),
+        ("clip = true", "clip: .* got True"),
+        ("[[stages]]\npatch = 8\nhr_patch = 64", "hr_patch: without patch is accepted, got both"),
         ("teacher_weight = nan", "teacher_weight: .* got nan"),
         ("seed = -1", "seed: .* got -1"),
         ("seed = 9223372036854775808", "seed: an integer from 0 to 9223372036854775807 is"),

@@ -97,9 +97,13 @@ def test_a_broken_state_is_named(tmp_path: Path, packed: Path) -> None:
     (tmp_path / "run" / "state.pt").write_bytes(b"")
     with pytest.raises(WeightsError, match=r"state\.pt is damaged"):
         Training(RECIPE, tmp_path / "run", [packed], device=CPU)
-    (tmp_path / "run" / "recipe.json").write_text("{")
-    with pytest.raises(FormatError, match=r"recipe\.json is damaged"):
+    torch.save({"step": 1}, tmp_path / "run" / "state.pt")
+    with pytest.raises(WeightsError, match=r"state\.pt is not the state of this run"):
         Training(RECIPE, tmp_path / "run", [packed], device=CPU)
+    for text in ("{", "[]", "1"):
+        (tmp_path / "run" / "recipe.json").write_text(text)
+        with pytest.raises(FormatError, match=r"recipe\.json is damaged"):
+            Training(RECIPE, tmp_path / "run", [packed], device=CPU)
 
 
 def test_data_errors_are_named(tmp_path: Path, packed: Path) -> None:
