@@ -71,6 +71,10 @@ class FrameStream:
         first = next(frames, None)
         if first is None:
             return
+        if isinstance(first, np.ndarray):  # a gray frame, and no list around its plane
+            raise FormatError(
+                f"frames: lists of planes (h, w) are accepted, got an array {first.shape}"
+            )
         kind = _kind(first)
         if not first or any(plane.ndim != 2 for plane in first):
             raise FormatError(f"frames: planes (h, w) are accepted, got {kind or 'none'}")

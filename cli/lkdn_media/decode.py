@@ -13,7 +13,7 @@ import av
 from numpy.typing import NDArray
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.demux import JOINED, is_repeat, open_decoder, read_packets
+from lkdn_media.demux import JOINED, is_cut_off, is_repeat, open_decoder, read_packets
 from lkdn_media.ffmpeg_filter import filtered_frames
 from lkdn_media.filters import FilterChain
 from lkdn_media.formats import PLANAR, repacked
@@ -155,6 +155,7 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
                 read += 1
                 continue
             read += packet is not None and packet.size > 0
+            damage.ends_early |= packet is not None and is_cut_off(packet)
             ends = packet is None or not packet.size
             if packet is not None and packet.pos is not None:
                 end = packet.pos + packet.size

@@ -19,6 +19,7 @@ __all__ = [
     "ALPHA_DECODERS",
     "JOINED",
     "codec_name",
+    "is_cut_off",
     "is_repeat",
     "main_video",
     "open_decoder",
@@ -93,6 +94,11 @@ def open_decoder(stream: av.VideoStream) -> av.VideoCodecContext:
             decoder = other
     decoder.thread_type = ThreadType.AUTO
     return decoder
+
+
+def is_cut_off(packet: "av.Packet[Any]") -> bool:
+    """Whether the file ends inside ``packet``; broadcasts flag other damage in the same way."""
+    return packet.is_corrupt and packet.stream.container.format.name not in JOINED
 
 
 def is_repeat(packet: "av.Packet[Any]") -> bool:

@@ -1,6 +1,7 @@
 """Pictures encoded by PyAV: as frames, and as a stream of a file."""
 
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import Any, Final
 
 import av
@@ -30,6 +31,8 @@ _COUNTING: Final = {
     *("mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2"),
     *("h263", "h263p", "flv1", "rv10", "rv20"),
 }
+#: Pictures a second that FFmpeg names among those of MPEG-1, and refuses unless told not to.
+_NOT_MPEG1: Final = 15
 #: Shorter streams have no frames out of order, and x265 makes up their decoding times.
 _REORDERED: Final = 3
 
@@ -41,14 +44,14 @@ class VideoEncoder:
     """
 
     def __init__(self, plan: Plan, out: OutputContainer) -> None:
-        self._plan = plan
-        self.stream = _add_video(out, plan)
+        self._plan, self._rate = plan, _counted_rate(plan)
+        self.stream = _add_video(out, plan, self._rate)
         self.frames = 0
         piped = plan.container in PIPE_FORMATS.values()
         self._counts = piped or self.stream.codec_context.codec.canonical_name in _COUNTING
         self._times: list[tuple[int, int]] = []  # (pts, duration) of counted pictures
         if self._counts:
-            self.stream.codec_context.time_base = 1 / plan.filters.frame_rate
+            self.stream.codec_context.time_base = 1 / self._rate
         if piped:  # the head of y4m has it as its frame rate
             self.stream.time_base = 1 / plan.filters.frame_rate
 
@@ -85,7 +88,7 @@ class VideoEncoder:
         if picture.duration:
             frame.duration = picture.duration
         if self._counts:
-            frame.pts, frame.time_base = self.frames, 1 / self._plan.filters.frame_rate
+            frame.pts, frame.time_base = self.frames, 1 / self._rate
             frame.duration = 1
             self._times.append((picture.pts, picture.duration))
         self.frames += 1
@@ -135,11 +138,20 @@ def make_frame(picture: Picture, plan: Plan) -> av.VideoFrame:
     return paletted(frame) if plan.pix_fmt == PALETTE else repacked(frame, plan.pix_fmt)
 
 
-def _add_video(out: OutputContainer, plan: Plan) -> av.VideoStream:
+def _counted_rate(plan: Plan) -> Fraction:
+    """Pictures a second as the encoder counts them: MPEG-1 and MPEG-2 know certain rates only."""
+    rate, known = plan.filters.frame_rate, av.Codec(plan.codec, "w").frame_rates or ()
+    rates = [Fraction(one.numerator, one.denominator) for one in known]
+    if plan.codec == "mpeg1video":
+        rates = [one for one in rates if one > _NOT_MPEG1]
+    return min(rates, key=lambda one: abs(one - rate), default=rate)
+
+
+def _add_video(out: OutputContainer, plan: Plan, rate: Fraction) -> av.VideoStream:
     try:
         stream = out.add_stream(
             plan.codec,
-            rate=plan.filters.frame_rate,
+            rate=rate,
             options=plan.options,
             width=plan.width,
             height=plan.height,

@@ -32,6 +32,7 @@ _FORMATS: Final = ("PNG", "JPEG", "WebP", *(("AVIF",) if AVIF else ()), "TIFF", 
 _ANIMATED: Final = ("PNG", "GIF", "WEBP", "AVIF")
 #: Larger pictures are refused unless asked for: few bytes may unpack to any number of pixels.
 MAX_PIXELS: Final = 256_000_000
+_TIFF_SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIGHT, _BITS_PER_SAMPLE, _PHOTOMETRIC, _STRIPS, _ROWS_PER_STRIP = 257, 258, 262, 273, 278
 _PLANES, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 284, 338, 339
 _RGB, _CMYK = 2, 5
@@ -116,6 +117,8 @@ def read_still(path: Path, *, max_pixels: int = MAX_PIXELS) -> Still:
     except PermissionError as error:
         raise LKDNError(f"{path}: may not be read") from error
     except UnidentifiedImageError as error:
+        if data.startswith(_TIFF_SIGNATURES):
+            raise LKDNError(f"{path}: is a kind of TIFF that is not read, or is damaged") from error
         names = f"{', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}"
         raise LKDNError(f"{path}: is not a {names} picture, or is damaged") from error
     except Image.DecompressionBombError as error:
@@ -151,7 +154,9 @@ def _still(image: Image.Image, data: bytes, labels: Labels, losses: list[str]) -
     elif image.mode.startswith("I;16"):
         pixels = _deep_gray(image)
     elif image.mode in ("I", "F"):
-        raise LKDNError("samples of 32 bits are not supported, only 8 and 16")
+        raise LKDNError(
+            "has samples of 32 bits or with signs; whole numbers of 8 and 16 bits are read"
+        )
     elif image.mode == "CMYK":
         losses.append("CMYK is turned into sRGB" + " of 8 bits" * (_tiff_bits(image) > 8))
         pixels, labels = np.asarray(_from_cmyk(image, labels)), replace(labels, icc=b"")

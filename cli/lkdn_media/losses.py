@@ -11,7 +11,7 @@ from lkdn_media.filters import FilterChain
 from lkdn_media.formats import PLANAR, UNTAGGED, Layout, has_alpha, nearest_planar
 from lkdn_media.frame_times import times_vary
 from lkdn_media.source import Source
-from lkdn_media.tags import copied_tags
+from lkdn_media.tags import copied_tags, language_in
 from lkdn_media.targets import PICTURES, PIPE_FORMATS, PLAIN
 
 __all__ = [
@@ -39,7 +39,11 @@ _EMPTY_TAGS: Final = {
 }
 #: Transfers of SDR, which pictures without a tag are taken for.
 _SDR: Final = (1, UNTAGGED, 6, 13, 14, 15)
-_MOV_USES: Final = Disposition.default | Disposition.attached_pic
+#: Dispositions that are kept, where not all are.
+_USES: Final = {
+    "mov": Disposition.default | Disposition.attached_pic,
+    "webm": Disposition.default | Disposition.forced,
+}
 #: Encoders whose pictures carry the shape of their pixels.
 _WITH_SHAPE: Final = ("mp4", "mov", "matroska", "webm", "yuv4mpegpipe")
 _WRITES_PIXEL_SHAPE: Final = ("264", "265", "hevc", "mpeg4", "mpeg2video")
@@ -166,21 +170,30 @@ def plain_losses(source: Source, container: str) -> list[str]:
 
 def label_losses(source: Source, *, container: str, copied: Collection[int]) -> list[str]:
     """Tags and dispositions of streams that ``container`` has no place for."""
+    kept = _USES.get(container, ~Disposition(0))
+    uses = [
+        f"#{info.index}"
+        for info in source.streams
+        if info.index in copied and info.disposition & ~kept
+    ]
+    lines = [f"{container} can't hold the dispositions of {', '.join(uses)}; mkv can"]
+    lines = lines if uses else []
     if container not in ("mp4", "mov"):
-        return _lost_stream_tags(source, container, copied)
+        return lines + _lost_stream_tags(source, container, copied)
     tags = [
         f"{name} of #{info.index}"
         for info in source.streams
         for name in copied_tags(info.tags)
         if info.index in copied and name.lower() not in _MP4_STREAM_TAGS
     ]
-    uses = [
-        f"#{info.index}"
+    tags += [
+        f"language {language} of #{info.index}"
         for info in source.streams
-        if container == "mov" and info.index in copied and info.disposition & ~_MOV_USES
+        if (language := info.tags.get("language")) and not language_in(container, language)
+        if info.index in copied or info.index == source.video
     ]
-    lost = {f"tags {', '.join(tags)}": tags, f"dispositions of {', '.join(uses)}": uses}
-    return [f"{container} can't hold the {what}; mkv can" for what, some in lost.items() if some]
+    lost = [f"{container} can't hold the tags {', '.join(tags)}; mkv can"] if tags else []
+    return lost + lines
 
 
 def _lost_stream_tags(source: Source, container: str, copied: Collection[int]) -> list[str]:

@@ -131,8 +131,13 @@ class _Output:
             # The first piece has the whole head in it.
             ratio = b" A%d:%d " % (self._shape.numerator, self._shape.denominator)
             left, self._shape = memoryview(bytes(data).replace(b" A0:0 ", ratio, 1)), None
-        while left:
-            left = left[self._file.write(left) :]
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except BrokenPipeError as error:
+            raise LKDNError("standard output: its reader has closed it") from error
+        except OSError as error:
+            raise LKDNError(f"standard output: can't be written: {error.strerror}") from error
         return len(data)
 
 
@@ -141,7 +146,7 @@ def stdout_video(shape: Fraction | None) -> Iterator["_Output"]:
     """Standard output for pictures alone: what else is printed meanwhile goes to stderr.
 
     ``shape``: of the pixels, where a y4m stream is written. Raises ``ArgumentError`` for a
-    terminal, and ``LKDNError`` when the reader goes away.
+    terminal. Writing raises ``LKDNError`` when the reader goes away, or a disk is full.
     """
     if not sys.stdout:
         raise LKDNError("standard output: is closed")
@@ -153,8 +158,6 @@ def stdout_video(shape: Fraction | None) -> Iterator["_Output"]:
     file = os.fdopen(own, "wb", buffering=0)
     try:
         yield _Output(file, shape)
-    except BrokenPipeError as error:
-        raise LKDNError("standard output: its reader has closed it") from error
     finally:
         sys.stdout.flush()
         os.dup2(own, 1)

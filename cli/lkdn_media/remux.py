@@ -12,7 +12,14 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.stream import AttachmentStream, Stream
 
-from lkdn_media.demux import JOINED, codec_name, open_media, read_packets, shift_packet
+from lkdn_media.demux import (
+    JOINED,
+    codec_name,
+    is_cut_off,
+    open_media,
+    read_packets,
+    shift_packet,
+)
 from lkdn_media.recode import Recoder
 from lkdn_media.source import Source
 from lkdn_media.streams import add_copy, is_cover, label_copy, new_codec
@@ -43,6 +50,7 @@ class StreamCopier:
         self._outputs: dict[int, Stream] = {}
         self._recoders: dict[int, Recoder] = {}
         self._timelines: dict[int, Timeline] = {}
+        self._shown: set[int] = set()  # streams of which a packet was not hidden
         self._next: av.Packet[Any] | None = None
         self._packets: Iterator[av.Packet[Any]] | None = None
         #: Whether reading ended with an error.
@@ -58,7 +66,7 @@ class StreamCopier:
         elif new := new_codec(out.format.name, stream):
             self._recoders[index] = Recoder(stream, out, new)
             self._outputs[index] = self._recoders[index].stream
-            label_copy(self._outputs[index], stream)
+            label_copy(self._outputs[index], stream, out.format.name)
         else:
             self._outputs[index] = add_copy(stream, out)
 
@@ -97,11 +105,21 @@ class StreamCopier:
                 if self._window is not None and self._window.is_over(packet):
                     self._packets = iter(())  # no more then: what encodes anew has ended
                     return None
+                self.damaged |= is_cut_off(packet)
+                if self._is_cut_out(packet):
+                    continue
                 if packet.size and (self._window is None or self._window.take(packet)):
                     return packet
         except av.FFmpegError:
             self.damaged = True
         return None
+
+    def _is_cut_out(self, packet: "av.Packet[Any]") -> bool:
+        """Whether an edit of MP4 hides ``packet``, and no decoder needs it for what comes first."""
+        index = packet.stream_index
+        if packet.size and not packet.is_discard:
+            self._shown.add(index)
+        return packet.is_discard and index in self._shown and index not in self._recoders
 
     def _write(self, out: OutputContainer, packet: "av.Packet[Any]") -> None:
         index = packet.stream_index

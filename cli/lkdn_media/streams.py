@@ -7,6 +7,7 @@ import av
 from av.container import OutputContainer
 from av.stream import AttachmentStream, Disposition, Stream
 
+from lkdn_media.demux import codec_name
 from lkdn_media.recode import LAYOUTS, fallback_codec, is_lossy
 from lkdn_media.source import Source
 from lkdn_media.tags import stream_tags
@@ -61,6 +62,8 @@ def can_hold(container: str, stream: Stream) -> bool:
         return False  # it takes one, and writes nothing
     if is_cover(stream) and container == "matroska":
         return True  # as an attachment, of any kind
+    if stream.type == "data" and not codec_name(stream) and container in ("mp4", "mov"):
+        return False  # it takes any, and writes no description: no reader knows what the data are
     try:
         with av.open(BytesIO(), "w", format=container) as trial:
             add_copy(stream, trial)
@@ -78,13 +81,13 @@ def add_copy(stream: Stream, out: OutputContainer) -> Stream:
         layout = copy.layout
         if layout.name == f"{layout.nb_channels} channels":
             copy.codec_context.layout = LAYOUTS.get(layout.nb_channels, layout)
-    label_copy(copy, stream)
+    label_copy(copy, stream, out.format.name)
     return copy
 
 
-def label_copy(copy: Stream, stream: Stream) -> None:
-    """Give ``copy`` the tags and uses of ``stream``."""
-    copy.metadata.update(stream_tags(stream.metadata))
+def label_copy(copy: Stream, stream: Stream, container: str) -> None:
+    """Give ``copy``, in ``container``, the tags and uses of ``stream``."""
+    copy.metadata.update(stream_tags(stream.metadata, container))
     copy.disposition = stream.disposition
 
 

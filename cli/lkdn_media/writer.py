@@ -141,7 +141,7 @@ class VideoWriter:
             if info.index == plan.source.video:
                 encoder = make_encoder(plan, self._out)
                 self._opened.callback(encoder.close)
-                encoder.stream.metadata.update(stream_tags(info.tags))
+                encoder.stream.metadata.update(stream_tags(info.tags, plan.container))
                 if _shape_to_correct(plan) is not None:
                     encoder.stream.metadata.update(STEREO)
                 encoder.stream.disposition = info.disposition

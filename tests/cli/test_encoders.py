@@ -71,6 +71,16 @@ def test_every_encoder_does_its_best(
         assert Made(context.name, context.pix_fmt or "", context.profile) == expected
 
 
+@pytest.mark.parametrize("codec", ["mpeg2video", "mpeg1video"])
+def test_encoders_that_know_some_rates_take_all(
+    tmp_path: Path, lkdn_video: Command, codec: str
+) -> None:
+    clip = Clip(size=(64, 48), pts=(0, 1, 2, 6, 7, 8, 9), time_base=Fraction(1, 30))
+    here, there = make_clip(tmp_path / "a.mp4", clip), tmp_path / "b.mkv"
+    assert lkdn_video(here, there, "--codec", codec) == 0
+    assert times(there) == pytest.approx(times(here), abs=1e-3)
+
+
 def test_dnxhr_has_its_profile_by_depth(tmp_path: Path, lkdn_video: Command) -> None:
     """DNxHR starts at 256x120."""
     for pix_fmt, profile in (("yuv422p", "DNXHR HQ"), ("yuv422p10le", "DNXHR HQX")):

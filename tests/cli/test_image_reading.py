@@ -171,6 +171,10 @@ def test_deep_tiffs_that_would_be_read_wrongly_are_refused(read: Any) -> None:
     tiles = {322: 16, 323: 16, 324: (8,), 325: (1536,), STRIP_OFFSETS: None}
     with pytest.raises(LKDNError, match="has to be in strips in a TIFF, got tiles"):
         read(tiff(deep[..., :3], tags=tiles))
+    with pytest.raises(LKDNError, match="is a kind of TIFF that is not read, or is damaged"):
+        read(tiff(noise(3, np.uint32)))
+    with pytest.raises(LKDNError, match="whole numbers of 8 and 16 bits are read"):
+        read(tiff(noise(1, np.uint16), 1, tags={339: (2,)}))
 
 
 def zeroed(strip: bytes) -> bytes:

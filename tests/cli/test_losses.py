@@ -12,7 +12,7 @@ from lkdn_media.probe import probe
 from lkdn_media.source import Span
 from lkdn_media.tags import copied_tags
 from tests.cli.clips import Clip, Tags, make_clip
-from tests.cli.media import Command, frames
+from tests.cli.media import Command, copies, frames
 from tests.cli.test_fields import FLAGGED
 
 CREATED = "2020-01-02T03:04:05.000000Z"
@@ -193,3 +193,55 @@ def test_rounded_times_are_even(tmp_path: Path, rate: Fraction) -> None:
     assert times_vary(source)
     first = round(1 / (rate * source.time_base))
     assert not times_vary(replace(source, span=Span(0, 20 * first)))
+
+
+@pytest.mark.parametrize(
+    ("language", "in_mp4", "in_mov"),
+    [
+        ("deu", "deu", "ger"),
+        ("fre", "fre", "fra"),
+        ("jpn", "jpn", "jpn"),
+        ("gsw", "gsw", None),
+        ("en-US", None, None),
+    ],
+)
+def test_languages_keep_a_code_or_are_named(  # noqa: PLR0917
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    language: str,
+    in_mp4: str | None,
+    in_mov: str | None,
+) -> None:
+    """QuickTime's list has one of two codes, or none."""
+    here = make_clip(tmp_path / "a.mkv", Clip(audio=({"language": language},)))
+    for container, kept in (("mp4", in_mp4), ("mov", in_mov), ("matroska", language)):
+        there = tmp_path / f"b.{container[:3].replace('mat', 'mkv')}"
+        assert lkdn_video(here, there, "-q") == 0
+        said = [] if kept else [f"{container} can't hold the tags language {language} of #1"]
+        assert [line.partition(";")[0] for line in warnings(capsys)] == said
+        with av.open(str(there)) as result:
+            assert result.streams.audio[0].metadata.get("language", "und") == kept or not kept
+
+
+def test_uses_that_webm_has_no_place_for_are_named(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracks = ({}, {}, {})  # the first is the default, the others are comments
+    here = make_clip(tmp_path / "a.mkv", Clip(audio=tracks, audio_codec="libopus"))
+    assert lkdn_video(here, tmp_path / "b.webm", "-q") == 0
+    assert warnings(capsys) == ["webm can't hold the dispositions of #2, #3; mkv can"]
+
+
+def test_data_of_an_unknown_kind_are_dropped(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As phones have: MOV's muxer takes them, and does not say what they are."""
+    here = make_clip(tmp_path / "a.mp4", Clip(subtitles="mov_text"))
+    data = here.read_bytes().replace(b"tx3g", b"mebx").replace(b"sbtl", b"meta")
+    here.with_suffix(".mov").write_bytes(data)
+    assert lkdn_video(here.with_suffix(".mov"), tmp_path / "b.mov", "-q") == 0
+    assert warnings(capsys) == [
+        "dropped, since mov can't hold them: #1 data ger; no container here can"
+    ]
+    assert copies(tmp_path / "b.mov") == []

@@ -10,6 +10,7 @@ import pytest
 from lkdn_media.decode import Damage, decode_pictures
 from lkdn_media.probe import probe
 from tests.cli.clips import Clip, make_clip
+from tests.cli.media import Command
 
 CLIP = Clip(size=(64, 48), pts=range(40), options={"g": "10", "bf": "2", "preset": "veryfast"})
 FAST = replace(CLIP, container_options={"movflags": "faststart"})
@@ -70,3 +71,23 @@ def test_a_length_that_was_copied_along_is_none(tmp_path: Path) -> None:
     damage = Damage()
     assert len(list(decode_pictures(probe(here), damage))) == 7
     assert not damage
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("a.flv", {}), ("a.mp4", {"movflags": "empty_moov+default_base_moof+frag_keyframe"})],
+    ids=["flv", "fragmented mp4"],
+)
+def test_a_file_that_ends_inside_a_packet_is_cut_off(
+    tmp_path: Path, lkdn_video: Command, name: str, options: dict[str, str]
+) -> None:
+    """Its head does not tell how long it is."""
+    clip = replace(CLIP, audio=({},), container_options=options)
+    here = make_clip(tmp_path / name, clip)
+    with av.open(str(here)) as container:
+        ends = [p.pos + p.size for p in container.demux(audio=0) if p.pos]
+    assert lkdn_video(here, tmp_path / "b.mkv", "-q") == 0
+    whole = here.read_bytes()
+    for end in (ends[4], ends[8]):
+        here.write_bytes(whole[: end - 3])
+        assert lkdn_video(here, tmp_path / "b.mkv", "-q", "-y") == 3
