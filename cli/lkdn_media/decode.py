@@ -56,7 +56,13 @@ class Damage:
     corrupt_frames: int = 0
     moved_frames: int = 0
     scaled_frames: int = 0
+    refused_packets: int = 0
     ends_early: bool = False
+
+    def include(self, copied: "Damage") -> None:
+        """Add what was wrong with streams that were ``copied``."""
+        self.refused_packets += copied.refused_packets
+        self.ends_early |= copied.ends_early
 
     def __bool__(self) -> bool:
         return bool(str(self))
@@ -68,6 +74,9 @@ class Damage:
             f"{self.moved_frames} frames came late and were moved": self.moved_frames,
             f"{self.scaled_frames} frames were unlike the first and were made like it": (
                 self.scaled_frames
+            ),
+            f"{self.refused_packets} packets beside the video were too damaged to be copied": (
+                self.refused_packets
             ),
             "the file ends before its time": self.ends_early,
         }

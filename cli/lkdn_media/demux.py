@@ -34,6 +34,8 @@ ALPHA_DECODERS: Final = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _PLAYLISTS: Final = {"concat", "dash", "hls", "imf", "sdp"}
 #: Containers in which recordings are joined, and whose times then hold from the start on only.
 JOINED: Final = ("mpegts", "mpeg")
+#: How far into a recording its streams are looked for, in microseconds and bytes.
+_LOOK_FAR: Final = {"analyzeduration": "60000000", "probesize": "50000000"}
 #: FFmpeg's AVFMT_TS_DISCONT: containers whose clock may jump.
 _TS_DISCONT: Final = 0x0200
 #: In seconds: how far a clock may go back, or ahead, before that counts as a joint.
@@ -51,9 +53,10 @@ def open_media(path: Path, *, hwaccel: HWAccel | None = None) -> InputContainer:
     if not path.is_file():
         raise LKDNError(f"{path}: is not a file")
     try:
-        # The prefix and the list keep names and contents from reaching other protocols.
-        options = {"protocol_whitelist": "file"}
-        container = av.open(f"file:{path}", container_options=options, hwaccel=hwaccel)
+        container = _open(path, hwaccel)
+        if container.format.name in JOINED and _lacks_sound(container):
+            container.close()
+            container = _open(path, hwaccel, **_LOOK_FAR)
     except PermissionError as error:
         raise LKDNError(f"{path}: may not be read") from error
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -62,6 +65,18 @@ def open_media(path: Path, *, hwaccel: HWAccel | None = None) -> InputContainer:
         container.close()
         raise LKDNError(f"{path}: is a playlist, not a media file")
     return container
+
+
+def _open(path: Path, hwaccel: HWAccel | None, **options: str) -> InputContainer:
+    # The prefix and the list keep names and contents from reaching other protocols.
+    options["protocol_whitelist"] = "file"
+    return av.open(f"file:{path}", container_options=options, hwaccel=hwaccel)
+
+
+def _lacks_sound(container: InputContainer) -> bool:
+    """Whether some sound begins later than it is looked for, so that nothing is known of it."""
+    contexts = [stream.codec_context for stream in container.streams.audio]
+    return any(context is not None and not context.sample_rate for context in contexts)
 
 
 def main_video(container: InputContainer, path: Path) -> av.VideoStream:

@@ -1,5 +1,6 @@
 """Pictures through filters of the user's own ffmpeg, on their way to the network."""
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -19,6 +20,8 @@ from lkdn_media.source import FfmpegFilter, Source
 __all__ = ["filtered_frames", "through_filter"]
 
 _QUIET: Final = ("-hide_banner", "-nostdin", "-v", "error")
+#: Filters may make frames that fall between the ticks of AVI, which are its frames.
+_COARSEST: Final = Fraction(1, 10000)
 #: In the names of filters that make whole pictures of fields.
 _DEINTERLACERS: Final = ("bwdif", "yadif", "w3fdif", "estdif", "nnedi", "deint", "field", "pullup")
 #: What pictures on their way through another program leave behind.
@@ -50,6 +53,7 @@ def through_filter(source: Source, filter: FfmpegFilter) -> Source:
         alpha=_has_alpha(source, frame),
         tags=tags,
         sample_aspect_ratio=ratio,
+        time_base=source.time_base / max(1, math.ceil(source.time_base / _COARSEST)),
         frame_rate=rate,
         frames=round(source.frames * rate / source.frame_rate),
         packets=0,
@@ -101,8 +105,9 @@ def _closes_joints(source: Source) -> bool:
 def _start(source: Source) -> Fraction:
     """What ffmpeg calls 0: where the video starts, as it is given nothing else."""
     with source.open() as container:
-        ticks = container.streams[source.video].start_time
-    return source.origin if ticks is None else ticks * source.time_base
+        stream = container.streams[source.video]
+        ticks, base = stream.start_time, Fraction(stream.time_base.num, stream.time_base.den)
+    return source.origin if ticks is None else ticks * base
 
 
 def _has_captions(source: Source) -> bool:
@@ -138,7 +143,9 @@ def _first_frame(
         with av.open(process.output, "r", format=f) as container:
             stream = container.streams.video[0]
             frame = next(container.decode(stream))
-            ratio, rate = stream.sample_aspect_ratio, stream.average_rate or source.frame_rate
+            ratio = stream.sample_aspect_ratio
+            # One frame has no average.
+            rate = stream.average_rate or stream.guessed_rate or source.frame_rate
             return (
                 frame,
                 Fraction(ratio.num, ratio.den) if ratio else None,

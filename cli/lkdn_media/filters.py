@@ -87,7 +87,8 @@ class FilterChain:
 def film_chain(source: Source, *, deinterlace: Deinterlace, ivtc: bool) -> FilterChain:
     """The filters that make whole pictures of the fields of ``source``.
 
-    ``"auto"`` works on frames flagged as interlaced where the file has such, ``"bwdif"`` on all.
+    ``"auto"`` works on frames flagged as interlaced where the file has, or may have, such;
+    ``"bwdif"`` on all.
     Both keep number, times and order of the frames. ``ivtc`` undoes telecine: fields are matched
     and every fifth frame, a repeated one, is left out. Raises ``ArgumentError`` for both at once.
     """
@@ -100,7 +101,7 @@ def film_chain(source: Source, *, deinterlace: Deinterlace, ivtc: bool) -> Filte
         return FilterChain(steps, base / 4, rate * _FILM)
     if deinterlace == "bwdif":
         return FilterChain(("bwdif=mode=send_frame",), base, rate)
-    if deinterlace == "auto" and source.interlaced:
+    if deinterlace == "auto" and (source.interlaced or source.is_broadcast):
         return FilterChain(("bwdif=mode=send_frame:deint=interlaced",), base, rate)
     return FilterChain((), base, rate)
 

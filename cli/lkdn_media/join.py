@@ -8,6 +8,7 @@ from typing import Any
 import av
 
 from lkdn_core.errors import LKDNError
+from lkdn_media.decode import Damage
 from lkdn_media.plan import Plan
 from lkdn_media.segments import Segment, read_segment
 from lkdn_media.writer import VideoWriter
@@ -21,11 +22,11 @@ def join(
     path: Path,
     *,
     progress: Callable[[], object],
-) -> bool:
+) -> Damage:
     """Write ``parts``, segments by record and file of packets, to the new file ``path``.
 
     ``parts`` is gone through twice, one part at a time. ``progress`` is called after each packet.
-    Returns whether a copied stream could not be read to its end. Raises ``LKDNError``.
+    Returns what was wrong with streams that are copied. Raises ``LKDNError``.
     """
     writer = VideoWriter(plan, path)
     try:
@@ -38,7 +39,7 @@ def join(
     except BaseException:
         writer.abandon()
         raise
-    return writer.damaged
+    return writer.damage
 
 
 def _times(parts: Iterable[tuple[Segment, Path]], extradata: str) -> "tuple[array[int], int]":

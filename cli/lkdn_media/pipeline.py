@@ -84,8 +84,8 @@ class Writer(Protocol):
         """How many pictures it got."""
 
     @property
-    def damaged(self) -> bool:
-        """Whether something beside the pictures could not be read to its end."""
+    def damage(self) -> Damage:
+        """What was wrong with all that is copied beside the pictures."""
 
     def write(self, picture: Picture) -> None:
         """Take one picture."""
@@ -139,7 +139,7 @@ def _upscale(
         for picture in enlarged:
             put(picture)
             progress()
-    damage.ends_early |= writer.damaged
+    damage.include(writer.damage)
     return Result(writer.frames, damage)
 
 

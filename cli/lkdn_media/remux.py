@@ -12,6 +12,7 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.stream import AttachmentStream, Stream
 
+from lkdn_media.decode import Damage
 from lkdn_media.demux import (
     JOINED,
     codec_name,
@@ -53,8 +54,8 @@ class StreamCopier:
         self._shown: set[int] = set()  # streams of which a packet was not hidden
         self._next: av.Packet[Any] | None = None
         self._packets: Iterator[av.Packet[Any]] | None = None
-        #: Whether reading ended with an error.
-        self.damaged = False
+        #: Of the streams that are copied.
+        self.damage = Damage()
 
     def add_to(self, out: OutputContainer, index: int) -> None:
         """Add a stream to ``out`` that will take the packets of stream ``index``."""
@@ -83,6 +84,16 @@ class StreamCopier:
             for last in recoder.packets(None):
                 self._mux(out, index, last)
 
+    def put(self, out: OutputContainer, packet: "av.Packet[Any]") -> None:
+        """Hand ``packet``, of the video too, to the muxer, which keeps some until others come.
+
+        It looks into sound of some kinds, and refuses what is damaged; the rest it takes.
+        """
+        try:
+            out.mux(packet)
+        except av.InvalidDataError:
+            self.damage.refused_packets += 1
+
     def close(self) -> None:
         """Close the second view of the source."""
         if self._opened is not None:
@@ -105,13 +116,13 @@ class StreamCopier:
                 if self._window is not None and self._window.is_over(packet):
                     self._packets = iter(())  # no more then: what encodes anew has ended
                     return None
-                self.damaged |= is_cut_off(packet)
+                self.damage.ends_early |= is_cut_off(packet)
                 if self._is_cut_out(packet):
                     continue
                 if packet.size and (self._window is None or self._window.take(packet)):
                     return packet
         except av.FFmpegError:
-            self.damaged = True
+            self.damage.ends_early = True
         return None
 
     def _is_cut_out(self, packet: "av.Packet[Any]") -> bool:
@@ -144,7 +155,7 @@ class StreamCopier:
             if packet.pts is not None:
                 packet.pts += shift
         packet.stream = stream
-        out.mux(packet)
+        self.put(out, packet)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,10 +63,10 @@ def upscale_segments(
     if damage is None:
         raise KeyboardInterrupt
     with part_file(job.target) as part:
-        cut = join(plan, job.parts(), part, progress=lambda: _give_way(stop))
+        copied = join(plan, job.parts(), part, progress=lambda: _give_way(stop))
         verify(part, job.frames)
         job.seal(part)
-    damage.ends_early |= cut
+    damage.include(copied)
     result = Result(job.frames, damage)
     job.clear()
     return result

@@ -17,7 +17,7 @@ from av.container import InputContainer
 
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.counts import counted
-from lkdn_media.decode import Picture
+from lkdn_media.decode import Damage, Picture
 from lkdn_media.files import part_of
 from lkdn_media.image_writers import WRITERS, Quality
 from lkdn_media.images import READABLE, Still
@@ -137,7 +137,7 @@ class SequenceWriter:
         self._pool = ThreadPoolExecutor(WRITING_THREADS)
         self._pending: deque[Future[None]] = deque()
         self.frames = 0
-        self.damaged = False
+        self.damage = Damage()
         shutil.rmtree(self._part, ignore_errors=True)
         self._part.mkdir(parents=True)
 

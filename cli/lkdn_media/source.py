@@ -10,7 +10,7 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition
 
-from lkdn_media.demux import open_media
+from lkdn_media.demux import JOINED, open_media
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar, without_alpha
 
 if TYPE_CHECKING:
@@ -131,6 +131,12 @@ class Source:
     def start(self) -> Fraction:
         """Seconds of the file's clock that become 0 in what is written."""
         return self.span.first * self.time_base if self.span else self.origin
+
+    @property
+    def is_broadcast(self) -> bool:
+        """Whether interlaced pictures may come after others, as on air and on DVDs."""
+        kinds = self.container in JOINED or self.decoder == "mpeg2video"
+        return kinds and self.ffmpeg_filter is None
 
     @property
     def decoder(self) -> str:

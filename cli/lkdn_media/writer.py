@@ -10,7 +10,7 @@ from typing import Any, Final
 import av
 from av.container import OutputContainer
 
-from lkdn_media.decode import Picture
+from lkdn_media.decode import Damage, Picture
 from lkdn_media.demux import shift_packet
 from lkdn_media.encode import VideoEncoder
 from lkdn_media.ffmpeg_encoder import FfmpegEncoder
@@ -79,9 +79,9 @@ class VideoWriter:
         return self._encoder.frames
 
     @property
-    def damaged(self) -> bool:
-        """Whether a copied stream could not be read to its end."""
-        return self._copier.damaged
+    def damage(self) -> Damage:
+        """What was wrong with the streams that are copied."""
+        return self._copier.damage
 
     @property
     def extradata(self) -> bytes:
@@ -103,7 +103,7 @@ class VideoWriter:
             if self._plan.container == "gif":
                 self._round(packet)
             packet.stream = self._encoder.stream
-            self._out.mux(packet)
+            self._copier.put(self._out, packet)
 
     def finish(self) -> None:
         """Flush the encoder, copy what is left and close the file."""

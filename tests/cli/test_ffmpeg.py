@@ -371,3 +371,19 @@ def test_filters_keep_the_clock_of_recordings(
         expected = [float(t) for t in times(plain)]
         assert [float(t) for t in times(there)] == pytest.approx(expected, abs=0.15)
         assert [float(t) for t in times(there)][:10] == pytest.approx(expected[:10], abs=0.002)
+
+
+@pytest.mark.usefixtures("program")
+@pytest.mark.parametrize("rate", [10, 50])
+@pytest.mark.parametrize("ending", ["avi", "mkv", "mp4"])
+def test_filters_that_change_the_rate_tell_it(
+    tmp_path: Path, lkdn_video: Command, rate: int, ending: str
+) -> None:
+    clip = Clip(pts=range(25), codec="mpeg4", options={})
+    here, there = make_clip(tmp_path / f"a.{ending}", clip), tmp_path / "b.mkv"
+    assert lkdn_video(here, there, "--ffmpeg-vf", f"fps={rate}", *FFV1) == 0
+    with av.open(str(there)) as container:
+        assert container.streams.video[0].average_rate == rate
+    assert len(times(there)) == rate
+    steps = np.diff([float(t) for t in times(there)])
+    assert steps == pytest.approx(np.full(rate - 1, 1 / rate), abs=1.1e-3)

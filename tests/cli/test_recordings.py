@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tests.cli.clips import Clip, make_clip, picture
-from tests.cli.media import Command, copies, times
+from tests.cli.media import Command, copies, frames, planes, times
+from tests.cli.test_fields import MPEG2
 
 
 def test_timestamps_of_a_transport_stream_keep_their_distance(
@@ -108,3 +109,58 @@ def test_subtitles_of_joined_recordings_stay_with_the_picture(
     assert [float(p[1]) for p in track.packets if p[1] is not None] == pytest.approx(
         [float(shown[i]) for i in (15, 35, 65, 85)], abs=0.2
     )
+
+
+def test_damaged_sound_is_left_out(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Packets of a transport stream get lost; the muxers look into AAC, and refuse some."""
+    clip = Clip(time_base=Fraction(1, 90000), pts=range(0, 25200, 3600), audio=({},))
+    here, part = make_clip(tmp_path / "a.ts", clip), 188
+    data = here.read_bytes()
+    with av.open(str(here)) as container:
+        places = [p.pos for p in container.demux(audio=0) if p.size and p.pos]
+    gone = places[1] + part  # the second packet of what holds some frames of sound
+    here.write_bytes(data[:gone] + data[gone + part :])
+    for options in (("--segment", "0"), ("--segment", "3")):
+        for there in (tmp_path / "b.mkv", tmp_path / "b.mp4"):
+            assert lkdn_video(here, there, "-q", "-y", *options) == 3
+            assert "packets beside the video were too damaged" in capsys.readouterr().err
+            assert len(times(there)) == 7
+            assert 0 < len(copies(there)[0].packets) < len(copies(make_clip(here, clip))[0].packets)
+            here.write_bytes(data[:gone] + data[gone + part :])
+
+
+def test_sound_that_begins_late_is_found(tmp_path: Path, lkdn_video: Command) -> None:
+    """FFmpeg looks for some seconds only, and copies no sound of which it knows nothing."""
+    clip = Clip(
+        rate=Fraction(5),
+        time_base=Fraction(1, 90000),
+        pts=range(0, 900000, 18000),
+        audio=({},),
+        audio_start=8 * 48000,
+    )
+    here, there = make_clip(tmp_path / "a.ts", clip), tmp_path / "b.mkv"
+    assert lkdn_video(here, there) == 0
+    (found,) = copies(there)
+    assert found.packets[0][1] == pytest.approx(8, abs=0.1)
+
+
+def test_interlaced_pictures_may_come_after_others(tmp_path: Path, lkdn_video: Command) -> None:
+    """As on air, where studio and film follow each other; few frames are looked at before."""
+    whole = replace(MPEG2, fields=None, options={"qscale": "2"}, pts=range(20))
+    film = make_clip(tmp_path / "film.ts", whole)
+    studio = make_clip(tmp_path / "studio.ts", MPEG2)
+    here, plain = tmp_path / "a.ts", ("--codec", "ffv1")
+    here.write_bytes(film.read_bytes() + studio.read_bytes())
+    assert [f.interlaced_frame for f in frames(here)] == [False] * 19 + [True] * 8
+    for name, options in (("auto", ()), ("bwdif", ("bwdif",)), ("off", ("off",))):
+        words = ("--deinterlace", *options) if options else ()
+        assert lkdn_video(here, tmp_path / f"{name}.mkv", *plain, *words) == 0
+    auto, always, never = (
+        [planes(f)[0] for f in frames(tmp_path / f"{name}.mkv")]
+        for name in ("auto", "bwdif", "off")
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(auto[:19], never[:19], strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(auto[20:], always[20:], strict=True))
+    assert not np.array_equal(auto[24], never[24])
