@@ -176,8 +176,8 @@ def label_losses(source: Source, *, container: str, copied: Collection[int]) -> 
         for info in source.streams
         if info.index in copied and info.disposition & ~kept
     ]
-    lines = [f"{container} can't hold the dispositions of {', '.join(uses)}; mkv can"]
-    lines = lines if uses else []
+    named = f"{container} can't hold the dispositions of {', '.join(uses)}; mkv can"
+    lines = [named] if uses else []
     if container not in ("mp4", "mov"):
         return lines + _lost_stream_tags(source, container, copied)
     tags = [
