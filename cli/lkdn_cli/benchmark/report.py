@@ -116,4 +116,4 @@ def sweep_text(made: list[dict[str, Any]]) -> str:
 def _psnr(one: Tensor, other: Tensor) -> float | None:
     a, b = (t.detach().cpu().double().clamp(0, 1) for t in (one, other))
     error = (a - b).square().nan_to_num(1).mean().item()
-    return None if error == 0 else -10 * math.log10(error)
+    return None if error == 0 else 10 * math.log10(1 / error)
