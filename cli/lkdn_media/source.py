@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["FfmpegFilter", "Source", "Span", "StreamInfo"]
 
 Kind = Literal["video", "audio", "subtitle", "attachment", "data", "unknown"]
+#: Decoders of broadcasts in whose streams single pictures may be interlaced.
+_WITH_FIELDS: Final = ("h264", "mpeg2video", "vc1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +137,8 @@ class Source:
     @property
     def is_broadcast(self) -> bool:
         """Whether interlaced pictures may come after others, as on air and on DVDs."""
-        kinds = self.container in JOINED or self.decoder == "mpeg2video"
-        return kinds and self.ffmpeg_filter is None
+        aired = self.container in JOINED and self.decoder in _WITH_FIELDS
+        return (aired or self.decoder == "mpeg2video") and self.ffmpeg_filter is None
 
     @property
     def decoder(self) -> str:
