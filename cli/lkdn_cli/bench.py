@@ -69,11 +69,10 @@ def _bench(arguments: argparse.Namespace) -> int:
         document["sweep"] = _sweep(arguments, device)
     if not arguments.table4 and arguments.sweep is None:
         document["ways"] = _ways(arguments, device)
-    put(
-        json.dumps(document, indent=1, allow_nan=False) + "\n"
-        if arguments.json
-        else _text(document)
-    )
+    if arguments.json:
+        put(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    else:
+        put(_text(document))
     if arguments.plot:
         plot_bench(document, arguments.plot)
     return 0

@@ -189,8 +189,8 @@ def label_losses(source: Source, *, container: str, copied: Collection[int]) -> 
     tags += [
         f"language {language} of #{info.index}"
         for info in source.streams
-        if (language := info.tags.get("language")) and not language_in(container, language)
         if info.index in copied or info.index == source.video
+        if (language := info.tags.get("language")) and not language_in(container, language)
     ]
     lost = [f"{container} can't hold the tags {', '.join(tags)}; mkv can"] if tags else []
     return lost + lines

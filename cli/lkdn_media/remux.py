@@ -117,6 +117,8 @@ class StreamCopier:
                     self._packets = iter(())  # no more then: what encodes anew has ended
                     return None
                 self.damage.ends_early |= is_cut_off(packet)
+                if packet.size and not packet.is_discard:
+                    self._shown.add(packet.stream_index)
                 if self._is_cut_out(packet):
                     continue
                 if packet.size and (self._window is None or self._window.take(packet)):
@@ -128,8 +130,6 @@ class StreamCopier:
     def _is_cut_out(self, packet: "av.Packet[Any]") -> bool:
         """Whether an edit of MP4 hides ``packet``, and no decoder needs it for what comes first."""
         index = packet.stream_index
-        if packet.size and not packet.is_discard:
-            self._shown.add(index)
         return packet.is_discard and index in self._shown and index not in self._recoders
 
     def _write(self, out: OutputContainer, packet: "av.Packet[Any]") -> None:

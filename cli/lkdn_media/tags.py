@@ -49,8 +49,8 @@ def copied_tags(tags: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in tags.items() if not stale(name)}
     if "creation_time" in kept:  # a file that has it in two places is read as if there were two
         kept["creation_time"] = kept["creation_time"].split(";")[0]
-        if kept["creation_time"].startswith(_NO_DATE):
-            del kept["creation_time"]
+    if kept.get("creation_time", "").startswith(_NO_DATE):
+        del kept["creation_time"]
     return kept
 
 

@@ -195,6 +195,12 @@ def test_rounded_times_are_even(tmp_path: Path, rate: Fraction) -> None:
     assert not times_vary(replace(source, span=Span(0, 20 * first)))
 
 
+def test_a_date_that_nobody_wrote_is_none() -> None:
+    """As FFmpeg reads WMV without one."""
+    assert copied_tags({"creation_time": "1970-01-01T00:00:00.000000Z", "a": "b"}) == {"a": "b"}
+    assert copied_tags({"creation_time": CREATED}) == {"creation_time": CREATED}
+
+
 @pytest.mark.parametrize(
     ("language", "in_mp4", "in_mov"),
     [

@@ -277,6 +277,22 @@ def test_a_pipe_is_recorded_until_it_is_read_again() -> None:
         assert len(list(second.decode(video=0))) == 40
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_behind_the_pipe_is_named(tmp_path: Path, nearest: dict[int, Path]) -> None:
+    make_clip(tmp_path / "a.mkv", Clip())
+    code = "import sys; from lkdn_cli.video import main; sys.exit(main(sys.argv[1:]))"
+    weights = ["--scale", "2", "--weights", str(nearest[2]), "--device", "cpu"]
+    command = [sys.executable, "-c", code, str(tmp_path / "a.mkv"), "-", "-q", *weights]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            command, env=environment, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False
+        )
+    last = ended.stderr.decode().splitlines()[-1]
+    assert last == "lkdn-video: standard output: can't be written: No space left on device"
+    assert ended.returncode == 1
+
+
 @pytest.mark.slow
 def test_a_reader_that_goes_away(tmp_path: Path, nearest: dict[int, Path]) -> None:
     make_clip(tmp_path / "a.mkv", Clip(size=(320, 180), pts=range(60)))

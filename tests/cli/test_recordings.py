@@ -117,7 +117,7 @@ def test_damaged_sound_is_left_out(
     """Packets of a transport stream get lost; the muxers look into AAC, and refuse some."""
     clip = Clip(time_base=Fraction(1, 90000), pts=range(0, 25200, 3600), audio=({},))
     here, part = make_clip(tmp_path / "a.ts", clip), 188
-    data = here.read_bytes()
+    whole, data = len(copies(here)[0].packets), here.read_bytes()
     with av.open(str(here)) as container:
         places = [p.pos for p in container.demux(audio=0) if p.size and p.pos]
     gone = places[1] + part  # the second packet of what holds some frames of sound
@@ -127,8 +127,7 @@ def test_damaged_sound_is_left_out(
             assert lkdn_video(here, there, "-q", "-y", *options) == 3
             assert "packets beside the video were too damaged" in capsys.readouterr().err
             assert len(times(there)) == 7
-            assert 0 < len(copies(there)[0].packets) < len(copies(make_clip(here, clip))[0].packets)
-            here.write_bytes(data[:gone] + data[gone + part :])
+            assert 0 < len(copies(there)[0].packets) < whole
 
 
 def test_sound_that_begins_late_is_found(tmp_path: Path, lkdn_video: Command) -> None:
