@@ -10,6 +10,7 @@ from lkdn_cli.console import Parser, run
 from lkdn_cli.interrupts import Interrupts
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from lkdn_core.training.pack import Picture
@@ -20,6 +21,8 @@ __all__ = ["main"]
 LEAST = 32
 #: Frames between two sequences taken from a clip.
 STEP = 6
+#: How many of the pictures are packed a second time, softened.
+SOFT = 0.5
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,8 +31,8 @@ def main(argv: list[str] | None = None) -> int:
         prog="lkdn-degrade",
         description="Make PACK.json and PACK.bin for lkdn-train --data PACK.json: each picture "
         "beside small versions of it that were blurred, made noisy, and compressed as frames of a "
-        "moving sequence by H.264, HEVC, MPEG-2 or JPEG at random rates. With --versions 0 the "
-        "pictures alone, decoded once for any number of runs.",
+        "moving sequence by H.264, HEVC, MPEG-2 or JPEG at random rates; half of them once more as "
+        "soft pictures. With --versions 0 the pictures alone, decoded once for any number of runs.",
     )
     parser.add_argument("pack", type=Path, metavar="PACK", help="the name of the two files")
     data = "folders of pictures, .tar files of them, or video files (preferably lossless)"
@@ -51,9 +54,8 @@ def _degrade(arguments: argparse.Namespace) -> int:
 
     from lkdn_core.checks import whole
     from lkdn_core.errors import ArgumentError
-    from lkdn_core.quantize import quantize
     from lkdn_core.training.pack import Packer, pack_files
-    from lkdn_media.degrade import LENGTH, degrade, draw, moving, shrink
+    from lkdn_media.degrade import soften
 
     if arguments.pack.name.removesuffix(".json") in ("", ".", ".."):
         raise ArgumentError(f"PACK: a name for two files is accepted, got {arguments.pack}")
@@ -83,12 +85,26 @@ def _degrade(arguments: argparse.Namespace) -> int:
                 continue
             # Numbered, so that a picture's versions don't depend on those before it.
             random = np.random.default_rng([arguments.seed, number])
-            small = []
-            for _ in range(arguments.versions):
-                pictures = large if len(large) == LENGTH else moving(large[0], random)
-                small.append(degrade(shrink(pictures, scale), draw(random), random).numpy())
-            packer.add(quantize(large[len(large) // 2] * 255, bits=8).numpy(), small)
+            pictures = [large]
+            if arguments.versions and random.random() < SOFT:
+                pictures.append(soften(large, random))
+            for picture in pictures:
+                packer.add(*_pair(picture, scale, arguments.versions, random))
     return 0
+
+
+def _pair(
+    large: "Tensor", scale: int, versions: int, random: "np.random.Generator"
+) -> "tuple[Picture, list[Picture]]":
+    """The middle of a sequence, or the only picture, and small versions of it."""
+    from lkdn_core.quantize import quantize
+    from lkdn_media.degrade import LENGTH, degrade, draw, moving, shrink
+
+    small = []
+    for _ in range(versions):
+        sequence = large if len(large) == LENGTH else moving(large[0], random)
+        small.append(degrade(shrink(sequence, scale), draw(random), random).numpy())
+    return quantize(large[len(large) // 2] * 255, bits=8).numpy(), small
 
 
 def _teacher(weights: Path, scale: int) -> "Callable[[Tensor], tuple[Picture, list[Picture]]]":

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lkdn_core import Upscaler
 
-__all__ = ["add_device_option", "add_engine_options", "check_engine", "make_upscaler"]
+__all__ = [
+    "add_device_option",
+    "add_engine_options",
+    "add_tta_option",
+    "check_engine",
+    "make_upscaler",
+]
 
 
 def add_engine_options(group: argparse._ArgumentGroup) -> None:
@@ -22,11 +28,18 @@ def add_engine_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--batch-size", type=int, default=0, help=batch)
     group.add_argument("--tile", type=int, default=0, help="side in pixels (0: automatic)")
     group.add_argument("--overlap", type=int, help="of tiles, in pixels (default: exact)")
+    add_tta_option(group)
 
 
 def add_device_option(container: argparse._ActionsContainer) -> None:
     """Add ``--device``."""
     container.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+
+
+def add_tta_option(container: argparse._ActionsContainer) -> None:
+    """Add ``--tta``."""
+    positions = "mean over 2, 4 or 8 positions of each picture, as many times the work (default 1)"
+    container.add_argument("--tta", type=int, default=1, metavar="N", help=positions)
 
 
 def check_engine(arguments: argparse.Namespace) -> None:
@@ -45,5 +58,5 @@ def make_upscaler(arguments: argparse.Namespace, scale: int) -> "Upscaler":
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
-    names = ("device", "precision", "backend", "batch_size", "tile", "overlap")
+    names = ("device", "precision", "backend", "batch_size", "tile", "overlap", "tta")
     return {name: getattr(arguments, name) for name in names}

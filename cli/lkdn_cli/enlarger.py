@@ -188,6 +188,7 @@ class Enlarger:
             "batch_size": options.batch_size,
             "tile": options.tile,
             "overlap": options.overlap,
+            "tta": options.tta,
         }
         return identity(plan, segment=length, engine=engine)
 

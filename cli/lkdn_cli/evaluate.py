@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lkdn_cli.console import Parser, put, run
-from lkdn_cli.engine_options import add_device_option
+from lkdn_cli.engine_options import add_device_option, add_tta_option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,6 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, nargs="+", default=[], help=weights)
     add_device_option(parser)
     parser.add_argument("--precision", default="auto", help="auto (default), fp32, fp16 or bf16")
+    add_tta_option(parser)
     as_json = "print JSON, with every picture; the PSNR of equal ones is null"
     parser.add_argument("--json", action="store_true", help=as_json)
     plot = "draw PSNR against multiply-adds (needs the extra 'plot')"
@@ -77,7 +78,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         require(arguments.plot)
     methods = dict(_methods(arguments))
     progress = tqdm(read_pairs(arguments.folder, arguments.scale), unit="picture", disable=None)
-    rows = _measure(methods, progress, arguments.scale)
+    rows = _measure(methods, progress, arguments.scale, arguments.tta)
     rows += _paper(arguments.folder, arguments.scale)
     if arguments.json:
         put(json.dumps([_for_json(row) for row in rows], indent=1, allow_nan=False) + "\n")
@@ -114,6 +115,7 @@ def _methods(
             weights=weights,
             device=arguments.device,
             precision=arguments.precision,
+            tta=arguments.tta,
         )
         return upscaler.config, lambda small: upscaler.up(small[None].float() / 255)[0].cpu()
 
@@ -128,7 +130,9 @@ def _measure(
     methods: dict[str, tuple["LKDNConfig | None", "Enlarge"]],
     pairs: Iterable[tuple[str, "Tensor", "Tensor"]],
     scale: int,
+    runs: int,
 ) -> list[Row]:
+    """``runs``: of a network for each picture."""
     from lkdn_core.complexity import count_multiply_adds, count_parameters
     from lkdn_core.errors import ArgumentError
     from lkdn_core.evaluate import psnr, ssim
@@ -138,7 +142,7 @@ def _measure(
     for name, (config, _) in methods.items():
         if config is not None:
             rows[name].parameters = count_parameters(config)
-            rows[name].multiply_adds = count_multiply_adds(config)
+            rows[name].multiply_adds = count_multiply_adds(config) * runs
     for picture, small, large in pairs:
         for name, (_, enlarge) in methods.items():
             enlarged = quantize(enlarge(small) * 255, bits=8)

@@ -1,5 +1,6 @@
 """Small pictures as real video has them: blurred, noisy, subsampled and compressed."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,7 +14,7 @@ from lkdn_core.quantize import quantize
 from lkdn_core.resize import resize
 from lkdn_media.compress import compress
 
-__all__ = ["LENGTH", "Degradation", "degrade", "draw", "moving", "shrink"]
+__all__ = ["LENGTH", "Degradation", "degrade", "draw", "moving", "shrink", "soften"]
 
 #: Pictures in a sequence; the middle one is used.
 LENGTH: Final = 7
@@ -46,7 +47,7 @@ class Degradation:
 
 def draw(random: np.random.Generator) -> Degradation:
     """A degradation as often as such video is met, from hardly visible to bad."""
-    blur = random.uniform(0.3, 0.8) if random.random() < 0.4 else 0.0
+    blur = random.uniform(0.3, 0.8) if random.random() < 0.2 else 0.0
     noise = random.uniform(0.0, 3.0) if random.random() < 0.3 else 0.0
     codec = str(random.choice(list(_CODECS), p=[chance for chance, _, _ in _CODECS.values()]))
     _, best, worst = _CODECS[codec]
@@ -55,6 +56,15 @@ def draw(random: np.random.Generator) -> Degradation:
     if codec in _PRESETS:
         options["preset"] = str(random.choice(_PRESETS[codec]))
     return Degradation(blur, noise, codec, options if codec else {})
+
+
+def soften(pictures: Tensor, random: np.random.Generator) -> Tensor:
+    """``pictures`` (T, 3, H, W) as a lens out of focus leaves them, which most films are somewhere.
+
+    Blurred by 0.5 to 1.5 large pixels. As the target beside its own small versions: what was soft
+    before it was made small is not to be made sharper than it was.
+    """
+    return _blur(pictures, random.uniform(0.5, 1.5))
 
 
 def degrade(pictures: Tensor, how: Degradation, random: np.random.Generator) -> Tensor:
@@ -92,10 +102,11 @@ def shrink(pictures: Tensor, scale: int) -> Tensor:
 
 
 def _blur(pictures: Tensor, sigma: float) -> Tensor:
-    offsets = torch.arange(-3, 4)
+    reach = math.ceil(3 * sigma)
+    offsets = torch.arange(-reach, reach + 1)
     line = torch.exp(-(offsets**2) / (2 * sigma**2))
     line = line / line.sum()
-    for axis, edge in ((2, (0, 0, 3, 3)), (3, (3, 3, 0, 0))):
+    for axis, edge in ((2, (0, 0, reach, reach)), (3, (reach, reach, 0, 0))):
         wide, size = F.pad(pictures, edge, mode="replicate"), pictures.shape[axis]
         pictures = sum(
             (w * wide.narrow(axis, i, size) for i, w in enumerate(line)), start=torch.zeros(())

@@ -8,11 +8,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from lkdn_cli.image import main
 from lkdn_core import Upscaler
+from lkdn_core.quantize import quantize
 from lkdn_media import parts, stills
 from lkdn_media.image_writers import WRITERS
 from lkdn_media.images import Still
@@ -56,6 +58,21 @@ def test_depth_and_channels_are_kept(
     with Image.open(there) as image:
         image.load()
         assert image.size == (26, 22)
+
+
+def test_positions_reach_the_engine(tmp_path: Path) -> None:
+    pixels = noise(3, np.uint8)
+    here = write(tmp_path / "a.png", pixels)
+    rgb = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    seen = []
+    for tta in (1, 4):
+        there = tmp_path / f"{tta}.png"
+        options = ["--scale", "2", "--device", "cpu", "--tta", str(tta)]
+        assert main([str(here), str(there), *options]) == 0
+        larger = quantize(Upscaler(scale=2, tta=tta, device="cpu").up(rgb)[0] * 255, bits=8)
+        seen.append(by_ffmpeg(there))
+        assert np.array_equal(seen[-1], larger.permute(1, 2, 0).numpy())
+    assert not np.array_equal(*seen)
 
 
 def by_ffmpeg(path: Path) -> Pixels:

@@ -46,6 +46,9 @@ def test_engines_are_made_once(tiny: LKDNModel) -> None:
     assert engine_for(tiny, options) is engine_for(tiny, EngineOptions(device="cpu"))
     assert engine_for(tiny, EngineOptions(device="cpu", overlap=0)).overlap == 0
     assert engine_for(tiny, options).overlap > 0
+    rgb = torch.rand(1, 3, 6, 5)
+    plain, mean = (engine_for(tiny, EngineOptions(device="cpu", tta=n)).up(rgb) for n in (1, 8))
+    assert (plain - mean).abs().max() > 1e-6
 
 
 def test_devices_the_engine_does_not_know_become_the_cpu() -> None:

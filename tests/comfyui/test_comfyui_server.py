@@ -117,6 +117,10 @@ def test_options_reach_the_engine(server: Server, tiny_engine: Upscaler) -> None
     torch.testing.assert_close(tiled, whole[..., :3], rtol=0, atol=2e-6)
     _, seams = upscale_tensor(server, images, tile=16, overlap=0, alpha="drop")
     assert (seams - tiled).abs().max() > 1e-4
+    _, mean = upscale_tensor(server, images, alpha="drop", tta="8")
+    assert (mean - tiled).abs().max() > 1e-4
+    _, mirrored = upscale_tensor(server, images.flip(2), alpha="drop", tta="8")
+    torch.testing.assert_close(mirrored.flip(2), mean, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

@@ -158,6 +158,20 @@ def test_json_has_the_pictures_behind_the_means(
     assert bicubic["pictures"]["a"][0] == pytest.approx(psnr(enlarged, large, crop_border=2))
 
 
+def test_positions_cost_what_they_are(
+    folder: Path, weights_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = []
+    for tta in ("1", "8"):
+        options = ["--scale", "2", "--weights", str(weights_file), "--json", "--tta", tta]
+        assert main([str(folder), *options]) == 0
+        rows.append(json.loads(capsys.readouterr().out)[:2])
+    (bicubic, one), (again, eight) = rows
+    assert bicubic == again
+    assert eight["multiply_adds"] == 8 * one["multiply_adds"]
+    assert eight["parameters"] == one["parameters"] and eight["psnr"] != one["psnr"]
+
+
 def test_without_a_choice_every_model_at_hand_is_measured(
     folder: Path,
     tmp_path: Path,

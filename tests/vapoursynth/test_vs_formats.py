@@ -55,6 +55,18 @@ def test_every_format_comes_out_as_it_went_in(
         assert equal(by_engine(engine, planes(before), core_format), planes(after))
 
 
+def test_positions_reach_the_engine(weights: str) -> None:
+    clip = noise(vs.YUV420P8, 2)
+    engine = Upscaler(scale=2, weights=weights, device="cpu", precision="fp32", tta=4)
+    larger = vs.core.lkdn.Upscale(clip, scale=2, weights=weights, tta=4)
+    plain = vs.core.lkdn.Upscale(clip, scale=2, weights=weights)
+    format = FrameFormat(family="yuv", subsampling=(1, 1))
+    for n in range(clip.num_frames):
+        got = planes(larger.get_frame(n))
+        assert equal(by_engine(engine, planes(clip.get_frame(n)), format), got)
+        assert not equal(planes(plain.get_frame(n)), got)
+
+
 def test_the_source_is_left_alone(weights: str) -> None:
     for format in (vs.RGBS, vs.GRAYS, vs.YUV444PS, vs.YUV420P8):
         clip = noise(format, 1)

@@ -49,6 +49,7 @@ class EngineOptions:
     batch_size: int = 0
     tile: int = 0
     overlap: int = -1
+    tta: int = 1
 
 
 def named_models() -> dict[str, LKDNModel]:
@@ -81,6 +82,7 @@ def _engine(model: LKDNModel, options: EngineOptions) -> Upscaler:
         batch_size=options.batch_size,
         tile=options.tile,
         overlap=options.overlap if options.overlap >= 0 else None,
+        tta=options.tta,
     )
 
 

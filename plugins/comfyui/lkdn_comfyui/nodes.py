@@ -25,7 +25,7 @@ from lkdn_comfyui.models import (
 )
 from lkdn_comfyui.source import source_file
 from lkdn_comfyui.video import plan_video, upscale_to
-from lkdn_comfyui.widgets import ModelSocket, model_input, schema, work_inputs
+from lkdn_comfyui.widgets import ModelSocket, model_input, schema, tta_input, work_inputs
 from lkdn_core import Upscaler
 
 __all__ = ["LKDNExtension", "LKDNModelLoader", "LKDNUpscaleImage", "LKDNUpscaleVideo"]
@@ -105,6 +105,7 @@ class LKDNUpscaleImage(io.ComfyNode):
                     tooltip="Transparency of RGBA pictures: enlarged by the network too, or left "
                     "out.",
                 ),
+                tta_input(),
                 model_input(),
             ],
             outputs=[io.Image.Output(display_name="IMAGE")],
@@ -122,10 +123,11 @@ class LKDNUpscaleImage(io.ComfyNode):
         overlap: int,
         precision: str,
         alpha: str,
+        tta: str = "1",
         model: LKDNModel | None = None,
     ) -> io.NodeOutput:
         """Batch by batch, with a look at the stop button before each."""
-        options = _options(batch_size, tile, overlap, precision)
+        options = _options(batch_size, tile, overlap, precision, tta)
         bar = comfy.utils.ProgressBar(max(1, len(image)))
 
         def progress(done: int) -> None:
@@ -158,6 +160,7 @@ class LKDNUpscaleVideo(io.ComfyNode):
             inputs=[
                 io.Video.Input("video", tooltip="A video of any length."),
                 *work_inputs(),
+                tta_input(),
                 model_input(),
             ],
             outputs=[io.Video.Output(display_name="VIDEO")],
@@ -174,11 +177,12 @@ class LKDNUpscaleVideo(io.ComfyNode):
         tile: int,
         overlap: int,
         precision: str,
+        tta: str = "1",
         model: LKDNModel | None = None,
     ) -> io.NodeOutput:
         """From the file behind ``video`` to one in ComfyUI's temp folder."""
         network = model or LKDNModel(scale)
-        options = _options(batch_size, tile, overlap, precision)
+        options = _options(batch_size, tile, overlap, precision, tta)
         folder = Path(folder_paths.get_temp_directory())
         folder.mkdir(parents=True, exist_ok=True)
         made = isinstance(video, InputImpl.VideoFromComponents)
@@ -215,13 +219,14 @@ def _find(label: str) -> LKDNModel:
     return model_from_file(Path(folder_paths.get_full_path_or_raise(FOLDER, label)))
 
 
-def _options(batch_size: int, tile: int, overlap: int, precision: str) -> EngineOptions:
+def _options(batch_size: int, tile: int, overlap: int, precision: str, tta: str) -> EngineOptions:
     return EngineOptions(
         device=engine_device(management.get_torch_device()),
         precision=precision,
         batch_size=batch_size,
         tile=tile,
         overlap=overlap,
+        tta=int(tta),
     )
 
 

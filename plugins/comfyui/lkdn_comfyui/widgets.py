@@ -4,9 +4,10 @@ from typing import Any, Final
 
 from comfy_api.latest import io
 
+from lkdn_core.ensemble import POSITIONS
 from lkdn_core.prepare import DTYPES
 
-__all__ = ["ModelSocket", "model_input", "schema", "work_inputs"]
+__all__ = ["ModelSocket", "model_input", "schema", "tta_input", "work_inputs"]
 
 #: Where the nodes are in ComfyUI's menu.
 _CATEGORY: Final = "LKDN"
@@ -75,6 +76,17 @@ def work_inputs() -> list[Any]:
             tooltip="auto: fp16 on a GPU, fp32 on a CPU.",
         ),
     ]
+
+
+def tta_input() -> Any:
+    """The widget for a mean over several positions; the last one, as saved graphs count widgets."""
+    return io.Combo.Input(
+        "tta",
+        options=[str(count) for count in POSITIONS],
+        default="1",
+        optional=True,
+        tooltip="Mean over so many positions of each picture: finer, at as many times the cost.",
+    )
 
 
 def model_input() -> Any:

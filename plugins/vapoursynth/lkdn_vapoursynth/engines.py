@@ -32,6 +32,7 @@ class EngineOptions:
     precision: str
     tile: int
     overlap: int | None
+    tta: int
 
 
 _Key = tuple[EngineOptions, tuple[int, ...] | None]

@@ -57,6 +57,7 @@ class Options:
     precision: str = "auto"
     num_streams: int = 1
     matrix: int | None = None
+    tta: int = 1
 
     def __post_init__(self) -> None:
         whole("batch", self.batch, 0)
@@ -86,6 +87,7 @@ class Session:
                 precision=options.precision,
                 tile=options.tile,
                 overlap=options.overlap,
+                tta=options.tta,
             )
         )
         self.plan = self._plan(clip, options)

@@ -1,0 +1,61 @@
+"""Geometric self-ensemble: the mean of what a network makes of a picture in several positions.
+
+Lim et al., *Enhanced Deep Residual Networks for Single Image Super-Resolution*, CVPRW 2017, section
+4.3; other programs call it test-time augmentation, TTA.
+"""
+
+from typing import Final
+
+from torch import Tensor
+
+from lkdn_core.backends import Network
+
+__all__ = ["POSITIONS", "SelfEnsemble"]
+
+#: How many positions can be asked for.
+POSITIONS: Final = (1, 2, 4, 8)
+
+#: Dimensions that are mirrored, then whether rows and columns change places. Those that keep the
+#: shape come first, so that up to four positions need one CUDA graph only.
+_ALL: Final[list[tuple[tuple[int, ...], bool]]] = [
+    (mirrored, swapped) for swapped in (False, True) for mirrored in ((), (2, 3), (2,), (3,))
+]
+
+
+class SelfEnsemble:
+    """A `Network` that runs ``network`` on ``positions`` of each picture and takes the mean.
+
+    ``positions``: 2 (as it is, and turned by half a turn), 4 (all mirrorings) or 8 (these with rows
+    and columns swapped too). Time grows as they do. ``scale``: the network's.
+    """
+
+    def __init__(self, network: Network, positions: int, scale: int) -> None:
+        self._network, self._positions, self._scale = network, _ALL[:positions], scale
+        self.dtype, self.memory_format = network.dtype, network.memory_format
+
+    def __call__(self, x: Tensor, out: Tensor) -> None:
+        """See `Network`."""
+        self._network(x, out)
+        for mirrored, swapped in self._positions[1:]:
+            turned = _turn(x, mirrored, swapped=swapped)
+            part = out.new_empty(_turn(out, (), swapped=swapped).shape)
+            self._network(turned.contiguous(memory_format=self.memory_format), part)
+            out += (part.mT if swapped else part).flip(mirrored)
+        out /= len(self._positions)
+
+    def bytes_for(self, height: int, width: int) -> int:
+        """See `Network`. A picture turned, its result, and that turned back come on top."""
+        own = 3 * height * width * (self.dtype.itemsize + 2 * 4 * self._scale**2)
+        runs = [self._network.bytes_for(height, width)]
+        if any(swapped for _, swapped in self._positions):
+            runs.append(self._network.bytes_for(width, height))
+        return own + max(runs)
+
+    def release(self) -> None:
+        """See `Network`."""
+        self._network.release()
+
+
+def _turn(x: Tensor, mirrored: tuple[int, ...], *, swapped: bool) -> Tensor:
+    x = x.flip(mirrored) if mirrored else x
+    return x.mT if swapped else x
