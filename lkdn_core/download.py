@@ -40,6 +40,8 @@ def cached_download(url: str, *, sha256: str, size: int) -> Path:
             f"download {url} and pass it with --weights (in Python weights=)"
         )
     log.info("downloading %s", url)
+    if folder.exists() and not folder.is_dir():
+        raise DownloadError(f"{folder} is a file, and no folder to keep downloads in")
     try:
         with replacing(target) as part:
             _copy(url, part, size)

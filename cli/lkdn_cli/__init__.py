@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-__all__ = ["leave"]
+__all__ = ["OURS", "leave"]
 
 
 def leave(_kind: object = None, _frame: object = None) -> None:
@@ -14,6 +14,7 @@ def leave(_kind: object = None, _frame: object = None) -> None:
 
 # Nobody catches Ctrl-C while the modules of a command load, which is what `lkdn_cli.console.run`
 # does later. Who imports a command into another program handles signals there.
-_ours = os.path.basename(sys.argv[0] if sys.argv else "").startswith("lkdn-")
-if _ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+#: Whether this process is one of our commands.
+OURS = os.path.basename(sys.argv[0] if sys.argv else "").startswith("lkdn-")
+if OURS and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, leave)

@@ -42,10 +42,11 @@ def check_page(page: Path, others: Collection[Path], *, overwrite: bool) -> None
     check_place("compare", page)
 
 
-def write_page(page: Path, render: Callable[[], str]) -> None:
+def write_page(page: Path, render: Callable[[], str], *, overwrite: bool) -> None:
     """Write what ``render`` gives to ``page``, whole or not at all. Raises ``LKDNError``."""
-    from lkdn_media.files import write_whole
+    from lkdn_media.files import followed, write_whole
 
     # A name of a file need not be text.
-    write_whole(page, render().encode(errors="backslashreplace"))
+    content = render().encode(errors="backslashreplace")
+    write_whole(followed(page), content, overwrite=overwrite)
     log.info("%s: written", page)

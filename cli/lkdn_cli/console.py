@@ -63,7 +63,8 @@ def run(
     ``refused`` is told of wrong arguments that ``command`` never gets to see.
     """
     _prepare_streams()
-    if signal.getsignal(signal.SIGINT) is leave:
+    alone = signal.getsignal(signal.SIGINT) is leave
+    if alone:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     parser.add_argument("-v", "--verbose", action="store_true", help="log more, show tracebacks")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
@@ -79,6 +80,9 @@ def run(
             traceback.print_exc()
         say(parser.prog, message(error))
         return exit_code(error)
+    finally:
+        if alone:  # Python takes a moment to end
+            signal.signal(signal.SIGINT, leave)
 
 
 def _parse_and_run(
@@ -98,6 +102,10 @@ def _parse_and_run(
         return stop.code if isinstance(stop.code, int) else FAILED
     if arguments.verbose:
         logging.getLogger().setLevel(logging.INFO)
+    try:
+        os.getcwd()
+    except OSError as error:  # MKL, inside torch, would end the process
+        raise LKDNError(f"the current folder can't be used: {error.strerror}") from error
     return command(arguments)
 
 
@@ -113,6 +121,8 @@ def message(error: BaseException) -> str:
     text = one_line(str(error))
     if isinstance(error, KeyboardInterrupt):
         return text or "interrupted"
+    if isinstance(error, OSError) and not isinstance(error, LKDNError) and error.strerror:
+        return one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
     if isinstance(error, LKDNError | OSError):
         return text or type(error).__name__
     return f"unexpected {type(error).__name__}: {text} (-v shows where)"

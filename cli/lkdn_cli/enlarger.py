@@ -21,7 +21,7 @@ from lkdn_core import Upscaler
 from lkdn_core.errors import LKDNError
 from lkdn_core.models import find_model, load_model
 from lkdn_media.counts import counted
-from lkdn_media.files import writing_to
+from lkdn_media.files import followed, writing_to
 from lkdn_media.job import Job, identity, was_finished
 from lkdn_media.pipeline import Result, check_paths, upscale_video
 from lkdn_media.plan import Plan, make_plan
@@ -72,8 +72,7 @@ class Enlarger:
         """Enlarge ``source`` into ``target``; returns ``OK`` or ``SALVAGED``, or raises."""
         for argument, path in (("input", source), ("output", target)):
             _check_name(argument, path)
-        if target.is_symlink():  # the file it stands for is written, and the link stays
-            target = Path(os.path.realpath(target))
+        target = followed(target)
         if self._was_finished(source, target):
             self._reporter.tell("done", _names(source, target), f"{target}: was finished before")
             return OK
@@ -126,6 +125,7 @@ class Enlarger:
 
     def _enlarge(self, plan: Plan, target: Path) -> Result:
         upscaler, frames = self.upscaler(plan.scale), _expected(plan)
+        overwrite = self._arguments.overwrite
         length = self._arguments.segment
         if length is None:
             length = segment_length(plan, device=upscaler.device.type)
@@ -138,7 +138,9 @@ class Enlarger:
             done = 0
             self._reporter.tell("start", {**names, **size, "resumed": 0})
             with self._reporter.frames(total=frames, done=0) as progress:
-                result = upscale_video(plan, target, upscaler, progress=progress)
+                result = upscale_video(
+                    plan, target, upscaler, progress=progress, overwrite=overwrite
+                )
         else:
             with Job(target, self._identity(plan, length), restart=self._arguments.restart) as job:
                 done = job.frames
@@ -152,6 +154,7 @@ class Enlarger:
                         length=length,
                         progress=progress,
                         stop=lambda: self._interrupts.requested,
+                        overwrite=overwrite,
                     )
         seconds = time.monotonic() - started
         speed = (result.frames - done) / max(seconds, 1e-3)
@@ -172,7 +175,11 @@ class Enlarger:
 
             page = self._arguments.compare
             frames = result.frames
-            write_page(page, lambda: compare_video(plan, target, frames=frames, rate=speed))
+            write_page(
+                page,
+                lambda: compare_video(plan, target, frames=frames, rate=speed),
+                overwrite=overwrite,
+            )
         return result
 
     def _identity(self, plan: Plan, length: int) -> dict[str, object]:
@@ -200,10 +207,10 @@ class Enlarger:
             with self._interrupts.patient(f"lkdn-video: {hint}"):
                 yield
         except BaseException:
-            if job.frames:
+            if job.frames and os.path.isdir(job.folder):
                 log.warning(
-                    "%s: %d frames are kept in %s; the same command goes on from there",
-                    *(job.target, job.frames, job.folder),
+                    "%s: %s kept in %s; the same command goes on from there",
+                    *(job.target, counted(job.frames, "frame"), job.folder),
                 )
             raise
 

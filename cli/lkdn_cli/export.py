@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     from lkdn_core.errors import ArgumentError
     from lkdn_core.export import export_onnx, export_program
-    from lkdn_media.files import whole_file
+    from lkdn_media.files import followed, whole_file
 
     file: Path = arguments.file
     export = {".onnx": export_onnx, ".pt2": export_program}.get(file.suffix)
@@ -37,7 +37,7 @@ def _export(arguments: argparse.Namespace) -> int:
         raise ArgumentError(f"FILE: a name in .onnx or .pt2 is accepted, got {file}")
     if os.path.lexists(file) and not arguments.overwrite:
         raise ArgumentError(f"FILE: {file} is there already; -y overwrites it")
-    with whole_file(file) as part:
+    with whole_file(followed(file), overwrite=arguments.overwrite) as part:
         export(
             part,
             scale=arguments.scale,

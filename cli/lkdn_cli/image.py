@@ -111,7 +111,11 @@ def _enlarge(arguments: argparse.Namespace) -> int:
 
         pairs = [(job.source, job.target) for job in done[:SHOWN]]
         scale = None if size else max(scales)
-        write_page(page, lambda: compare_stills(pairs, scale=scale, fit=size.fit))
+        write_page(
+            page,
+            lambda: compare_stills(pairs, scale=scale, fit=size.fit),
+            overwrite=arguments.overwrite,
+        )
     if not arguments.quiet and (done or len(jobs) != 1 or unreadable):
         counts = {"enlarged": len(done), "there already": skipped, "failed": len(errors)}
         told = ", ".join(f"{n} {what}" for what, n in counts.items() if n)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from lkdn_cli import leave
+from lkdn_cli import OURS, leave
 
 __all__ = ["Interrupts"]
 
@@ -36,8 +36,10 @@ class Interrupts:
         try:
             yield
         finally:
-            for kind, handler in before.items():
-                signal.signal(kind, handler)
+            # A second signal ends a command at once up to its very end.
+            if not (self._seen and OURS):
+                for kind, handler in before.items():
+                    signal.signal(kind, handler)
 
     @contextmanager
     def patient(self, hint: str) -> Iterator[None]:

@@ -112,11 +112,11 @@ def _figure() -> "Figure":
 
 
 def _save(figure: "Figure", target: Path) -> None:
-    from lkdn_media.files import write_whole
+    from lkdn_media.files import followed, write_whole
 
     picture = BytesIO()
     figure.savefig(picture, format="png", dpi=120)
-    write_whole(target, picture.getvalue())
+    write_whole(followed(target), picture.getvalue(), overwrite=True)
 
 
 def _read(file: Path) -> dict[str, list[float]]:

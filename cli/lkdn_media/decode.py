@@ -13,6 +13,7 @@ import av
 from numpy.typing import NDArray
 
 from lkdn_core.errors import LKDNError
+from lkdn_media.counts import counted
 from lkdn_media.demux import JOINED, is_cut_off, is_repeat, open_decoder, read_packets
 from lkdn_media.ffmpeg_filter import filtered_frames
 from lkdn_media.filters import FilterChain
@@ -68,19 +69,15 @@ class Damage:
         return bool(str(self))
 
     def __str__(self) -> str:
-        parts = {
-            f"{self.bad_packets} packets could not be decoded": self.bad_packets,
-            f"{self.corrupt_frames} frames are damaged": self.corrupt_frames,
-            f"{self.moved_frames} frames came late and were moved": self.moved_frames,
-            f"{self.scaled_frames} frames were unlike the first and were made like it": (
-                self.scaled_frames
-            ),
-            f"{self.refused_packets} packets beside the video were too damaged to be copied": (
-                self.refused_packets
-            ),
-            "the file ends before its time": self.ends_early,
-        }
-        return ", ".join(text for text, there in parts.items() if there)
+        parts = [
+            (self.bad_packets, "packet", "could not be decoded"),
+            (self.corrupt_frames, "frame", "found damaged"),
+            (self.moved_frames, "frame", "moved, having come late"),
+            (self.scaled_frames, "frame", "unlike the first, made like it"),
+            (self.refused_packets, "packet", "beside the video too damaged to be copied"),
+        ]
+        texts = [f"{counted(number, thing)} {text}" for number, thing, text in parts if number]
+        return ", ".join(texts + ["the file ends before its time"] * self.ends_early)
 
 
 def decode_pictures(

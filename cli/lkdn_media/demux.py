@@ -1,5 +1,6 @@
 """Opening a media file and reading its packets."""
 
+import errno
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ def open_media(path: Path, *, hwaccel: HWAccel | None = None) -> InputContainer:
     except PermissionError as error:
         raise LKDNError(f"{path}: may not be read") from error
     except (av.FFmpegError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise LKDNError(f"{path}: can't be opened: {error.strerror}") from error
         raise LKDNError(f"{path}: is not a media file, or is damaged at its start") from error
     if not _PLAYLISTS.isdisjoint(container.format.name.split(",")):
         container.close()

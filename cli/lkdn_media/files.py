@@ -16,7 +16,9 @@ import av
 from lkdn_core.errors import LKDNError
 
 __all__ = [
+    "LONGEST_NAME",
     "check_place",
+    "followed",
     "part_file",
     "part_of",
     "whole_file",
@@ -29,9 +31,9 @@ __all__ = [
 _OURS: Final = stat.S_ISVTX
 #: Windows has no such bit, and renames no file that is open.
 _MARKS: Final = os.name != "nt"
-#: Bytes of a name that file systems allow, and that are left in the name beside it.
+#: Bytes of a name that file systems allow, and of one that still takes an ending of ours.
 _MOST: Final = 255
-_LONGEST: Final = 240
+LONGEST_NAME: Final = 240
 
 
 def part_of(target: Path) -> Path:
@@ -71,29 +73,47 @@ def check_place(argument: str, path: Path) -> None:
         raise LKDNError(f"{argument}: {path} can't be written: {error.strerror}") from error
 
 
+def followed(target: Path) -> Path:
+    """The file that is written for ``target``: where that is a link, what it stands for.
+
+    Raises ``LKDNError`` where it stands for itself.
+    """
+    if not os.path.islink(target):  # methods of ``Path`` raise where a name is too long
+        return target
+    real = Path(os.path.realpath(target))
+    if os.path.islink(real):
+        raise LKDNError(f"{target}: can't be written: {os.strerror(errno.ELOOP)}")
+    return real
+
+
 @contextmanager
-def part_file(target: Path) -> Iterator[Path]:
+def part_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """A new file beside ``target`` that takes its name at the end, or goes away after an error.
 
     It is `part_of` it, in place of what a killed run left there; where something else is there,
-    that stays, and the new file gets a name of its own. Raises ``LKDNError``.
+    that stays, and the new file gets a name of its own. Raises ``LKDNError``, also where something
+    came to be at ``target`` meanwhile, unless ``overwrite``.
     """
-    with writing_to(target), _free_part(target) as part, _becoming(target, part):
+    with (
+        writing_to(target),
+        _free_part(target) as part,
+        _becoming(target, part, overwrite=overwrite),
+    ):
         yield part
 
 
 @contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
+def whole_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """As `part_file`, under a name that nothing else has, in folders made when needed."""
     with writing_to(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _becoming(target, _unique_part(target)) as part:
+        with _becoming(target, _unique_part(target), overwrite=overwrite) as part:
             yield part
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``, in folders made when needed. Raises ``LKDNError``."""
-    with whole_file(path) as part:
+def write_whole(path: Path, data: bytes, *, overwrite: bool) -> None:
+    """Write ``data`` to ``path``, in folders made when needed. Raises as `part_file` does."""
+    with whole_file(path, overwrite=overwrite) as part:
         part.write_bytes(data)
 
 
@@ -102,25 +122,55 @@ def write_json(path: Path, content: object) -> None:
     part = part_of(path)
     part.unlink(missing_ok=True)  # it may be a link to somewhere else
     part.touch(exist_ok=False)
-    with _becoming(path, part):
+    with _becoming(path, part, overwrite=True):
         part.write_text(json.dumps(content), encoding="utf-8")
 
 
 @contextmanager
-def _becoming(target: Path, part: Path) -> Iterator[Path]:
-    """Give ``part``, a new file, the name ``target`` at the end; remove it after an error."""
+def _becoming(target: Path, part: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give ``part``, a new file, the name ``target`` at the end; remove it after an error.
+
+    It gets the permissions of a file that it replaces.
+    """
     try:
         yield part
         # Else a power failure could leave the name without what it stands for.
         with part.open("r+b") as file:  # Windows syncs nothing that is open to be read alone
             os.fsync(file.fileno())
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if mode & _OURS:
-                os.fchmod(file.fileno(), mode & ~_OURS)
-        os.replace(part, target)
+            wanted = _permissions(target) if overwrite else None
+            wanted = mode & ~_OURS if wanted is None else wanted
+            if wanted != mode:
+                os.fchmod(file.fileno(), wanted)
+        if overwrite:
+            os.replace(part, target)
+        else:
+            _name(part, target)
     finally:
         with suppress(OSError):  # the error before it says more
             part.unlink(missing_ok=True)
+
+
+def _permissions(target: Path) -> int | None:
+    """Who may do what with the file ``target``, ``None`` where there is none."""
+    try:
+        mode = target.lstat().st_mode
+    except OSError:
+        return None
+    return stat.S_IMODE(mode) & 0o777 if _MARKS and stat.S_ISREG(mode) else None
+
+
+def _name(part: Path, target: Path) -> None:
+    """Give ``part`` the name ``target``, of which nothing may be. Raises ``LKDNError``."""
+    taken = LKDNError(f"{target}: is there by now; -y overwrites it")
+    try:
+        os.link(part, target)  # which, unlike a rename, replaces nothing
+    except FileExistsError:
+        raise taken from None
+    except OSError:  # some disks have no links
+        if os.path.lexists(target):
+            raise taken from None
+        os.replace(part, target)
 
 
 @contextmanager
@@ -174,7 +224,7 @@ def _unique_part(target: Path) -> Path:
 
     Raises ``OSError``.
     """
-    name = os.fsdecode(os.fsencode(target.name)[:_LONGEST])
+    name = os.fsdecode(os.fsencode(target.name)[:LONGEST_NAME])
     part = target.parent / f"{name}.{token_hex(4)}.part"
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     return part

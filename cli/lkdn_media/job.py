@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from filelock import FileLock, Timeout
 from lkdn_core import __version__
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.decode import Damage
-from lkdn_media.files import write_json
+from lkdn_media.files import LONGEST_NAME, write_json
 from lkdn_media.plan import Plan
 from lkdn_media.segments import Segment
 
@@ -191,7 +192,10 @@ class Parts:
 
 
 def _folder(target: Path) -> Path:
-    return target.parent / (target.name + ".lkdn")
+    name = os.fsencode(target.name)
+    if len(name) > LONGEST_NAME:  # there would be no room for the ending
+        name = name[:LONGEST_NAME] + b"." + hashlib.sha256(name).hexdigest()[:8].encode()
+    return target.parent / f"{os.fsdecode(name)}.lkdn"
 
 
 def _state(path: Path) -> dict[str, Any]:

@@ -39,10 +39,22 @@ _EMPTY_TAGS: Final = {
 }
 #: Transfers of SDR, which pictures without a tag are taken for.
 _SDR: Final = (1, UNTAGGED, 6, 13, 14, 15)
+_COMMON_USES: Final = (
+    Disposition.default
+    | Disposition.dub
+    | Disposition.comment
+    | Disposition.forced
+    | Disposition.hearing_impaired
+    | Disposition.visual_impaired
+    | Disposition.descriptions
+    | Disposition.attached_pic
+)
 #: Dispositions that are kept, where not all are.
 _USES: Final = {
     "mov": Disposition.default | Disposition.attached_pic,
     "webm": Disposition.default | Disposition.forced,
+    "mp4": _COMMON_USES | Disposition.captions,
+    "matroska": _COMMON_USES | Disposition.original,
 }
 #: Encoders whose pictures carry the shape of their pixels.
 _WITH_SHAPE: Final = ("mp4", "mov", "matroska", "webm", "yuv4mpegpipe")
@@ -107,7 +119,7 @@ def picture_losses(
 ) -> list[str]:
     """What pictures of ``pix_fmt`` by ``codec`` lose. ``ratio``: the shape of their pixels."""
     have, new = PLANAR[source.layout], PLANAR[nearest_planar(pix_fmt)]
-    square = ratio not in (None, 1) and shape_in(container, codec) is None
+    shaped = ratio not in (None, 1)
     lost = {
         f"transparency is lost with {codec} in {container}; mkv, mov and webm keep it by default": (
             have.alpha and not holds_alpha(container, codec, pix_fmt)
@@ -121,7 +133,9 @@ def picture_losses(
             bool(source.mastering_display or source.content_light) and not writes_hdr10(codec)
         ),
         f"pixels shaped {ratio} are written as square ones with {codec} in {container}; mkv and "
-        "mp4 keep them": square,
+        "mp4 keep them": shaped and shape_in(container, codec) is None,
+        f"pixels shaped {ratio} are shown as square ones in stereo 3D in {container}; mp4 keeps "
+        "them": shaped and _keeps_stereo(source, container),
         f"rotation or mirroring is lost in {container}; mkv and mp4 keep it, and transpose, hflip "
         "or vflip in --ffmpeg-vf makes up for it": (
             container not in _WITH_ROTATION and _is_turned(source)
@@ -171,13 +185,13 @@ def plain_losses(source: Source, container: str) -> list[str]:
 def label_losses(source: Source, *, container: str, copied: Collection[int]) -> list[str]:
     """Tags and dispositions of streams that ``container`` has no place for."""
     kept = _USES.get(container, ~Disposition(0))
-    uses = [
-        f"#{info.index}"
-        for info in source.streams
-        if info.index in copied and info.disposition & ~kept
-    ]
-    named = f"{container} can't hold the dispositions of {', '.join(uses)}; mkv can"
-    lines = [named] if uses else []
+    uses = [i for i in source.streams if i.index in copied and i.disposition & ~kept]
+    lines = []
+    if uses:
+        mkv = not any(info.disposition & ~_USES["matroska"] for info in uses)
+        named = ", ".join(f"#{info.index}" for info in uses)
+        able = "; mkv can" if mkv else ""
+        lines.append(f"{container} can't hold the dispositions of {named}{able}")
     if container not in ("mp4", "mov"):
         return lines + _lost_stream_tags(source, container, copied)
     tags = [

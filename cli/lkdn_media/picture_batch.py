@@ -13,7 +13,7 @@ import av
 from lkdn_core import Upscaler
 from lkdn_core.errors import LKDNError
 from lkdn_core.resize import FinalSize
-from lkdn_media.files import write_whole
+from lkdn_media.files import followed, write_whole
 from lkdn_media.image_writers import WRITERS, Quality
 from lkdn_media.images import MAX_PIXELS, Still, read_still
 from lkdn_media.picture_jobs import Job
@@ -165,7 +165,8 @@ def _write(item: _Read, quality: Quality) -> Outcome:
         return Outcome(job, item.error)
     writer = WRITERS[job.target.suffix.lower()]
     try:
-        write_whole(job.target, writer.encode(still, quality))
+        data = writer.encode(still, quality)
+        write_whole(followed(job.target), data, overwrite=job.overwrite)
     except LKDNError as error:
         return Outcome(job, error)
     except (OSError, ValueError, MemoryError, struct.error, av.FFmpegError) as error:

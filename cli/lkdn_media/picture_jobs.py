@@ -30,10 +30,11 @@ _UNREAD: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A picture file and the one it becomes."""
+    """A picture file and the one it becomes, in place of one that is there with ``overwrite``."""
 
     source: Path
     target: Path
+    overwrite: bool
 
 
 class Planned(NamedTuple):
@@ -90,7 +91,8 @@ def plan_jobs(
                 others.add(path)
     if not found and not unreadable:
         raise LKDNError(f"no pictures ({', '.join(READABLE)}) in {', '.join(map(str, sources))}")
-    jobs = [Job(source, output / name) for source, name in _named(found, format, name_key(output))]
+    named = _named(found, format, name_key(output))
+    jobs = [Job(source, output / name, overwrite) for source, name in named]
     inputs = {file_identity(job.source): job.source for job in jobs if os.path.exists(job.source)}
     for job in jobs:
         _check_place(job, output, inputs)
@@ -109,7 +111,7 @@ def _single(source: Path, output: Path, format: str | None, *, overwrite: bool) 
         raise ArgumentError(f"output: {output} would overwrite the input {source}")
     if os.path.exists(output) and not overwrite:
         raise ArgumentError(f"output: {output} is there already; -y overwrites it")
-    return Job(source, output)
+    return Job(source, output, overwrite)
 
 
 def _check_there(source: Path) -> None:

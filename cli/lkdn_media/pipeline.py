@@ -1,6 +1,7 @@
 """A video file enlarged: read ahead, upscale, write behind, each in a thread of its own."""
 
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -53,26 +54,33 @@ def check_paths(source: Path, target: Path, *, overwrite: bool) -> None:
     if target == PIPE:
         return
     for path in (target, part_of(target)):
-        if path.exists() and source.exists() and path.samefile(source):
+        if os.path.exists(path) and os.path.exists(source) and path.samefile(source):
             raise ArgumentError(f"output: {target} would overwrite the input {source}")
     if is_pattern(target):
         check_sequence(source, target, overwrite=overwrite)
         return
     if target.is_dir():
         raise ArgumentError(f"output: {target} is a folder; pictures go to {target}/%05d.png")
-    if target.exists() and not overwrite:
+    if os.path.exists(target) and not overwrite:
         raise ArgumentError(f"output: {target} is there already; -y overwrites it")
 
 
 def upscale_video(
-    plan: Plan, target: Path, upscaler: Upscaler, *, progress: Callable[[], object]
+    plan: Plan,
+    target: Path,
+    upscaler: Upscaler,
+    *,
+    progress: Callable[[], object],
+    overwrite: bool = False,
 ) -> Result:
     """Enlarge ``plan.source`` into ``target``, which appears only when it is whole.
+
+    A file that is there then, whenever it came, is replaced only with ``overwrite``.
 
     ``progress`` is called, in the calling thread, after each frame handed to the encoder. Raises
     ``LKDNError``; then, as after any other exception, ``target`` is what it was before.
     """
-    with _writer(plan, target) as writer:
+    with _writer(plan, target, overwrite=overwrite) as writer:
         return _upscale(plan, writer, upscaler, progress)
 
 
@@ -98,7 +106,7 @@ class Writer(Protocol):
 
 
 @contextmanager
-def _writer(plan: Plan, target: Path) -> Iterator[Writer]:
+def _writer(plan: Plan, target: Path, *, overwrite: bool) -> Iterator[Writer]:
     """What writes ``plan`` to ``target``, by the kind of it."""
     if plan.container == PICTURES:
         with writing_to(target):
@@ -108,7 +116,7 @@ def _writer(plan: Plan, target: Path) -> Iterator[Writer]:
         with stdout_video(shape) as pipe:
             yield VideoWriter(plan, target, pipe=pipe)
     else:
-        with part_file(target) as part:
+        with part_file(target, overwrite=overwrite) as part:
             writer = VideoWriter(plan, part)
             yield writer
             verify(part, writer.frames)

@@ -5,7 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from lkdn_core.errors import ArgumentError
+from lkdn_core.errors import ArgumentError, FormatError
 from lkdn_core.formats import FrameFormat
 from lkdn_core.resize import FinalSize
 from lkdn_media.cut import without_timecode
@@ -150,7 +150,11 @@ def make_plan(
     else:
         codec, pix_fmt = _codec(container, source.layout, choice, own)
     stored = source.width, source.height
-    input_format = frame_format(source.layout, source.tags).resolved(*stored)
+    try:
+        input_format = frame_format(source.layout, source.tags).resolved(*stored)
+    except FormatError as error:
+        hint = "--ffmpeg-vf setparams=colorspace=bt709 says that it is another"
+        raise FormatError(f"{source.path}: {error}; {hint}") from error
     output_format = _output_format(input_format, container, codec, pix_fmt, stored)
     if container == PICTURES:
         output_format = replace(output_format, color_range="full")

@@ -10,6 +10,9 @@ from av.container import OutputContainer
 from av.stream import Stream
 from av.subtitles.codeccontext import SubtitleCodecContext
 from av.subtitles.stream import SubtitleStream
+from av.subtitles.subtitle import AssSubtitle, SubtitleSet
+
+from lkdn_media.texts import OneAtATime, Text
 
 __all__ = ["LAYOUTS", "PCM", "Recoder", "fallback_codec", "is_lossy"]
 
@@ -67,11 +70,15 @@ class Recoder:
             assert isinstance(old, SubtitleStream)
             self._decoder = old.codec_context
             self.stream = _add_text(out, codec, self._decoder)
+            self._texts = OneAtATime() if codec == "mov_text" else None
+            self._base = Fraction(1, 1000)
 
     def packets(self, packet: "av.Packet[Any] | None") -> "Iterable[av.Packet[Any]]":
         """What becomes of ``packet``; nothing of a damaged one. ``None`` is the end."""
         if isinstance(self._decoder, av.AudioCodecContext):
             return self._sound(self._decoder, packet)
+        if self._texts is not None:
+            return self._merged(self._texts, self._decoder, packet)
         return self._text(self._decoder, packet) if packet is not None else []
 
     def _sound(
@@ -103,6 +110,32 @@ class Recoder:
         new.time_base, new.pts, new.dts = packet.time_base, packet.pts, packet.dts
         new.duration = packet.duration
         return [new]
+
+    def _merged(
+        self, texts: OneAtATime, decoder: SubtitleCodecContext, packet: "av.Packet[Any] | None"
+    ) -> "Iterator[av.Packet[Any]]":
+        if packet is None:
+            yield from self._encoded(texts.rest())
+            return
+        if packet.pts is None or not packet.duration:
+            return  # never seen
+        base = packet.time_base
+        self._base = Fraction(base.numerator, base.denominator)
+        with suppress(av.FFmpegError):
+            for shown in decoder.decode2(packet) or ():
+                if isinstance(shown, AssSubtitle):
+                    text = Text(packet.pts, packet.pts + packet.duration, shown.ass)
+                    yield from self._encoded(texts.add(text))
+
+    def _encoded(self, texts: Iterator[Text]) -> "Iterator[av.Packet[Any]]":
+        encoder = self.stream.codec_context
+        assert isinstance(encoder, SubtitleCodecContext)
+        for text in texts:
+            with suppress(av.FFmpegError):
+                new = encoder.encode_subtitle(SubtitleSet.create(text.dialogue, 0, 0))
+                new.time_base, new.pts, new.dts = self._base, text.start, text.start
+                new.duration = text.end - text.start
+                yield new
 
 
 class _Samples:
@@ -207,6 +240,9 @@ def _layout(codec: str, rate: int, layout: av.AudioLayout) -> str:
 def _add_text(out: OutputContainer, codec: str, decoder: SubtitleCodecContext) -> Stream:
     stream = out.add_stream(codec)
     assert isinstance(stream, SubtitleStream)
+    stream.time_base = Fraction(
+        1, 1000
+    )  # MP4 counts a gap in 31 bits: of microseconds, half an hour
     stream.codec_context.subtitle_header = _styles(decoder) or _styles(_plain_decoder())
     return stream
 

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +36,9 @@ _LONGEST_SUBTITLE: Final = 30
 _STEP: Final = 30
 #: What fills the gaps between MP4 subtitles; the muxer writes these itself.
 _NO_TEXT = b"\0\0"
+_PGS: Final = "pgssub"
+#: The kind of PGS segment that comes first in what is shown together.
+_COMPOSITION: Final = b"\x16"
 
 
 class StreamCopier:
@@ -105,27 +109,29 @@ class StreamCopier:
         return self._opened
 
     def _read(self) -> "av.Packet[Any] | None":
-        if not self._outputs:
-            return None
         if self._packets is None:
-            if self._window is not None:
-                self._window.seek(self._container())
-            self._packets = read_packets(self._container(), self._outputs)
+            self._packets = self._kept()
+        return next(self._packets, None)
+
+    def _kept(self) -> "Iterator[av.Packet[Any]]":
+        """What is copied, packet by packet."""
+        if not self._outputs:
+            return
+        if self._window is not None:
+            self._window.seek(self._container())
         try:
-            for packet in self._packets:
+            for packet in read_packets(self._container(), self._outputs):
                 if self._window is not None and self._window.is_over(packet):
-                    self._packets = iter(())  # no more then: what encodes anew has ended
-                    return None
+                    return
                 self.damage.ends_early |= is_cut_off(packet)
                 if packet.size and not packet.is_discard:
                     self._shown.add(packet.stream_index)
-                if self._is_cut_out(packet):
-                    continue
-                if packet.size and (self._window is None or self._window.take(packet)):
-                    return packet
+                if packet.size and not self._is_cut_out(packet):
+                    yield from self._window.take(packet) if self._window else (packet,)
         except av.FFmpegError:
             self.damage.ends_early = True
-        return None
+        if self._window is not None:
+            yield from self._window.rest()
 
     def _is_cut_out(self, packet: "av.Packet[Any]") -> bool:
         """Whether an edit of MP4 hides ``packet``, and no decoder needs it for what comes first."""
@@ -158,13 +164,16 @@ class StreamCopier:
         self.put(out, packet)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Window:
     """The part of a file that is copied, in seconds of its clock; ``end`` may be infinite."""
 
     start: Fraction
     end: Fraction | float
     joined: bool  # a file whose clock only holds from the start on
+    # By stream: what is shown until something else is, and the keyframe that pictures begin with.
+    _shown: "dict[int, list[av.Packet[Any]]]" = field(default_factory=dict)
+    _keyframes: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, source: Source) -> "_Window | None":
@@ -188,20 +197,58 @@ class _Window:
         """Whether all streams, which don't keep step to the packet, have left it behind."""
         return packet.size > 0 and _seconds(packet) > self.end + _STEP
 
-    def take(self, packet: "av.Packet[Any]") -> bool:
-        """Whether ``packet`` belongs in here; a subtitle is cut to the part that does."""
+    def take(self, packet: "av.Packet[Any]") -> "Iterator[av.Packet[Any]]":
+        """``packet`` if it belongs in here, after what was shown already when the part begins."""
         if packet.pts is None or is_cover(packet.stream):
-            return True
+            yield packet
+            return
+        if self._shown and _seconds(packet) >= self.start:
+            yield from self.rest()
+        kind = packet.stream.type
+        if kind == "video":
+            if self._has_picture(packet, packet.pts):
+                yield packet
+            return
+        if kind == "subtitle" and not self._cut_subtitle(packet, packet.pts):
+            return
+        if self.start - _priming(packet.stream) <= packet.pts * packet.time_base < self.end:
+            yield packet
+
+    def rest(self) -> "Iterator[av.Packet[Any]]":
+        """What is shown when the part begins, and not yet taken."""
+        shown, self._shown = self._shown, {}
+        for packet in chain.from_iterable(shown.values()):
+            packet.pts = packet.dts = math.ceil(self.start / packet.time_base)
+            yield packet
+
+    def _cut_subtitle(self, packet: "av.Packet[Any]", pts: int) -> bool:
+        """Cut a subtitle to the part; whether something of it is left to be looked at now."""
         base = packet.time_base
-        if packet.stream.type == "subtitle" and packet.duration and packet.pts < self.start / base:
-            missing = math.ceil(self.start / base) - packet.pts
+        missing = math.ceil(self.start / base) - pts
+        if not packet.duration and missing > 0:
+            # Pictures are shown until the next one comes, which may be an empty one.
+            starts = codec_name(packet.stream) != _PGS or bytes(packet)[:1] == _COMPOSITION
+            before = [] if starts else self._shown.get(packet.stream_index, [])
+            self._shown[packet.stream_index] = [*before, packet]
+            return False
+        if packet.duration and missing > 0:
             if packet.duration <= missing:
                 return False
             shift_packet(packet, missing)
             packet.duration -= missing
-        if packet.stream.type == "subtitle" and packet.duration and self.end < math.inf:
+        if packet.duration and self.end < math.inf and packet.pts is not None:
             packet.duration = min(packet.duration, max(0, math.floor(self.end / base) - packet.pts))
-        return self.start - _priming(packet.stream) <= packet.pts * base < self.end
+        return True
+
+    def _has_picture(self, packet: "av.Packet[Any]", pts: int) -> bool:
+        """Whether ``packet``, of another video, is in the part and what it leans on too."""
+        index = packet.stream_index
+        if index not in self._keyframes:
+            if not packet.is_keyframe or pts * packet.time_base < self.start:
+                return False
+            self._keyframes[index] = pts
+        # The last ones may lean on pictures that are shown after the end, so dts counts there.
+        return pts >= self._keyframes[index] and _seconds(packet) < self.end
 
 
 def _priming(stream: Stream) -> Fraction:

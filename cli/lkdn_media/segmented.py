@@ -49,12 +49,14 @@ def upscale_segments(
     length: int,
     progress: Callable[[], object],
     stop: Callable[[], bool],
+    overwrite: bool = False,
 ) -> Result:
     """Enlarge ``plan.source`` into ``job.target``, ``length`` pictures in a segment.
 
     What ``job`` holds already is not done again; the result is the same with and without a break.
     ``progress`` is called after each frame handed to the encoder. When ``stop()`` becomes true, the
-    segment at hand is finished and ``KeyboardInterrupt`` raised. Raises ``LKDNError``.
+    segment at hand is finished and ``KeyboardInterrupt`` raised. A file that is there at the end is
+    replaced only with ``overwrite``. Raises ``LKDNError``.
     """
     damage = job.end
     if damage is None:
@@ -62,7 +64,7 @@ def upscale_segments(
             damage = _fill(plan, job, upscaler, length=length, progress=progress, stop=stop)
     if damage is None:
         raise KeyboardInterrupt
-    with part_file(job.target) as part:
+    with part_file(job.target, overwrite=overwrite) as part:
         copied = join(plan, job.parts(), part, progress=lambda: _give_way(stop))
         verify(part, job.frames)
         job.seal(part)

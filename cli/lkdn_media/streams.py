@@ -36,6 +36,13 @@ def copied_streams(source: Source, container: str) -> tuple[dict[int, str | None
                 able = [ending for ending in able if _takes(_ALTERNATIVES[ending], stream)]
                 continue
             copied[info.index] = new = new_codec(container, stream)
+            if source.span is not None and stream.type == "video" and not is_cover(stream):
+                lines.append(f"cut at keyframes, from the first one in the part: {info}")
+            if container in ("mp4", "mov") and info.codec == "dvdsub" and not new:
+                lines.append(
+                    f"{container} has no place for the size of the screen that these lie on, and "
+                    f"players may take it for that of the new video; mkv has: {info}"
+                )
             if new and is_lossy(info.codec, new):
                 lines.append(f"encoded anew as {new}, since {container} can't hold it: {info}")
     if dropped:

@@ -214,7 +214,7 @@ def test_pictures_that_change_size_are_made_like_the_first(
     here.write_bytes(small.read_bytes() + large.read_bytes())
     out = tmp_path / "out.mkv"
     assert lkdn_video(here, out, "--scale", "2", "--codec", "ffv1") == 3
-    assert "5 frames were unlike the first and were made like it" in capsys.readouterr().err
+    assert "5 frames unlike the first, made like it" in capsys.readouterr().err
     made = frames(out)
     assert {(f.width, f.height) for f in made} == {(68, 52)}
     assert all(a.time < b.time for a, b in pairwise(made))
@@ -280,6 +280,50 @@ def test_ctrl_c_leaves_nothing(long_clip: Path, tmp_path: Path, nearest: dict[in
     assert process.returncode == 130
     assert said == "lkdn-video: interrupted\n"
     assert digests(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_changes_nothing(
+    kind: signal.Signals, long_clip: Path, tmp_path: Path, nearest: dict[int, Path]
+) -> None:
+    """Not even while Python ends."""
+    code = "import sys; sys.argv[0] = 'lkdn-video'; from lkdn_cli.video import main; "
+    code += "code = main(sys.argv[1:]); print('over', flush=True); import time; time.sleep(9)"
+    run = [sys.executable, "-c", code, "long.mkv", "out.mkv", "--weights", str(nearest[2])]
+    with subprocess.Popen(
+        [*run, "--scale", "2"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not (tmp_path / "out.mkv.part").exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(kind)
+        assert process.stdout is not None and process.stdout.readline() == "over\n"
+        process.send_signal(kind)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert said == "lkdn-video: interrupted\n"
+    assert list(tmp_path.iterdir()) == [long_clip]
+
+
+def test_a_folder_that_is_gone(long_clip: Path, tmp_path: Path) -> None:
+    code = "import os, sys; os.rmdir(os.getcwd()); "
+    code += "from lkdn_cli.video import main; sys.exit(main(sys.argv[1:]))"
+    (tmp_path / "gone").mkdir()
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(long_clip), str(tmp_path / "out.mkv")],
+        cwd=tmp_path / "gone",
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = "lkdn-video: the current folder can't be used: No such file or directory\n"
+    assert (result.returncode, result.stderr) == (1, said)
 
 
 def test_verbose_shows_the_traceback(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:

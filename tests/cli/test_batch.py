@@ -79,7 +79,7 @@ def test_a_batch_tells_programs(
     assert done == names | {"event": "done", "frames": 7, "damage": None}
     assert error["input"] == "films/broken.mp4" and error["code"] == 1
     assert "is not a media file" in error["message"]
-    assert "1 packets could not be decoded" in warning["message"]
+    assert "1 packet could not be decoded" in warning["message"]
     counts = {"done": 1, "salvaged": 1, "failed": 1, "skipped": 0}
     assert summary == counts | {"event": "summary"}
     progress = [event for event in told if event["event"] == "progress"]

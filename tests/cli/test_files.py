@@ -10,20 +10,20 @@ from typing import Final
 import pytest
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.files import check_place, part_file, part_of, write_json, write_whole
+from lkdn_media.files import check_place, followed, part_file, part_of, write_json, write_whole
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import Command
 from tests.cli.test_bad_input import environment
 
 
 def through_part_file(path: Path) -> None:
-    with part_file(path) as part:
+    with part_file(path, overwrite=True) as part:
         part.write_bytes(b"new")
 
 
 WAYS: Final = {
     "part_file": through_part_file,
-    "write_whole": lambda path: write_whole(path, b"new"),
+    "write_whole": lambda path: write_whole(path, b"new", overwrite=True),
     "write_json": lambda path: write_json(path, [1]),
 }
 
@@ -68,7 +68,8 @@ def test_a_file_of_somebodys_own_stays(tmp_path: Path, way: str) -> None:
 def test_what_a_killed_run_left_makes_way(tmp_path: Path) -> None:
     target = tmp_path / "a.mkv"
     code = "import os, sys; from lkdn_media.files import part_file; from pathlib import Path\n"
-    code += "with part_file(Path('a.mkv')) as part: part.write_bytes(b'half'); os._exit(9)"
+    code += "with part_file(Path('a.mkv'), overwrite=False) as part:\n"
+    code += "    part.write_bytes(b'half'); os._exit(9)"
     killed = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment(), check=False
     )
@@ -80,7 +81,7 @@ def test_what_a_killed_run_left_makes_way(tmp_path: Path) -> None:
 
 def test_a_name_that_just_fits(tmp_path: Path) -> None:
     target = tmp_path / ("ä" * 127)
-    write_whole(target, b"new")
+    write_whole(target, b"new", overwrite=False)
     assert list(tmp_path.iterdir()) == [target]
     through_part_file(target)
     assert list(tmp_path.iterdir()) == [target]
@@ -88,14 +89,58 @@ def test_a_name_that_just_fits(tmp_path: Path) -> None:
 
 def test_two_runs_do_not_share_a_file(tmp_path: Path) -> None:
     target = tmp_path / "a.mkv"
-    with part_file(target) as first:
+    with part_file(target, overwrite=True) as first:
         first.write_bytes(b"first")
-        with part_file(target) as second:
+        with part_file(target, overwrite=False) as second:
             assert second != first == part_of(target)
             second.write_bytes(b"second")
         assert target.read_bytes() == b"second"
     assert target.read_bytes() == b"first"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_what_came_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def no_link(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not links:  # as on the file systems of memory cards
+        monkeypatch.setattr(os, "link", no_link)
+    target = tmp_path / "a.mkv"
+    taken = pytest.raises(LKDNError, match=r"a\.mkv: is there by now; -y overwrites it")
+    with taken, part_file(target, overwrite=False) as part:
+        part.write_bytes(b"new")
+        target.write_bytes(b"mine")
+    assert target.read_bytes() == b"mine"
+    assert list(tmp_path.iterdir()) == [target]
+    target.unlink()
+    with part_file(target, overwrite=False) as part:
+        part.write_bytes(b"new")
+    assert target.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("way", ["part_file", "write_whole"])
+def test_permissions_stay(tmp_path: Path, way: str) -> None:
+    target = tmp_path / "a.mkv"
+    target.write_bytes(b"old")
+    for mode in (0o600, 0o664, 0o444):
+        target.chmod(mode)
+        WAYS[way](target)
+        assert target.read_bytes() == b"new"
+        assert target.stat().st_mode & 0o7777 == mode
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    real, first, second, loop = (tmp_path / name for name in ("real", "first", "second", "loop"))
+    second.symlink_to(first)
+    first.symlink_to("real")
+    loop.symlink_to("loop")
+    assert followed(second) == followed(real) == real  # there or not
+    with pytest.raises(LKDNError, match="loop: can't be written: Too many levels of symbolic"):
+        followed(loop)
 
 
 def test_where_no_file_can_be(tmp_path: Path) -> None:
@@ -118,7 +163,7 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "a"
     target.write_bytes(b"old")
     message = f"^{target}: can't be written: No space left on device$"
-    with pytest.raises(LKDNError, match=message), part_file(target) as part:
+    with pytest.raises(LKDNError, match=message), part_file(target, overwrite=True) as part:
         part.write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert target.read_bytes() == b"old"
@@ -128,7 +173,7 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
 def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"mine")
     with pytest.raises(LKDNError, match=r"a/b: can't be written: .*/a is in the way$"):
-        write_whole(tmp_path / "a" / "b", b"new")
+        write_whole(tmp_path / "a" / "b", b"new", overwrite=False)
 
 
 def test_no_room_for_numbered_pictures(

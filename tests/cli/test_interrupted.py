@@ -133,7 +133,7 @@ def test_one_signal_finishes_the_segment(work: Work) -> None:
     assert said.splitlines() == [
         "",
         "lkdn-video: interrupted: finishing the segment at hand; a second signal stops at once",
-        f"lkdn-video: out.mkv: {LENGTH} frames are kept in out.mkv.lkdn; "
+        f"lkdn-video: out.mkv: {LENGTH} frames kept in out.mkv.lkdn; "
         "the same command goes on from there",
         "lkdn-video: interrupted",
     ]
@@ -173,7 +173,7 @@ def test_a_full_disk_keeps_what_is_done(work: Work) -> None:
         said = process.communicate(timeout=120)[1]
     assert process.returncode == 1
     assert said.splitlines() == [
-        f"lkdn-video: out.mkv: {FRAMES} frames are kept in out.mkv.lkdn; "
+        f"lkdn-video: out.mkv: {FRAMES} frames kept in out.mkv.lkdn; "
         "the same command goes on from there",
         "lkdn-video: out.mkv: can't be written: File too large",
     ]

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import av
 import pytest
+from av.stream import Disposition
 
 from lkdn_media.frame_times import times_vary
+from lkdn_media.losses import label_losses
 from lkdn_media.probe import probe
 from lkdn_media.source import Span
 from lkdn_media.tags import copied_tags
@@ -237,6 +239,54 @@ def test_uses_that_webm_has_no_place_for_are_named(
     here = make_clip(tmp_path / "a.mkv", Clip(audio=tracks, audio_codec="libopus"))
     assert lkdn_video(here, tmp_path / "b.webm", "-q") == 0
     assert warnings(capsys) == ["webm can't hold the dispositions of #2, #3; mkv can"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "use", "said"),
+    [
+        ("mp4", Disposition.original, "mp4 can't hold the dispositions of #1; mkv can"),
+        ("mp4", Disposition.karaoke, "mp4 can't hold the dispositions of #1"),
+        ("mkv", Disposition.clean_effects, "matroska can't hold the dispositions of #1"),
+        ("mkv", Disposition.original | Disposition.hearing_impaired, None),
+        ("mp4", Disposition.comment | Disposition.visual_impaired, None),
+    ],
+)
+def test_uses_are_kept_or_named(  # noqa: PLR0917
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    ending: str,
+    use: Disposition,
+    said: str | None,
+) -> None:
+    """Of what comes from a container that holds them all, which no file does."""
+    here = make_clip(tmp_path / "a.mkv", Clip(audio=({},)))
+    source = probe(here)
+    streams = tuple(replace(s, disposition=use) if s.index else s for s in source.streams)
+    source = replace(source, streams=streams)
+    container = {"mkv": "matroska"}.get(ending, ending)
+    assert label_losses(source, container=container, copied=[1]) == ([said] if said else [])
+    if said is None:
+        there = tmp_path / f"b.{ending}"
+        with av.open(str(here)) as old, av.open(str(there), "w") as out:
+            stream = out.add_stream_from_template(old.streams.audio[0])
+            stream.disposition = use
+            for packet in old.demux(audio=0):
+                if packet.size:
+                    packet.stream = stream
+                    out.mux(packet)
+        with av.open(str(there)) as result:
+            assert result.streams[0].disposition & use == use
+
+
+def test_a_matrix_that_is_not_known(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = make_clip(tmp_path / "a.mkv", Clip(tags=Tags(matrix=12)))
+    assert lkdn_video(here, tmp_path / "b.mkv") == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"lkdn-video: {here}: matrix: bt709, ")
+    assert "got chroma-derived-nc; --ffmpeg-vf setparams=colorspace=bt709 says" in said
 
 
 def test_data_of_an_unknown_kind_are_dropped(

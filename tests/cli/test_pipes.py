@@ -150,7 +150,7 @@ def test_samples_that_end_within_a_picture_are_salvaged(
     whole = [p.tobytes() for number in range(3) for p in samples("yuv420p", 34, 26, number)]
     stdin(b"".join(whole)[:-100])
     assert lkdn_video(Path("-"), tmp_path / "b.mkv", "--raw", "34x26") == 3
-    assert "warning: -: 1 packets could not be decoded" in capsys.readouterr().err
+    assert "warning: -: 1 packet could not be decoded" in capsys.readouterr().err
     assert len(frames(tmp_path / "b.mkv")) == 2
 
 

@@ -125,7 +125,7 @@ def test_damaged_sound_is_left_out(
     for options in (("--segment", "0"), ("--segment", "3")):
         for there in (tmp_path / "b.mkv", tmp_path / "b.mp4"):
             assert lkdn_video(here, there, "-q", "-y", *options) == 3
-            assert "packets beside the video were too damaged" in capsys.readouterr().err
+            assert "beside the video too damaged" in capsys.readouterr().err
             assert len(times(there)) == 7
             assert 0 < len(copies(there)[0].packets) < whole
 

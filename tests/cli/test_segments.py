@@ -343,7 +343,7 @@ def test_damage_before_a_break_is_told_after_it(
     assert lkdn_video(source, target, "--segment", str(LENGTH), "--json") == 3
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [e["event"] for e in events if e["event"] != "progress"] == ["start", "done", "warning"]
-    assert events[-2]["damage"] == "1 packets could not be decoded"
+    assert events[-2]["damage"] == "1 packet could not be decoded"
     plan = plan_for(source, target)
     run(plan, tmp_path / "c.mkv", upscaler, limit=LENGTH + 3)
     with job_for(plan, tmp_path / "c.mkv") as job:
@@ -351,4 +351,4 @@ def test_damage_before_a_break_is_told_after_it(
         result = upscale_segments(
             plan, job, upscaler, length=LENGTH, progress=step, stop=lambda: False
         )
-    assert str(result.damage) == "1 packets could not be decoded"
+    assert str(result.damage) == "1 packet could not be decoded"

@@ -53,6 +53,29 @@ def test_shapes_fit_into_the_fields(
         assert result.streams.video[0].sample_aspect_ratio == Fraction(ratio)
 
 
+def test_the_shape_of_stereo_3d_is_named(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two views squeezed into one picture; FFmpeg's muxer writes whole ones only."""
+    plain, here = make_clip(tmp_path / "plain.mkv"), tmp_path / "a.mkv"
+    with av.open(str(plain)) as source, av.open(str(here), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        stream.metadata["stereo_mode"] = "top_bottom"
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    written = here.read_bytes()
+    assert written.count(b"\x54\xba\x81\x0d") == 1  # the display height: 13 of 26
+    for height, expected in ((b"\x0d", []), (b"\x1a", ["pixels shaped 1/2 are shown as square"])):
+        here.write_bytes(written.replace(b"\x54\xba\x81\x0d", b"\x54\xba\x81" + height))
+        for ending, lines in (("mkv", expected), ("mp4", [])):
+            assert lkdn_video(here, tmp_path / f"b.{ending}", "-q", "-y") == 0
+            said = capsys.readouterr().err
+            assert ["pixels shaped 1/2 are shown as square"] * ("pixels shaped" in said) == lines
+            assert ("stereo 3D is not kept" in said) == (ending == "mp4")
+
+
 def test_another_file_is_left_alone(tmp_path: Path) -> None:
     for path in (make_clip(tmp_path / "a.mkv"), make_clip(tmp_path / "a.mp4")):
         before = path.read_bytes()
