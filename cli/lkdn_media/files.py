@@ -145,7 +145,7 @@ def _becoming(target: Path, part: Path, *, overwrite: bool) -> Iterator[Path]:
         if overwrite:
             os.replace(part, target)
         else:
-            _name(part, target)
+            _take_name(part, target)
     finally:
         with suppress(OSError):  # the error before it says more
             part.unlink(missing_ok=True)
@@ -160,7 +160,7 @@ def _permissions(target: Path) -> int | None:
     return stat.S_IMODE(mode) & 0o777 if _MARKS and stat.S_ISREG(mode) else None
 
 
-def _name(part: Path, target: Path) -> None:
+def _take_name(part: Path, target: Path) -> None:
     """Give ``part`` the name ``target``, of which nothing may be. Raises ``LKDNError``."""
     taken = LKDNError(f"{target}: is there by now; -y overwrites it")
     try:
