@@ -73,11 +73,17 @@ def test_a_whole_video(clip: Path, tmp_path: Path, upscaler: Upscaler) -> None:
     ],
 )
 def test_a_window(
-    clip: Path, tmp_path: Path, upscaler: Upscaler, window: Window, kept: range
+    *,
+    clip: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    upscaler: Upscaler,
+    window: Window,
+    kept: range,
 ) -> None:
     out = upscale(clip, tmp_path, upscaler, window, ignore)
     assert times(out) == [i * NTSC for i in range(len(kept))]
-    whole = upscale(clip, tmp_path / "..", upscaler, FULL, ignore)
+    whole = upscale(clip, tmp_path_factory.mktemp("whole"), upscaler, FULL, ignore)
     for number, frame in zip(kept, frames(out), strict=True):
         for plane, wanted in zip(planes(frame), planes(frames(whole)[number]), strict=True):
             assert np.array_equal(plane, wanted)
@@ -130,9 +136,9 @@ def test_sound_that_mp4_cannot_hold_goes_to_matroska(
     """With decoding times for all packets: ComfyUI leaves out those without when it saves."""
     wanted = Clip(pts=range(12), audio=[{}], audio_codec="wavpack", pix_fmt=pix_fmt)
     clip = make_clip(tmp_path / "in.mkv", wanted)
-    for window in (FULL, Window(0.04, 0.1)):
+    for name, window in (("whole", FULL), ("part", Window(0.04, 0.1))):
         plan = plan_video(clip, scale=2, choice=EncoderChoice(), window=window)
-        out = upscale_to(tmp_path / "out", plan, upscaler, progress=ignore)
+        out = upscale_to(tmp_path / name, plan, upscaler, progress=ignore)
         assert out.suffix == ".mkv" and copies(out)[0].kind == "audio"
         with av.open(str(out)) as container:
             packets = [packet for packet in container.demux(video=0) if packet.size]
