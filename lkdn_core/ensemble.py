@@ -37,10 +37,10 @@ class SelfEnsemble:
         """See `Network`."""
         self._network(x, out)
         for mirrored, swapped in self._positions[1:]:
-            turned = _turn(x, mirrored, swapped=swapped)
-            part = out.new_empty(_turn(out, (), swapped=swapped).shape)
+            turned = _swapped(_mirrored(x, mirrored), swapped)
+            part = out.new_empty(_swapped(out, swapped).shape)
             self._network(turned.contiguous(memory_format=self.memory_format), part)
-            out += (part.mT if swapped else part).flip(mirrored)
+            out += _mirrored(_swapped(part, swapped), mirrored)
         out /= len(self._positions)
 
     def bytes_for(self, height: int, width: int) -> int:
@@ -56,6 +56,9 @@ class SelfEnsemble:
         self._network.release()
 
 
-def _turn(x: Tensor, mirrored: tuple[int, ...], *, swapped: bool) -> Tensor:
-    x = x.flip(mirrored) if mirrored else x
+def _mirrored(x: Tensor, dimensions: tuple[int, ...]) -> Tensor:
+    return x.flip(dimensions) if dimensions else x  # which would copy it all the same
+
+
+def _swapped(x: Tensor, swapped: bool) -> Tensor:
     return x.mT if swapped else x

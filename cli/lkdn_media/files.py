@@ -138,8 +138,8 @@ def _becoming(target: Path, part: Path, *, overwrite: bool) -> Iterator[Path]:
         with part.open("r+b") as file:  # Windows syncs nothing that is open to be read alone
             os.fsync(file.fileno())
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            wanted = _permissions(target) if overwrite else None
-            wanted = mode & ~_OURS if wanted is None else wanted
+            usual = mode & ~_OURS
+            wanted = _permissions(target, usual) if overwrite else usual
             if wanted != mode:
                 os.fchmod(file.fileno(), wanted)
         if overwrite:
@@ -151,13 +151,13 @@ def _becoming(target: Path, part: Path, *, overwrite: bool) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def _permissions(target: Path) -> int | None:
-    """Who may do what with the file ``target``, ``None`` where there is none."""
+def _permissions(target: Path, usual: int) -> int:
+    """Who may do what with the file ``target``; ``usual`` where there is none."""
     try:
         mode = target.lstat().st_mode
     except OSError:
-        return None
-    return stat.S_IMODE(mode) & 0o777 if _MARKS and stat.S_ISREG(mode) else None
+        return usual
+    return stat.S_IMODE(mode) & 0o777 if _MARKS and stat.S_ISREG(mode) else usual
 
 
 def _take_name(part: Path, target: Path) -> None:

@@ -61,6 +61,7 @@ class Recoder:
 
     def __init__(self, old: Stream, out: OutputContainer, codec: str) -> None:
         self.stream: Stream
+        self._time_base = old.time_base or Fraction(1, 1000)
         self._decoder: av.AudioCodecContext | SubtitleCodecContext
         if isinstance(old, av.AudioStream):
             self._decoder = old.codec_context
@@ -71,7 +72,6 @@ class Recoder:
             self._decoder = old.codec_context
             self.stream = _add_text(out, codec, self._decoder)
             self._texts = OneAtATime() if codec == "mov_text" else None
-            self._base = Fraction(1, 1000)
 
     def packets(self, packet: "av.Packet[Any] | None") -> "Iterable[av.Packet[Any]]":
         """What becomes of ``packet``; nothing of a damaged one. ``None`` is the end."""
@@ -119,23 +119,25 @@ class Recoder:
             return
         if packet.pts is None or not packet.duration:
             return  # never seen
-        base = packet.time_base
-        self._base = Fraction(base.numerator, base.denominator)
+        shown: SubtitleSet | None = None
         with suppress(av.FFmpegError):
-            for shown in decoder.decode2(packet) or ():
-                if isinstance(shown, AssSubtitle):
-                    text = Text(packet.pts, packet.pts + packet.duration, shown.ass)
-                    yield from self._encoded(texts.add(text))
+            shown = decoder.decode2(packet)
+        for line in shown or ():
+            if isinstance(line, AssSubtitle):
+                text = Text(packet.pts, packet.pts + packet.duration, line.ass)
+                yield from self._encoded(texts.add(text))
 
     def _encoded(self, texts: Iterator[Text]) -> "Iterator[av.Packet[Any]]":
         encoder = self.stream.codec_context
         assert isinstance(encoder, SubtitleCodecContext)
         for text in texts:
-            with suppress(av.FFmpegError):
+            try:
                 new = encoder.encode_subtitle(SubtitleSet.create(text.dialogue, 0, 0))
-                new.time_base, new.pts, new.dts = self._base, text.start, text.start
-                new.duration = text.end - text.start
-                yield new
+            except av.FFmpegError:
+                continue
+            new.time_base, new.pts, new.dts = self._time_base, text.start, text.start
+            new.duration = text.end - text.start
+            yield new
 
 
 class _Samples:
@@ -240,9 +242,8 @@ def _layout(codec: str, rate: int, layout: av.AudioLayout) -> str:
 def _add_text(out: OutputContainer, codec: str, decoder: SubtitleCodecContext) -> Stream:
     stream = out.add_stream(codec)
     assert isinstance(stream, SubtitleStream)
-    stream.time_base = Fraction(
-        1, 1000
-    )  # MP4 counts a gap in 31 bits: of microseconds, half an hour
+    # MP4 counts a gap in 31 bits: of microseconds, PyAV's default, that is half an hour.
+    stream.time_base = Fraction(1, 1000)
     stream.codec_context.subtitle_header = _styles(decoder) or _styles(_plain_decoder())
     return stream
 

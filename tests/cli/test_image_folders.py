@@ -305,3 +305,21 @@ def test_batches_of_one_size(nearest: dict[int, Path], tmp_path: Path) -> None:
     for i, size in enumerate(sizes):
         new = np.asarray(Image.open(tmp_path / f"out/{i}.png"))
         assert np.array_equal(new, twice(noise(3, size=size) ^ np.uint8(i)))
+
+
+def test_the_picture_a_link_stands_for_is_written(
+    tmp_path: Path, lkdn_image: ImageCommand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, real = tmp_path / "a.png", tmp_path / "real.png"
+    Image.fromarray(noise(3)).save(here)
+    for name, stands_for in (("link.png", "real.png"), ("loop.png", "loop.png")):
+        (tmp_path / name).symlink_to(stands_for)
+    assert lkdn_image(here, tmp_path / "link.png") == 0  # it leads nowhere yet
+    made = real.read_bytes()
+    real.write_bytes(b"old")
+    assert lkdn_image(here, tmp_path / "link.png") == 2
+    assert lkdn_image(here, tmp_path / "link.png", "-y") == 0
+    assert (tmp_path / "link.png").is_symlink() and real.read_bytes() == made
+    capsys.readouterr()
+    assert lkdn_image(here, tmp_path / "loop.png", "-y") == 1
+    assert "loop.png: can't be written: Too many levels of symbolic" in capsys.readouterr().err

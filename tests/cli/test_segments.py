@@ -352,3 +352,20 @@ def test_damage_before_a_break_is_told_after_it(
             plan, job, upscaler, length=LENGTH, progress=step, stop=lambda: False
         )
     assert str(result.damage) == "1 packet could not be decoded"
+
+
+def test_a_name_as_long_as_they_get(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its folder has a shorter one, of its own."""
+    source = make_clip(tmp_path / "a.mkv")
+    first, second = (tmp_path / f"{'y' * 250}{end}.mkv" for end in "ab")
+    for target in (first, second):
+        with job_for(plan_for(source, target), target) as job:
+            assert job.folder.parent == tmp_path and job.folder.is_dir()
+            assert job.folder.name.endswith(".lkdn") and len(job.folder.name) < 256
+            assert len(list(tmp_path.glob("*.lkdn"))) == 1
+        assert lkdn_video(source, target, "--segment", "3") == 0
+    assert sorted(tmp_path.iterdir()) == [source, first, second]
+    assert lkdn_video(source, first, "--segment", "3") == 2
+    assert "is there already" in capsys.readouterr().err

@@ -164,3 +164,10 @@ def test_official_names_download_the_authors_files(
 def test_official_url_is_pinned() -> None:
     assert "54df78a491142c2503d9738192b767ceced4d1a1" in models.OFFICIAL_URL
     assert models.OFFICIAL_URL.startswith("https://")
+
+
+def test_a_cache_folder_that_is_a_file(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(DownloadError, match=r"cache is a file, and no folder to keep downloads in"):
+        cached_download(server.url + "file.pth", sha256="0" * 64, size=len(CONTENT))
+    assert server.requests == 0
