@@ -97,11 +97,11 @@ def decode_pictures(
     first; numbered picture files that do raise ``LKDNError``.
     """
     layout = source.layout
-    filters = filters or FilterChain((), source.time_base, source.frame_rate)
+    filters = filters or FilterChain((), source.frame_rate, source.time_base, source.frame_rate)
     timeline = Timeline(step=1)
     usual = round(1 / (filters.frame_rate * filters.time_base))
     frames = _dated(_checked(_spanned(source, damage, start), source, damage), source)
-    for frame, decoded in filters.apply(frames, source.frame_rate):
+    for frame, decoded in filters.apply(frames):
         pts = timeline.place(frame.pts, frame.duration or usual)
         damage.moved_frames = timeline.moved
         carrier = decoded if has_captions(decoded, source.decoder) else None

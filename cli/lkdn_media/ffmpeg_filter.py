@@ -55,6 +55,7 @@ def through_filter(source: Source, filter: FfmpegFilter) -> Source:
         sample_aspect_ratio=ratio,
         time_base=source.time_base / max(1, math.ceil(source.time_base / _COARSEST)),
         frame_rate=rate,
+        nominal_rate=rate,
         frames=round(source.frames * rate / source.frame_rate),
         packets=0,
         declared_end=None,  # filters may shorten it

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, groupby, pairwise, tee
+from operator import itemgetter
 from typing import Final, Literal
 
 import av
@@ -16,19 +17,23 @@ from lkdn_media.source import Source
 __all__ = ["Deinterlace", "FilterChain", "film_chain"]
 
 Deinterlace = Literal["auto", "bwdif", "off"]
+_Pair = tuple[av.VideoFrame, av.VideoFrame]
 #: Five frames of telecined film are four of film; a quarter of a tick can tell their times.
 _FILM: Final = Fraction(4, 5)
+#: Quarters of a frame's time that one of film lasts: evenly, or with a field repeated.
+_LONGER: Final = (5, 6)
 
 
 @dataclass(frozen=True, slots=True)
 class FilterChain:
-    """Filters, in FFmpeg's notation one by one, and what comes out of them.
+    """Filters, in FFmpeg's notation one by one, and what goes in and comes out of them.
 
-    ``steps``: such as ``"bwdif=deint=interlaced"``; none leaves frames as they are. ``time_base``
-    and ``frame_rate``: of the frames that come out.
+    ``steps``: such as ``"bwdif=deint=interlaced"``; none leaves frames as they are. ``input_rate``:
+    frames a second that go in. ``time_base`` and ``frame_rate``: of the frames that come out.
     """
 
     steps: tuple[str, ...]
+    input_rate: Fraction
     time_base: Fraction
     frame_rate: Fraction
 
@@ -37,10 +42,8 @@ class FilterChain:
         """Whether some frames are left out, counted from the first one."""
         return any(step.startswith("decimate") for step in self.steps)
 
-    def apply(
-        self, frames: Iterable[av.VideoFrame], rate: Fraction
-    ) -> Iterator[tuple[av.VideoFrame, av.VideoFrame]]:
-        """Run ``frames``, of ``rate`` a second, through the filters.
+    def apply(self, frames: Iterable[av.VideoFrame]) -> Iterator[_Pair]:
+        """Run ``frames`` through the filters.
 
         Gives pairs: a frame that comes out, in the planar format (`nearest_planar`) of ``frames``,
         and the one of these it takes the place of, which alone has its own closed captions:
@@ -48,11 +51,19 @@ class FilterChain:
         """
         if not self.steps:
             yield from ((frame, frame) for frame in frames)
-            return
+        elif not self.drops:
+            yield from self._filtered(frames)
+        else:
+            for film, run in groupby(_film_or_not(frames, self.input_rate), key=itemgetter(0)):
+                same = (frame for _, frame in run)
+                yield from self._evenly(same) if film else self._filtered(same)
+
+    def _filtered(self, frames: Iterable[av.VideoFrame]) -> Iterator[_Pair]:
         graph, inside = None, dict[int, av.VideoFrame]()
         for number, frame in enumerate(frames):
             if graph is None:
-                graph, layout = _graph(self.steps, frame, rate), nearest_planar(frame.format.name)
+                graph = _graph(self.steps, frame, self.input_rate)
+                layout = nearest_planar(frame.format.name)
             inside[number] = frame
             unpacked = repacked(frame, layout)
             unpacked.opaque = number  # filters hand it on
@@ -62,9 +73,19 @@ class FilterChain:
             graph.vpush(None)
             yield from self._pull(graph, inside)
 
-    def _pull(
-        self, graph: Graph, inside: dict[int, av.VideoFrame]
-    ) -> Iterator[tuple[av.VideoFrame, av.VideoFrame]]:
+    def _evenly(self, frames: Iterable[av.VideoFrame]) -> Iterator[_Pair]:
+        """``frames`` of film, at the times that it had before fields were repeated."""
+        step, due = 1 / self.frame_rate, None
+        for frame in frames:
+            plain = repacked(frame, nearest_planar(frame.format.name))
+            if frame.pts is not None:
+                time = frame.pts * frame.time_base
+                due = time if due is None or abs(due + step - time) > step else due + step
+                plain.pts = round(due / self.time_base)
+            plain.duration, plain.time_base = round(step / self.time_base), self.time_base
+            yield plain, frame
+
+    def _pull(self, graph: Graph, inside: dict[int, av.VideoFrame]) -> Iterator[_Pair]:
         """What is ready, each with what it was made of, which is taken out of ``inside``."""
         while True:
             try:
@@ -90,7 +111,8 @@ def film_chain(source: Source, *, deinterlace: Deinterlace, ivtc: bool) -> Filte
     ``"auto"`` works on frames flagged as interlaced where the file has, or may have, such;
     ``"bwdif"`` on all.
     Both keep number, times and order of the frames. ``ivtc`` undoes telecine: fields are matched
-    and every fifth frame, a repeated one, is left out. Raises ``ArgumentError`` for both at once.
+    and every fifth frame, a repeated one, is left out; frames whose fields only the player is to
+    repeat all stay. Raises ``ArgumentError`` for both at once.
     """
     if ivtc and deinterlace == "bwdif":
         raise ArgumentError("ivtc: makes whole pictures itself, got --deinterlace bwdif too")
@@ -98,12 +120,42 @@ def film_chain(source: Source, *, deinterlace: Deinterlace, ivtc: bool) -> Filte
     if ivtc:
         # What matching leaves combed was no film, and is deinterlaced.
         steps = ("fieldmatch=combmatch=full", "bwdif=mode=send_frame:deint=interlaced", "decimate")
-        return FilterChain(steps, base / 4, rate * _FILM)
+        return FilterChain(steps, source.nominal_rate, base / 4, source.nominal_rate * _FILM)
     if deinterlace == "bwdif":
-        return FilterChain(("bwdif=mode=send_frame",), base, rate)
+        return FilterChain(("bwdif=mode=send_frame",), rate, base, rate)
     if deinterlace == "auto" and (source.interlaced or source.is_broadcast):
-        return FilterChain(("bwdif=mode=send_frame:deint=interlaced",), base, rate)
-    return FilterChain((), base, rate)
+        return FilterChain(("bwdif=mode=send_frame:deint=interlaced",), rate, base, rate)
+    return FilterChain((), rate, base, rate)
+
+
+def _film_or_not(
+    frames: Iterable[av.VideoFrame], rate: Fraction
+) -> Iterator[tuple[bool, av.VideoFrame]]:
+    """Before each of ``frames``, ``rate`` a second: whether it is one of film, stored as it was.
+
+    Most DVDs have it so, and the player repeats a field of every other frame, which lasts longer.
+    """
+    before = False
+    for (frame, longer), following in _with_next(_longer_or_not(frames, rate)):
+        after = following is not None and following[1]
+        yield (before or longer or after) and not frame.interlaced_frame, frame
+        before = longer
+
+
+def _longer_or_not(
+    frames: Iterable[av.VideoFrame], rate: Fraction
+) -> Iterator[tuple[av.VideoFrame, bool]]:
+    for frame, following in _with_next(frames):
+        time = frame.duration  # Matroska may have the usual one
+        if following is not None and following.pts is not None and frame.pts is not None:
+            time = following.pts - frame.pts
+        yield frame, round(4 * time * frame.time_base * rate) in _LONGER
+
+
+def _with_next[T](items: Iterable[T]) -> Iterator[tuple[T, T | None]]:
+    ahead, behind = tee(items)
+    next(ahead, None)
+    yield from zip(behind, chain(ahead, [None]), strict=True)
 
 
 def _graph(steps: Iterable[str], frame: av.VideoFrame, rate: Fraction) -> Graph:

@@ -11,6 +11,7 @@ from typing import Final
 
 import av
 from av.container import InputContainer
+from av.rational import AVRational
 from av.sidedata.sidedata import Type as SideData
 from av.stream import Discard, Disposition, Stream
 
@@ -74,6 +75,7 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
             tags=ColourTags.of(frame),
             time_base=Fraction(stream.time_base.num, stream.time_base.den),
             frame_rate=rate,
+            nominal_rate=_fraction(stream.guessed_rate) or rate,
             constant_rate=stream.base_rate == rate,
             sample_aspect_ratio=_ratio(stream),
             display_matrix=struct.unpack("=9i", matrix) if len(matrix) == 36 else None,
@@ -201,8 +203,11 @@ def _rate(stream: av.VideoStream) -> Fraction:
     """Frames a second, on average: of DV FFmpeg says a frame a tick, and guesses better."""
     average, guessed = stream.average_rate, stream.guessed_rate
     doubtful = not average or (guessed and average > 2 * guessed)
-    rate = (guessed if doubtful else average) or Fraction(25)
-    return Fraction(rate.numerator, rate.denominator)
+    return _fraction(guessed if doubtful else average) or Fraction(25)
+
+
+def _fraction(number: AVRational | None) -> Fraction | None:
+    return Fraction(number.num, number.den) if number else None
 
 
 def _seconds(container: InputContainer, stream: av.VideoStream) -> float:
@@ -212,8 +217,7 @@ def _seconds(container: InputContainer, stream: av.VideoStream) -> float:
 
 
 def _ratio(stream: av.VideoStream) -> Fraction | None:
-    ratio = stream.sample_aspect_ratio
-    return Fraction(ratio.num, ratio.den) if ratio else None
+    return _fraction(stream.sample_aspect_ratio)
 
 
 def _side_data(frame: av.VideoFrame, kind: SideData) -> bytes:

@@ -77,7 +77,8 @@ class Source:
 
     ``video``: index of the stream to enlarge. ``frames``: expected number, 0 when not known.
     ``alpha``: the pictures are transparent somewhere, or may be.
-    ``constant_rate``: by what the container says of its frame rates.
+    ``nominal_rate``: frames a second as the codec has it, which is the average but for film whose
+    fields the player repeats. ``constant_rate``: by what the container says of its frame rates.
     ``sample_aspect_ratio``: ``None`` when not tagged.
     ``declared_end``: end of the video in seconds as the file's head says it, when it does.
     ``interlaced``: some frames are flagged so; ``telecined``: just those that telecine makes so.
@@ -103,6 +104,7 @@ class Source:
     tags: ColourTags
     time_base: Fraction
     frame_rate: Fraction
+    nominal_rate: Fraction
     constant_rate: bool
     sample_aspect_ratio: Fraction | None
     display_matrix: tuple[int, ...] | None

@@ -4,6 +4,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -115,6 +116,60 @@ def test_ivtc_times_are_exact_in_mp4(tmp_path: Path, lkdn_video: Command) -> Non
     here, there = make_clip(tmp_path / "a.mp4", FLAGGED), tmp_path / "b.mp4"
     assert lkdn_video(here, there, "-q", "--ivtc") == 0
     assert times(there) == [i * Fraction(1001, 24000) for i in range(20)]
+
+
+@pytest.mark.parametrize("name", ["a.mpg", "a.ts", "a.mkv"])
+def test_film_whose_fields_the_player_repeats_stays_as_it_is(
+    tmp_path: Path, lkdn_video: Command, name: str
+) -> None:
+    """Of what is stored as film nothing is left out; what follows, telecined, is restored."""
+    here, there = film_on_dvd(tmp_path / name), tmp_path / "b.mp4"
+    start = times(here)[0]
+    halves = [round((t - start) * 2 * NTSC) for t in times(here)]
+    assert halves == [(5 * n + 1) // 2 for n in range(12)] + [30 + 2 * n for n in range(10)]
+    assert lkdn_video(here, there, "-q", "--ivtc") == 0
+    shown = [float(t) for t in times(there)]
+    assert shown == pytest.approx([i * 1001 / 24000 for i in range(20)], abs=0.002)
+    for number, frame in zip([*range(12), *range(8)], frames(there), strict=True):
+        luma = samples("yuv420p", 64, 64, number)[0].repeat(2, 0).repeat(2, 1)
+        assert np.abs(luma.astype(int) - planes(frame)[0]).mean() < 9  # a neighbour: 12
+
+
+def film_on_dvd(path: Path) -> Path:
+    """Twelve frames of film stored as such, every other with a field to repeat; then telecine."""
+    part = replace(MPEG2, size=(64, 64), rate=NTSC, time_base=1 / NTSC)
+    parts = [
+        replace(part, pts=range(12), fields=None, options={"qscale": "2"}),
+        replace(part, pts=range(10), fields="flagged telecine"),
+    ]
+    clips = [make_clip(path.with_name(f"{i}.mkv"), part) for i, part in enumerate(parts)]
+    with av.open(str(path), "w") as out, av.open(str(clips[0])) as first:
+        stream = out.add_stream_from_template(first.streams.video[0])
+        for film, clip in enumerate(clips):
+            with av.open(str(clip)) as source:
+                coded = [bytes(packet) for packet in source.demux(video=0) if packet.size]
+            for number, data in enumerate(coded):
+                packet = av.Packet(data if film else with_repeated_field(data, number))
+                packet.pts = packet.dts = 30 + 2 * number if film else (5 * number + 1) // 2
+                packet.stream, packet.time_base = stream, 1 / (2 * NTSC)
+                packet.is_keyframe = number == 0
+                out.mux(packet)
+    return path
+
+
+def with_repeated_field(picture: bytes, number: int) -> bytes:
+    """A coded picture of MPEG-2 (ISO 13818-2, 6.2.2.3 and 6.2.3.1) of a 3:2 pulldown."""
+    data = bytearray(picture)
+    at = data.find(b"\0\0\1\xb5")
+    while at >= 0:
+        if data[at + 4] >> 4 == 1:
+            data[at + 5] &= ~0x08  # progressive_sequence
+        elif data[at + 4] >> 4 == 8:
+            top = number % 4 in (0, 3)
+            data[at + 7] = (data[at + 7] & 0x7D) | top << 7 | (number % 2 == 0) << 1 | 1
+            data[at + 8] |= 0x80  # progressive_frame
+        at = data.find(b"\0\0\1\xb5", at + 4)
+    return bytes(data)
 
 
 def test_two_ways_at_once_are_refused(
