@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,7 +21,7 @@ from lkdn_media.formats import PLANAR, repacked
 from lkdn_media.hwaccel import accelerator
 from lkdn_media.pipes import size_of_pipe
 from lkdn_media.planes import Planes, planes_of
-from lkdn_media.side_data import has_captions, unfielded
+from lkdn_media.side_data import has_captions, has_hdr10, unfielded, unkept_in
 from lkdn_media.source import Source
 from lkdn_media.timeline import Timeline
 
@@ -30,6 +30,8 @@ __all__ = ["Damage", "Picture", "Planes", "decode_pictures"]
 log = logging.getLogger(__name__)
 #: Frames without a time at the start; a raw stream has none at all.
 _MOST_UNDATED = 16
+#: Encoders are told what the first picture says.
+_LATE_HDR10 = "mastering display and content light of HDR10 that begin after the first picture"
 #: Packets that are kept to be decoded again: more than most encoders put between keyframes.
 _LONGEST_GROUP = 600
 
@@ -39,7 +41,8 @@ class Picture:
     """Planes, with ``pts`` and ``duration`` (0: not known) in the time base of the plan.
 
     ``alpha``: a plane of its own, where the source has it. ``carrier``: the frame it was decoded
-    as, where that has more to hand on: closed captions.
+    as, where that has more to hand on: closed captions. ``unkept``: what else it carries that can't
+    be handed on.
     """
 
     planes: Planes
@@ -47,6 +50,7 @@ class Picture:
     duration: int
     alpha: NDArray[Any] | None = None
     carrier: av.VideoFrame | None = None
+    unkept: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -98,6 +102,7 @@ def decode_pictures(
     """
     layout = source.layout
     filters = filters or FilterChain((), source.frame_rate, source.time_base, source.frame_rate)
+    has_hdr10_first = bool(source.mastering_display or source.content_light)
     timeline = Timeline(step=1)
     usual = round(1 / (filters.frame_rate * filters.time_base))
     frames = _dated(_checked(_spanned(source, damage, start), source, damage), source)
@@ -108,7 +113,10 @@ def decode_pictures(
         planes = planes_of(frame, layout)
         alpha = planes[-1] if PLANAR[layout].alpha else None
         planes = planes if alpha is None else planes[:-1]
-        yield Picture(planes, pts, frame.duration or 0, alpha, carrier)
+        unkept = unkept_in(decoded, source.decoder)
+        if not has_hdr10_first and has_hdr10(decoded, source.decoder):
+            unkept.append(_LATE_HDR10)
+        yield Picture(planes, pts, frame.duration or 0, alpha, carrier, unkept)
     if source.declared_end is not None:
         missing = source.declared_end - float(timeline.end * filters.time_base)
         if missing > max(2 / float(source.frame_rate), source.declared_end / 100):

@@ -31,7 +31,7 @@ __all__ = [
     "Result",
     "check_paths",
     "enlarge",
-    "noting_captions",
+    "noting_losses",
     "upscale_video",
 ]
 
@@ -137,7 +137,7 @@ def _upscale(
             raise
 
     def decoded() -> Iterator[Picture]:
-        return noting_captions(decode_pictures(plan.source, damage, plan.filters), plan)
+        return noting_losses(decode_pictures(plan.source, damage, plan.filters), plan)
 
     with (
         closing(read_ahead(decoded(), READ_AHEAD)) as pictures,
@@ -168,13 +168,18 @@ def enlarge(pictures: Iterable[Picture], plan: Plan, upscaler: Upscaler) -> Gene
         yield replace(picture, planes=enlarged, alpha=_alpha(picture, plan, upscaler))
 
 
-def noting_captions(pictures: Iterable[Picture], plan: Plan) -> Iterator[Picture]:
-    """``pictures``; says what their captions lose where none were seen when ``plan`` was made."""
-    lines = [] if plan.source.captions else caption_losses(plan.codec, plan.filters)
+def noting_losses(pictures: Iterable[Picture], plan: Plan) -> Iterator[Picture]:
+    """``pictures``; says what is lost of what was not seen yet when ``plan`` was made."""
+    captions = [] if plan.source.captions else caption_losses(plan.codec, plan.filters)
+    known = set(plan.source.unkept)
     for picture in pictures:
-        if lines and picture.carrier is not None:
+        lines = captions if picture.carrier is not None else []
+        new = [name for name in picture.unkept if name not in known]
+        if lines or new:
+            lines = lines + [f"{name} can't be kept" for name in new]
             log.warning("warning: %s: %s", plan.source.path, "; ".join(lines))
-            lines = []
+            captions = [] if picture.carrier is not None else captions
+            known.update(new)
         yield picture
 
 

@@ -20,21 +20,19 @@ from lkdn_media.demux import JOINED, codec_name, is_repeat, main_video, open_dec
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar
 from lkdn_media.palette import PALETTE
 from lkdn_media.planes import is_transparent
-from lkdn_media.side_data import has_captions, has_profile, readable, unfielded
+from lkdn_media.side_data import (
+    DOLBY_VISION,
+    TIMECODE,
+    has_captions,
+    has_profile,
+    readable,
+    unfielded,
+    unkept_in,
+)
 from lkdn_media.source import Source, StreamInfo
 
 __all__ = ["probe"]
 
-#: Side data of pictures that no output has.
-_UNKEPT: Final = {
-    SideData.SPHERICAL: "the spherical projection",
-    SideData.DYNAMIC_HDR_VIVID: "HDR Vivid metadata",
-    SideData.DYNAMIC_HDR_PLUS: "HDR10+ metadata",
-    SideData.DOVI_METADATA: "Dolby Vision metadata",
-    SideData.AMBIENT_VIEWING_ENVIRONMENT: "the light that HDR pictures are made to be watched in",
-    SideData.AFD: "the active format description, which says what part of the picture is bars,",
-    SideData.S12M_TIMECODE: "the timecode inside the pictures",
-}
 #: Of a group of MPEG-2 pictures that starts at 0 as all do that nobody gave a timecode.
 _NO_TIMECODE: Final = (0, 1 << 12)
 #: Decoders that give alpha whether there is any or not, as palettes have it always.
@@ -164,10 +162,12 @@ def _info(stream: Stream) -> StreamInfo:
 def _unkept(
     context: av.VideoCodecContext, frame: av.VideoFrame, *, profile: bool
 ) -> tuple[str, ...]:
-    found = [name for kind, name in _UNKEPT.items() if kind in frame.side_data]
+    found = unkept_in(frame, context.name)
     timecode = _side_data(frame, SideData.GOP_TIMECODE)
     if timecode and int.from_bytes(timecode, sys.byteorder) not in _NO_TIMECODE:
-        found.append(_UNKEPT[SideData.S12M_TIMECODE])
+        found.append(TIMECODE)
+    if "dovi_conf" in context.coded_side_data and DOLBY_VISION not in found:
+        found.append(DOLBY_VISION)
     if profile:
         found.append("the ICC colour profile of the pictures")
     if "frame_cropping" in context.coded_side_data:

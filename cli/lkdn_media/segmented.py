@@ -14,7 +14,7 @@ from lkdn_media.pipeline import (
     WRITE_BEHIND,
     Result,
     enlarge,
-    noting_captions,
+    noting_losses,
 )
 from lkdn_media.plan import Plan
 from lkdn_media.resume import Marked, pictures_after
@@ -90,7 +90,7 @@ def _fill(
 ) -> Damage | None:
     """Make the segments that ``job`` lacks; ``None`` when stopped before the last of them."""
     damage = Damage()
-    left = noting_captions(pictures_after(job, plan, damage), plan)
+    left = noting_losses(pictures_after(job, plan, damage), plan)
     source = Marked(left, damage, length=length, first=job.segments)
 
     def write(pictures: Iterable[Picture]) -> None:

@@ -7,8 +7,32 @@ import av
 from av.filter import Graph
 from av.sidedata.sidedata import Type as SideData
 
-__all__ = ["has_captions", "has_profile", "progressive", "readable", "unfielded"]
+__all__ = [
+    "DOLBY_VISION",
+    "TIMECODE",
+    "has_captions",
+    "has_hdr10",
+    "has_profile",
+    "progressive",
+    "readable",
+    "unfielded",
+    "unkept_in",
+]
 
+#: What is lost of Dolby Vision, which a container may announce.
+DOLBY_VISION: Final = "Dolby Vision metadata"
+TIMECODE: Final = "the timecode inside the pictures"
+#: Side data of pictures that no output has.
+_UNKEPT: Final = {
+    SideData.SPHERICAL: "the spherical projection",
+    SideData.DYNAMIC_HDR_VIVID: "HDR Vivid metadata",
+    SideData.DYNAMIC_HDR_PLUS: "HDR10+ metadata",
+    SideData.DOVI_METADATA: DOLBY_VISION,
+    SideData.AMBIENT_VIEWING_ENVIRONMENT: "the light that HDR pictures are made to be watched in",
+    SideData.AFD: "the active format description, which says what part of the picture is bars,",
+    SideData.S12M_TIMECODE: TIMECODE,
+}
+_HDR10: Final = (SideData.MASTERING_DISPLAY_METADATA, SideData.CONTENT_LIGHT_LEVEL)
 #: Decoders that give a colour profile its name, which PyAV 19 frees once too often: to look at
 #: `side_data` of such a frame at all kills the process.
 _NAME_PROFILES: Final = {"apng", "png"}
@@ -19,6 +43,18 @@ _STORE_INTERLACED: Final = {"apng", "png"}
 def has_captions(frame: av.VideoFrame, decoder: str) -> bool:
     """Whether ``frame``, made by ``decoder``, carries closed captions (ATSC A/53)."""
     return decoder not in _NAME_PROFILES and SideData.A53_CC in frame.side_data
+
+
+def has_hdr10(frame: av.VideoFrame, decoder: str) -> bool:
+    """Whether ``frame``, made by ``decoder``, tells of its mastering display or content light."""
+    return decoder not in _NAME_PROFILES and any(kind in frame.side_data for kind in _HDR10)
+
+
+def unkept_in(frame: av.VideoFrame, decoder: str) -> list[str]:
+    """Names of what ``frame``, made by ``decoder``, carries and no output has."""
+    if decoder in _NAME_PROFILES:
+        return []
+    return [name for kind, name in _UNKEPT.items() if kind in frame.side_data]
 
 
 def has_profile(frame: av.VideoFrame, decoder: str) -> bool:

@@ -60,6 +60,7 @@ class Clip:
     audio_start: int = 0  # samples
     subtitles: str | None = None  # "ass", "subrip" or "mov_text"
     captions: bool = False  # in H.264 and HEVC
+    message: tuple[int, bytes] | None = None  # an SEI message in its place: type and payload
     silent: int = 0  # before this pts there are none
     attachment: bytes | None = None
     cover: bool = False
@@ -193,11 +194,9 @@ def _video(out: av.container.OutputContainer, clip: Clip) -> list[av.Packet[Any]
         frame.duration = clip.durations[i] if clip.durations else 1
         packets += stream.encode(frame)
     packets += stream.encode(None)
-    speaking = clip.captions
-    return [
-        _captioned(p, clip.codec) if speaking and p.pts is not None and p.pts >= clip.silent else p
-        for p in packets
-    ]
+    if not clip.captions and clip.message is None:
+        return packets
+    return [_with_message(p, clip) if p.pts is None or p.pts >= clip.silent else p for p in packets]
 
 
 def caption(number: int) -> bytes:
@@ -213,14 +212,15 @@ def _odd_parity(code: int) -> int:
     return code | 0x80 * (code.bit_count() % 2 == 0)
 
 
-def _captioned(packet: av.Packet[Any], codec: str) -> av.Packet[Any]:
-    """``packet`` with `caption` of its pts in front: a user data SEI message (ATSC A/53)."""
+def _with_message(packet: av.Packet[Any], clip: Clip) -> av.Packet[Any]:
+    """``packet`` with an SEI message in front: `caption` of its pts (ATSC A/53), or the clip's."""
     assert packet.pts is not None
     text = caption(packet.pts)
     count = 0x40 | len(text) // 3
-    payload = b"\xb5\x00\x31GA94\x03" + bytes([count, 0xFF]) + text + b"\xff"
-    head = b"\x4e\x01" if codec == "libx265" else b"\x06"  # type of the NAL unit
-    data = b"\0\0\0\1" + head + bytes([4, len(payload)]) + payload + b"\x80"
+    captions = b"\xb5\x00\x31GA94\x03" + bytes([count, 0xFF]) + text + b"\xff"
+    kind, payload = clip.message or (4, captions)
+    head = b"\x4e\x01" if clip.codec == "libx265" else b"\x06"  # type of the NAL unit
+    data = b"\0\0\0\1" + head + bytes([kind, len(payload)]) + payload + b"\x80"
     new: av.Packet[Any] = av.Packet(data + bytes(packet))
     new.stream, new.time_base, new.is_keyframe = packet.stream, packet.time_base, packet.is_keyframe
     new.pts, new.dts, new.duration = packet.pts, packet.dts, packet.duration

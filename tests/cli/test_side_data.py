@@ -186,6 +186,53 @@ def test_captions_that_come_late_are_named(
     ]
 
 
+@pytest.mark.parametrize(
+    ("message", "lost"),
+    [
+        # ATSC A/53 part 4, 6.2.4: the picture is 16:9
+        ((4, b"\xb5\x00\x31DTG1\x41\xfa"), "the active format description, which says what"),
+        # H.264 D.1.29: mastering display colour volume, without zeros, which would end the unit
+        ((137, b"\x33" * 16 + b"\x02\1\1\1" + b"\1\1\1\1"), "mastering display and content light"),
+    ],
+    ids=["AFD", "HDR10"],
+)
+def test_what_comes_late_is_named_once(
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    message: tuple[int, bytes],
+    lost: str,
+) -> None:
+    here = make_clip(tmp_path / "a.mkv", Clip(message=message, silent=3))
+    assert lkdn_video(here, tmp_path / "b.mkv", "-q") == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"lkdn-video: warning: {here}: {lost}")
+    assert line.endswith("can't be kept")
+
+
+def test_dolby_vision_that_is_only_announced_is_named(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The box dvvC in the place of another that says little (Dolby Vision in ISO files, 3.1)."""
+    here = make_clip(tmp_path / "a.mp4", Clip(sar=Fraction(4, 3)))
+    data = here.read_bytes()
+    size = 4 + 4 + 24
+    at = data.index(b"pasp") - 4
+    box = size.to_bytes(4) + b"dvvC" + bytes([1, 0, 8 << 1, 5 << 3 | 0b101, 1 << 4]) + bytes(19)
+    here.write_bytes(_longer_boxes(data[:at] + box + data[at:], at, size))
+    assert lkdn_video(here, tmp_path / "b.mkv", "--dry-run") == 0
+    assert "warning: Dolby Vision metadata can't be kept" in capsys.readouterr().err
+
+
+def _longer_boxes(data: bytes, at: int, size: int) -> bytes:
+    """MP4 whose boxes around ``at`` say that they are ``size`` bytes longer; moov is the last."""
+    new = bytearray(data)
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1"):
+        place = data.rindex(name, 0, at) - 4
+        new[place : place + 4] = (int.from_bytes(new[place : place + 4]) + size).to_bytes(4)
+    return bytes(new)
+
+
 def test_captions_without_a_place_are_named(
     tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
