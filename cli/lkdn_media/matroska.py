@@ -7,16 +7,16 @@ the fields are corrected afterwards in place: the file needs no second writing.
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 from zlib import crc32
 
 from lkdn_core.errors import LKDNError
+from lkdn_media.ebml import seek_to
 
 __all__ = ["STEREO", "write_pixel_shape"]
 
 #: A tag of the video stream that makes the muxer write the fields.
 STEREO: Final = {"stereo_mode": "left_right"}
-_SEGMENT: Final = b"\x18\x53\x80\x67"
 _TRACKS: Final = b"\x16\x54\xae\x6b"
 _CRC: Final = b"\xbf"
 _ENTRY: Final = b"\xae"
@@ -36,7 +36,8 @@ def write_pixel_shape(path: Path, ratio: Fraction) -> None:
     Raises ``LKDNError`` where there is no such video.
     """
     with path.open("r+b") as file:
-        start, tracks = _read_tracks(file)
+        size = seek_to(file, _TRACKS)
+        start, tracks = file.tell(), bytearray(file.read(size))
         inside = dict(_elements(tracks, slice(0, len(tracks))))
         for name, entry in _elements(tracks, slice(0, len(tracks))):
             video = dict(_elements(tracks, entry)).get(_VIDEO) if name == _ENTRY else None
@@ -72,28 +73,6 @@ def _write_size(tracks: bytearray, fields: _Elements, ratio: Fraction) -> None:
         new += name + bytes([0x80 | count]) + (side * times).to_bytes(count)
     rest = stop - start - len(new) - len(_VOID)
     tracks[start:stop] = new + _VOID[:1] + bytes([0x80 | rest]) + bytes(rest)
-
-
-def _read_tracks(file: BinaryIO) -> tuple[int, bytearray]:
-    """Where the contents of the element Tracks start, and they."""
-    while True:
-        name, size = _head(file)
-        if name == _TRACKS:
-            return file.tell(), bytearray(file.read(size))
-        if name != _SEGMENT:
-            file.seek(size, 1)
-
-
-def _head(file: BinaryIO) -> tuple[bytes, int]:
-    """Name and size of the element at the file's position."""
-    first = file.read(1)
-    if not first or not first[0]:
-        raise LKDNError("not a Matroska file")
-    name = first + file.read(8 - first[0].bit_length())
-    first = file.read(1)
-    more = 8 - first[0].bit_length()
-    size = int.from_bytes(first + file.read(more)) - (1 << 7 * (more + 1))
-    return name, size
 
 
 def _elements(data: bytearray, within: slice) -> Iterator[tuple[bytes, slice]]:

@@ -1,0 +1,93 @@
+"""Elements of EBML (RFC 8794), of which Matroska files are made, where FFmpeg shows too little."""
+
+from collections.abc import Iterator
+from typing import BinaryIO, Final
+
+from lkdn_core.errors import LKDNError
+
+__all__ = ["SEGMENT", "children", "read_head", "seek_to", "top_level"]
+
+SEGMENT: Final = b"\x18\x53\x80\x67"
+_SEEK_HEAD: Final = b"\x11\x4d\x9b\x74"
+_SEEK: Final = b"\x4d\xbb"
+_SEEK_NAME: Final = b"\x53\xab"
+_SEEK_POSITION: Final = b"\x53\xac"
+_CLUSTER: Final = b"\x1f\x43\xb6\x75"
+#: Bytes; more has nothing that is not a picture or a sound.
+_LARGEST: Final = 1 << 24
+
+
+def read_head(file: BinaryIO) -> tuple[bytes, int]:
+    """Name and size of the element at the file's position, which goes on to its contents.
+
+    Raises ``LKDNError`` where there is none.
+    """
+    first = file.read(1)
+    if not first or not first[0]:
+        raise LKDNError("not a Matroska file")
+    name = first + file.read(8 - first[0].bit_length())
+    first = file.read(1)
+    if not first or not first[0]:
+        raise LKDNError("a Matroska file that ends too early")
+    more = 8 - first[0].bit_length()
+    size = int.from_bytes(first + file.read(more)) - (1 << 7 * (more + 1))
+    return name, size
+
+
+def seek_to(file: BinaryIO, wanted: bytes) -> int:
+    """Go to the contents of the first element ``wanted`` in the segment; gives their size."""
+    while True:
+        name, size = read_head(file)
+        if name == wanted:
+            return size
+        if name != SEGMENT:
+            file.seek(size, 1)
+
+
+def top_level(file: BinaryIO, wanted: frozenset[bytes]) -> dict[bytes, bytes]:
+    """Contents of the elements ``wanted`` before the first cluster, or where the file's index says.
+
+    Raises ``LKDNError`` for what is no such file, or a damaged one.
+    """
+    seek_to(file, SEGMENT)
+    start, found, places = file.tell(), dict[bytes, bytes](), list[int]()
+    name, size = read_head(file)
+    while name != _CLUSTER:
+        if name in wanted or name == _SEEK_HEAD:
+            found[name] = _contents(file, size)
+        else:
+            file.seek(size, 1)
+        try:
+            name, size = read_head(file)
+        except LKDNError:
+            break  # no pictures
+    for kind, entry in children(found.pop(_SEEK_HEAD, b"")):
+        fields = dict(children(entry)) if kind == _SEEK else {}
+        if fields.get(_SEEK_NAME) in wanted - found.keys():
+            places.append(int.from_bytes(fields.get(_SEEK_POSITION, b"")))
+    for place in places:
+        file.seek(start + place)
+        name, size = read_head(file)
+        if name in wanted:
+            found[name] = _contents(file, size)
+    return found
+
+
+def _contents(file: BinaryIO, size: int) -> bytes:
+    if size > _LARGEST:
+        raise LKDNError(f"an element of {size} bytes")
+    return file.read(size)
+
+
+def children(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Names and contents of the elements that ``data`` consists of. Raises ``LKDNError``."""
+    at = 0
+    while at < len(data):
+        name_end = at + 9 - data[at].bit_length()
+        length = 9 - data[name_end].bit_length() if name_end < len(data) else 9
+        start = name_end + length
+        if length > 8 or start > len(data):
+            raise LKDNError("a damaged Matroska file")
+        size = int.from_bytes(data[name_end:start]) - (1 << 7 * length)
+        yield data[at:name_end], data[start : start + size]
+        at = start + size

@@ -1,0 +1,94 @@
+"""What a Matroska file says that FFmpeg's reader does not hand on, so that its loss can be named.
+
+Names of elements are those of RFC 9559.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from lkdn_core.errors import LKDNError
+from lkdn_media.ebml import children, top_level
+
+__all__ = ["unread"]
+
+log = logging.getLogger(__name__)
+_TRACKS: Final = b"\x16\x54\xae\x6b"
+_TRACK_ENTRY: Final = b"\xae"
+_FLAG_ENABLED: Final = b"\xb9"
+_LANGUAGE_BCP47: Final = b"\x22\xb5\x9d"
+_CHAPTERS: Final = b"\x10\x43\xa7\x70"
+_EDITION_ENTRY: Final = b"\x45\xb9"
+_EDITION_FLAG_ORDERED: Final = b"\x45\xdd"
+_CHAPTER_ATOM: Final = b"\xb6"
+_CHAPTER_DISPLAY: Final = b"\x80"
+_TAGS: Final = b"\x12\x54\xc3\x67"
+_TAG: Final = b"\x73\x73"
+_TARGETS: Final = b"\x63\xc0"
+_SIMPLE_TAG: Final = b"\x67\xc8"
+_TAG_NAME: Final = b"\x45\xa3"
+_TAG_LANGUAGE: Final = b"\x44\x7a"
+
+
+def unread(path: Path, *, chapters: int) -> list[str]:
+    """What of ``path``, of which FFmpeg sees so many ``chapters``, can't be kept; in words.
+
+    Of a damaged head nothing is said.
+    """
+    try:
+        with path.open("rb") as file:
+            found = top_level(file, frozenset({_TRACKS, _CHAPTERS, _TAGS}))
+        lost = [*_of_chapters(found.get(_CHAPTERS, b""), chapters)]
+        lost += [*_of_tags(found.get(_TAGS, b"")), *_of_tracks(found.get(_TRACKS, b""))]
+    except (LKDNError, OSError, ValueError, RecursionError) as error:
+        log.info("%s: %s", path, error)
+        return []
+    return lost
+
+
+def _of_chapters(data: bytes, shown: int) -> Iterator[str]:
+    editions = [edition for name, edition in children(data) if name == _EDITION_ENTRY]
+    atoms = [atom for edition in editions for atom in _atoms(edition)]
+    if len(atoms) > shown:
+        yield f"{len(atoms) - shown} of {len(atoms)} chapters (nested, hidden or out of order)"
+    if len(editions) > 1:
+        yield f"that the chapters are of {len(editions)} editions"
+    if any(int.from_bytes(flag) for e in editions for flag in _all(e, _EDITION_FLAG_ORDERED)):
+        yield "the order that the chapters are to be played in"
+    if any(len(_all(atom, _CHAPTER_DISPLAY)) > 1 for atom in atoms):
+        yield "second names of chapters"
+
+
+def _atoms(data: bytes) -> Iterator[bytes]:
+    for atom in _all(data, _CHAPTER_ATOM):
+        yield atom
+        yield from _atoms(atom)
+
+
+def _of_tags(data: bytes) -> Iterator[str]:
+    seen = Counter[tuple[bytes, bytes, bytes]]()
+    for tag in _all(data, _TAG):
+        target = b"".join(_all(tag, _TARGETS))
+        for simple in _all(tag, _SIMPLE_TAG):
+            fields = dict(children(simple))
+            seen[target, fields.get(_TAG_NAME, b""), fields.get(_TAG_LANGUAGE, b"")] += 1
+    names = sorted({name.decode(errors="replace") for (_, name, _), n in seen.items() if n > 1})
+    if names:
+        yield f"all values but one of the tags {', '.join(names)}"
+
+
+def _of_tracks(data: bytes) -> Iterator[str]:
+    entries = [dict(children(entry)) for entry in _all(data, _TRACK_ENTRY)]
+    languages = [e.get(_LANGUAGE_BCP47, b"").decode("ascii", "replace") for e in entries]
+    longer = [f"{language} of #{i}" for i, language in enumerate(languages) if "-" in language]
+    if longer:
+        yield f"what follows the first part of the languages {', '.join(longer)}"
+    off = [i for i, entry in enumerate(entries) if entry.get(_FLAG_ENABLED) in (b"", b"\0")]
+    if off:
+        yield f"that {', '.join(f'#{i}' for i in off)} is switched off"
+
+
+def _all(data: bytes, wanted: bytes) -> list[bytes]:
+    return [contents for name, contents in children(data) if name == wanted]
