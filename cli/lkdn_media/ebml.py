@@ -5,7 +5,7 @@ from typing import BinaryIO, Final
 
 from lkdn_core.errors import LKDNError
 
-__all__ = ["SEGMENT", "children", "read_head", "seek_to", "top_level"]
+__all__ = ["SEGMENT", "children", "read_head", "seek_to", "spans", "top_level"]
 
 SEGMENT: Final = b"\x18\x53\x80\x67"
 _SEEK_HEAD: Final = b"\x11\x4d\x9b\x74"
@@ -22,16 +22,19 @@ def read_head(file: BinaryIO) -> tuple[bytes, int]:
 
     Raises ``LKDNError`` where there is none.
     """
+    name = _number(file)
+    coded = _number(file)
+    return name, int.from_bytes(coded) - (1 << 7 * len(coded))
+
+
+def _number(file: BinaryIO) -> bytes:
+    """Whose first byte tells how many there are."""
     first = file.read(1)
-    if not first or not first[0]:
-        raise LKDNError("not a Matroska file")
-    name = first + file.read(8 - first[0].bit_length())
-    first = file.read(1)
-    if not first or not first[0]:
-        raise LKDNError("a Matroska file that ends too early")
-    more = 8 - first[0].bit_length()
-    size = int.from_bytes(first + file.read(more)) - (1 << 7 * (more + 1))
-    return name, size
+    more = 8 - first[0].bit_length() if first else 0
+    rest = file.read(more)
+    if not first or more > 7 or len(rest) < more:
+        raise LKDNError("not a Matroska file, or one that ends too early")
+    return first + rest
 
 
 def seek_to(file: BinaryIO, wanted: bytes) -> int:
@@ -81,13 +84,18 @@ def _contents(file: BinaryIO, size: int) -> bytes:
 
 def children(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Names and contents of the elements that ``data`` consists of. Raises ``LKDNError``."""
-    at = 0
-    while at < len(data):
+    return ((name, data[place]) for name, place in spans(data, slice(0, len(data))))
+
+
+def spans(data: bytes | bytearray, within: slice) -> Iterator[tuple[bytes, slice]]:
+    """Names of the elements in ``within``, and where their contents are. Raises ``LKDNError``."""
+    at = within.start
+    while at < within.stop:
         name_end = at + 9 - data[at].bit_length()
-        length = 9 - data[name_end].bit_length() if name_end < len(data) else 9
+        length = 9 - data[name_end].bit_length() if name_end < within.stop else 9
         start = name_end + length
-        if length > 8 or start > len(data):
+        if length > 8 or start > within.stop:
             raise LKDNError("a damaged Matroska file")
         size = int.from_bytes(data[name_end:start]) - (1 << 7 * length)
-        yield data[at:name_end], data[start : start + size]
+        yield bytes(data[at:name_end]), slice(start, start + size)
         at = start + size

@@ -4,14 +4,13 @@ The muxer writes a display size by itself for stereoscopic pictures only. It is 
 the fields are corrected afterwards in place: the file needs no second writing.
 """
 
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
 from zlib import crc32
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.ebml import seek_to
+from lkdn_media.ebml import seek_to, spans
 
 __all__ = ["STEREO", "write_pixel_shape"]
 
@@ -38,10 +37,10 @@ def write_pixel_shape(path: Path, ratio: Fraction) -> None:
     with path.open("r+b") as file:
         size = seek_to(file, _TRACKS)
         start, tracks = file.tell(), bytearray(file.read(size))
-        inside = dict(_elements(tracks, slice(0, len(tracks))))
-        for name, entry in _elements(tracks, slice(0, len(tracks))):
-            video = dict(_elements(tracks, entry)).get(_VIDEO) if name == _ENTRY else None
-            fields = dict(_elements(tracks, video)) if video else {}
+        inside = dict(spans(tracks, slice(0, len(tracks))))
+        for name, entry in spans(tracks, slice(0, len(tracks))):
+            video = dict(spans(tracks, entry)).get(_VIDEO) if name == _ENTRY else None
+            fields = dict(spans(tracks, video)) if video else {}
             if _STEREO_MODE in fields and tracks[fields[_STEREO_MODE]] == b"\x01":
                 break
         else:
@@ -73,16 +72,3 @@ def _write_size(tracks: bytearray, fields: _Elements, ratio: Fraction) -> None:
         new += name + bytes([0x80 | count]) + (side * times).to_bytes(count)
     rest = stop - start - len(new) - len(_VOID)
     tracks[start:stop] = new + _VOID[:1] + bytes([0x80 | rest]) + bytes(rest)
-
-
-def _elements(data: bytearray, within: slice) -> Iterator[tuple[bytes, slice]]:
-    """The elements inside ``within``: their names, and where their contents are."""
-    at = within.start
-    while at < within.stop:
-        name = bytes(data[at : at + 9 - data[at].bit_length()])
-        at += len(name)
-        length = 9 - data[at].bit_length()
-        size = int.from_bytes(data[at : at + length]) - (1 << 7 * length)
-        at += length
-        yield name, slice(at, at + size)
-        at += size
