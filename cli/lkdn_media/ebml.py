@@ -5,9 +5,9 @@ from typing import BinaryIO, Final
 
 from lkdn_core.errors import LKDNError
 
-__all__ = ["SEGMENT", "children", "read_head", "seek_to", "spans", "top_level"]
+__all__ = ["children", "seek_to", "spans", "top_level"]
 
-SEGMENT: Final = b"\x18\x53\x80\x67"
+_SEGMENT: Final = b"\x18\x53\x80\x67"
 _SEEK_HEAD: Final = b"\x11\x4d\x9b\x74"
 _SEEK: Final = b"\x4d\xbb"
 _SEEK_NAME: Final = b"\x53\xab"
@@ -17,7 +17,7 @@ _CLUSTER: Final = b"\x1f\x43\xb6\x75"
 _LARGEST: Final = 1 << 24
 
 
-def read_head(file: BinaryIO) -> tuple[bytes, int]:
+def _head(file: BinaryIO) -> tuple[bytes, int]:
     """Name and size of the element at the file's position, which goes on to its contents.
 
     Raises ``LKDNError`` where there is none.
@@ -38,12 +38,15 @@ def _number(file: BinaryIO) -> bytes:
 
 
 def seek_to(file: BinaryIO, wanted: bytes) -> int:
-    """Go to the contents of the first element ``wanted`` in the segment; gives their size."""
+    """Go to the contents of the first element ``wanted`` in the segment; gives their size.
+
+    Raises ``LKDNError`` where there is none.
+    """
     while True:
-        name, size = read_head(file)
+        name, size = _head(file)
         if name == wanted:
             return size
-        if name != SEGMENT:
+        if name != _SEGMENT:
             file.seek(size, 1)
 
 
@@ -52,16 +55,16 @@ def top_level(file: BinaryIO, wanted: frozenset[bytes]) -> dict[bytes, bytes]:
 
     Raises ``LKDNError`` for what is no such file, or a damaged one.
     """
-    seek_to(file, SEGMENT)
+    seek_to(file, _SEGMENT)
     start, found, places = file.tell(), dict[bytes, bytes](), list[int]()
-    name, size = read_head(file)
+    name, size = _head(file)
     while name != _CLUSTER:
         if name in wanted or name == _SEEK_HEAD:
             found[name] = _contents(file, size)
         else:
             file.seek(size, 1)
         try:
-            name, size = read_head(file)
+            name, size = _head(file)
         except LKDNError:
             break  # no pictures
     for kind, entry in children(found.pop(_SEEK_HEAD, b"")):
@@ -70,7 +73,7 @@ def top_level(file: BinaryIO, wanted: frozenset[bytes]) -> dict[bytes, bytes]:
             places.append(int.from_bytes(fields.get(_SEEK_POSITION, b"")))
     for place in places:
         file.seek(start + place)
-        name, size = read_head(file)
+        name, size = _head(file)
         if name in wanted:
             found[name] = _contents(file, size)
     return found

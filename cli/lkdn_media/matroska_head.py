@@ -49,7 +49,7 @@ def unread(path: Path, *, chapters: int) -> list[str]:
 
 
 def _of_chapters(data: bytes, shown: int) -> Iterator[str]:
-    editions = [edition for name, edition in children(data) if name == _EDITION_ENTRY]
+    editions = _all(data, _EDITION_ENTRY)
     atoms = [atom for edition in editions for atom in _atoms(edition)]
     if len(atoms) > shown:
         yield f"{len(atoms) - shown} of {len(atoms)} chapters (nested, hidden or out of order)"

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from lkdn_media.ebml import children
 from lkdn_media.matroska_head import unread
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import Command
@@ -131,8 +130,3 @@ def test_a_damaged_head_says_nothing(tmp_path: Path) -> None:
     segment += element("18538067", element(CHAPTERS.hex(), edition(deep)))
     here.write_bytes(segment)
     assert unread(here, chapters=1) == []
-
-
-def test_children() -> None:
-    data = element("85", b"a") + element("45b9", b"bc")
-    assert list(children(data)) == [(b"\x85", b"a"), (b"\x45\xb9", b"bc")]
