@@ -5,10 +5,26 @@ from typing import BinaryIO, Final
 
 from lkdn_core.errors import LKDNError
 
-__all__ = ["children", "seek_to", "spans", "top_level"]
+__all__ = [
+    "CRC",
+    "SEEK_HEAD",
+    "SEGMENT",
+    "VOID",
+    "children",
+    "element",
+    "head",
+    "places",
+    "seek_entry",
+    "seek_to",
+    "spans",
+    "top_level",
+    "void",
+]
 
-_SEGMENT: Final = b"\x18\x53\x80\x67"
-_SEEK_HEAD: Final = b"\x11\x4d\x9b\x74"
+SEGMENT: Final = b"\x18\x53\x80\x67"
+SEEK_HEAD: Final = b"\x11\x4d\x9b\x74"
+VOID: Final = b"\xec"
+CRC: Final = b"\xbf"
 _SEEK: Final = b"\x4d\xbb"
 _SEEK_NAME: Final = b"\x53\xab"
 _SEEK_POSITION: Final = b"\x53\xac"
@@ -17,7 +33,7 @@ _CLUSTER: Final = b"\x1f\x43\xb6\x75"
 _LARGEST: Final = 1 << 24
 
 
-def _head(file: BinaryIO) -> tuple[bytes, int]:
+def head(file: BinaryIO) -> tuple[bytes, int]:
     """Name and size of the element at the file's position, which goes on to its contents.
 
     Raises ``LKDNError`` where there is none.
@@ -43,10 +59,10 @@ def seek_to(file: BinaryIO, wanted: bytes) -> int:
     Raises ``LKDNError`` where there is none.
     """
     while True:
-        name, size = _head(file)
+        name, size = head(file)
         if name == wanted:
             return size
-        if name != _SEGMENT:
+        if name != SEGMENT:
             file.seek(size, 1)
 
 
@@ -55,34 +71,67 @@ def top_level(file: BinaryIO, wanted: frozenset[bytes]) -> dict[bytes, bytes]:
 
     Raises ``LKDNError`` for what is no such file, or a damaged one.
     """
-    seek_to(file, _SEGMENT)
-    start, found, places = file.tell(), dict[bytes, bytes](), list[int]()
-    name, size = _head(file)
+    seek_to(file, SEGMENT)
+    start, found = file.tell(), dict[bytes, bytes]()
+    name, size = head(file)
     while name != _CLUSTER:
-        if name in wanted or name == _SEEK_HEAD:
+        if name in wanted or name == SEEK_HEAD:
             found[name] = _contents(file, size)
         else:
             file.seek(size, 1)
         try:
-            name, size = _head(file)
+            name, size = head(file)
         except LKDNError:
             break  # no pictures
-    for kind, entry in children(found.pop(_SEEK_HEAD, b"")):
-        fields = dict(children(entry)) if kind == _SEEK else {}
-        if fields.get(_SEEK_NAME) in wanted - found.keys():
-            places.append(int.from_bytes(fields.get(_SEEK_POSITION, b"")))
-    for place in places:
-        file.seek(start + place)
-        name, size = _head(file)
-        if name in wanted:
-            found[name] = _contents(file, size)
+    for kind, place in places(found.pop(SEEK_HEAD, b"")):
+        if kind in wanted - found.keys():
+            file.seek(start + place)
+            name, size = head(file)
+            if name == kind:
+                found[name] = _contents(file, size)
     return found
+
+
+def places(index: bytes) -> Iterator[tuple[bytes, int]]:
+    """What the contents of a segment's ``index`` name, and where in the segment that begins.
+
+    Raises ``LKDNError``.
+    """
+    for name, entry in children(index):
+        if name == _SEEK:
+            fields = dict(children(entry))
+            yield fields.get(_SEEK_NAME, b""), int.from_bytes(fields.get(_SEEK_POSITION, b""))
+
+
+def seek_entry(name: bytes, place: int) -> bytes:
+    """What `places` reads."""
+    position = element(_SEEK_POSITION, place.to_bytes(8))
+    return element(_SEEK, element(_SEEK_NAME, name), position)
+
+
+def element(name: bytes, *contents: bytes) -> bytes:
+    """An element, with its size in as few bytes as will do."""
+    data = b"".join(contents)
+    length = next(n for n in range(1, 9) if len(data) < (1 << 7 * n) - 1)
+    return name + (len(data) + (1 << 7 * length)).to_bytes(length) + data
+
+
+def void(size: int) -> bytes:
+    """An element of ``size`` bytes in all that says nothing. Raises ``LKDNError`` below 2."""
+    if size < 2:
+        raise LKDNError(f"no element has {size} bytes")
+    length = 1 if size < 9 else 8
+    contents = size - 1 - length
+    return VOID + (contents + (1 << 7 * length)).to_bytes(length) + bytes(contents)
 
 
 def _contents(file: BinaryIO, size: int) -> bytes:
     if size > _LARGEST:
         raise LKDNError(f"an element of {size} bytes")
-    return file.read(size)
+    data = file.read(size)
+    if len(data) < size:
+        raise LKDNError("a Matroska file that ends too early")
+    return data
 
 
 def children(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -100,5 +149,7 @@ def spans(data: bytes | bytearray, within: slice) -> Iterator[tuple[bytes, slice
         if length > 8 or start > within.stop:
             raise LKDNError("a damaged Matroska file")
         size = int.from_bytes(data[name_end:start]) - (1 << 7 * length)
-        yield bytes(data[at:name_end]), slice(start, start + size)
-        at = start + size
+        name, at = bytes(data[at:name_end]), start + size
+        if at > within.stop:
+            raise LKDNError("a damaged Matroska file")
+        yield name, slice(start, at)

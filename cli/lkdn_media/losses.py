@@ -16,6 +16,7 @@ from lkdn_media.targets import PICTURES, PIPE_FORMATS, PLAIN
 
 __all__ = [
     "caption_losses",
+    "chapter_losses",
     "field_notes",
     "holds_alpha",
     "holds_location",
@@ -144,9 +145,19 @@ def picture_losses(
         "slower; apng keeps them": container == "gif" and filters.frame_rate > _GIF_MOST,
         f"stereo 3D is not kept in {container}": source.stereo
         and not _keeps_stereo(source, container),
-    } | {f"{name} can't be kept": True for name in source.unkept}
+    } | {f"{name} can't be kept": True for name in (*source.unkept, *source.matroska.unkept)}
     lines = caption_losses(codec, filters) if source.captions else []
     return lines + [text for text, true in lost.items() if true]
+
+
+def chapter_losses(source: Source, container: str) -> list[str]:
+    """What of the chapters of Matroska is lost."""
+    if source.chapters_as_they_are(container):
+        return []
+    able = ""
+    if source.matroska.chapters:
+        able = "of a part" if container == "matroska" else f"in {container}; mkv keeps them"
+    return [f"{name} can't be kept {able}".rstrip() for name in source.matroska.unread_chapters]
 
 
 def caption_losses(codec: str, filters: FilterChain) -> list[str]:

@@ -10,14 +10,13 @@ from typing import Final
 from zlib import crc32
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.ebml import seek_to, spans
+from lkdn_media.ebml import CRC, VOID, seek_to, spans
 
 __all__ = ["STEREO", "write_pixel_shape"]
 
 #: A tag of the video stream that makes the muxer write the fields.
 STEREO: Final = {"stereo_mode": "left_right"}
 _TRACKS: Final = b"\x16\x54\xae\x6b"
-_CRC: Final = b"\xbf"
 _ENTRY: Final = b"\xae"
 _VIDEO: Final = b"\xe0"
 _STEREO_MODE: Final = b"\x53\xb8"
@@ -25,7 +24,8 @@ _PIXEL_WIDTH: Final = b"\xb0"
 _PIXEL_HEIGHT: Final = b"\xba"
 _DISPLAY_WIDTH: Final = b"\x54\xb0"
 _DISPLAY_HEIGHT: Final = b"\x54\xba"
-_VOID: Final = b"\xec\x80"
+#: Bytes of an element without contents.
+_EMPTY: Final = 2
 _Elements = dict[bytes, slice]
 
 
@@ -46,9 +46,9 @@ def write_pixel_shape(path: Path, ratio: Fraction) -> None:
         else:
             raise LKDNError(f"{path}: no display size to correct")
         _write_size(tracks, fields, ratio)
-        if _CRC in inside:
-            body = tracks[inside[_CRC].stop :]
-            tracks[inside[_CRC]] = crc32(body).to_bytes(4, "little")
+        if CRC in inside:
+            body = tracks[inside[CRC].stop :]
+            tracks[inside[CRC]] = crc32(body).to_bytes(4, "little")
         file.seek(start)
         file.write(tracks)
 
@@ -60,7 +60,7 @@ def _write_size(tracks: bytearray, fields: _Elements, ratio: Fraction) -> None:
     # the others lies what says that there is alpha.
     start, stop = fields[_STEREO_MODE].start - 3, fields[_DISPLAY_HEIGHT].stop
     kept = tracks[fields[_STEREO_MODE].stop : fields[_DISPLAY_WIDTH].start - 3]
-    count = (stop - start - len(kept) - len(_VOID) - 6) // 2
+    count = (stop - start - len(kept) - _EMPTY - 6) // 2
     shape, most = ratio * width / height, 256**count - 1
     if max(shape.numerator, shape.denominator) > most:
         shape = shape.limit_denominator(int(most / max(1, shape)))
@@ -70,5 +70,5 @@ def _write_size(tracks: bytearray, fields: _Elements, ratio: Fraction) -> None:
     new = kept
     for name, side in ((_DISPLAY_WIDTH, shape.numerator), (_DISPLAY_HEIGHT, shape.denominator)):
         new += name + bytes([0x80 | count]) + (side * times).to_bytes(count)
-    rest = stop - start - len(new) - len(_VOID)
-    tracks[start:stop] = new + _VOID[:1] + bytes([0x80 | rest]) + bytes(rest)
+    rest = stop - start - len(new) - _EMPTY
+    tracks[start:stop] = new + VOID + bytes([0x80 | rest]) + bytes(rest)

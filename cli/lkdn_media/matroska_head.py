@@ -1,4 +1,4 @@
-"""What a Matroska file says that FFmpeg's reader does not hand on, so that its loss can be named.
+"""What a Matroska file says that FFmpeg's reader does not hand on: chapters, tags and tracks.
 
 Names of elements are those of RFC 9559.
 """
@@ -6,46 +6,76 @@ Names of elements are those of RFC 9559.
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from lkdn_core.errors import LKDNError
 from lkdn_media.ebml import children, top_level
+from lkdn_media.matroska_chapters import CHAPTERS
 
-__all__ = ["unread"]
+__all__ = ["MatroskaHead", "read_head"]
 
 log = logging.getLogger(__name__)
 _TRACKS: Final = b"\x16\x54\xae\x6b"
 _TRACK_ENTRY: Final = b"\xae"
 _FLAG_ENABLED: Final = b"\xb9"
 _LANGUAGE_BCP47: Final = b"\x22\xb5\x9d"
-_CHAPTERS: Final = b"\x10\x43\xa7\x70"
 _EDITION_ENTRY: Final = b"\x45\xb9"
 _EDITION_FLAG_ORDERED: Final = b"\x45\xdd"
 _CHAPTER_ATOM: Final = b"\xb6"
 _CHAPTER_DISPLAY: Final = b"\x80"
+_CHAPTER_TRACK: Final = b"\x8f"
 _TAGS: Final = b"\x12\x54\xc3\x67"
 _TAG: Final = b"\x73\x73"
 _TARGETS: Final = b"\x63\xc0"
+_TAG_EDITION_UID: Final = b"\x63\xc9"
+_TAG_CHAPTER_UID: Final = b"\x63\xc4"
 _SIMPLE_TAG: Final = b"\x67\xc8"
 _TAG_NAME: Final = b"\x45\xa3"
 _TAG_LANGUAGE: Final = b"\x44\x7a"
 
 
-def unread(path: Path, *, chapters: int) -> list[str]:
-    """What of ``path``, of which FFmpeg sees so many ``chapters``, can't be kept; in words.
+@dataclass(frozen=True, slots=True)
+class MatroskaHead:
+    """``unkept``: what tags and tracks say and can't be kept, in words.
+
+    ``chapters``: contents of their element, which a file with the same times can have as they are;
+    ``b""`` where something else in the file is bound to them by numbers, which change.
+    ``unread_chapters``: what of them FFmpeg does not show, in words.
+    """
+
+    unkept: tuple[str, ...] = ()
+    chapters: bytes = b""
+    unread_chapters: tuple[str, ...] = ()
+
+
+def read_head(path: Path, *, chapters: int) -> MatroskaHead:
+    """What FFmpeg, which sees so many ``chapters`` in it, does not show of ``path``.
 
     Of a damaged head nothing is said.
     """
     try:
         with path.open("rb") as file:
-            found = top_level(file, frozenset({_TRACKS, _CHAPTERS, _TAGS}))
-        lost = [*_of_chapters(found.get(_CHAPTERS, b""), chapters)]
-        lost += [*_of_tags(found.get(_TAGS, b"")), *_of_tracks(found.get(_TRACKS, b""))]
+            found = top_level(file, frozenset({_TRACKS, CHAPTERS, _TAGS}))
+        whole, tags = found.get(CHAPTERS, b""), found.get(_TAGS, b"")
+        return MatroskaHead(
+            unkept=(*_of_tags(tags), *_of_tracks(found.get(_TRACKS, b""))),
+            chapters=whole if _stands_alone(whole, tags) else b"",
+            unread_chapters=tuple(_of_chapters(whole, chapters)),
+        )
     except (LKDNError, OSError, ValueError, RecursionError) as error:
         log.info("%s: %s", path, error)
-        return []
-    return lost
+        return MatroskaHead()
+
+
+def _stands_alone(chapters: bytes, tags: bytes) -> bool:
+    """Whether there are ``chapters``, none for some tracks only, and no tags of single ones."""
+    targets = [target for tag in _all(tags, _TAG) for target in _all(tag, _TARGETS)]
+    named = {name for target in targets for name, _ in children(target)}
+    atoms = [atom for edition in _all(chapters, _EDITION_ENTRY) for atom in _atoms(edition)]
+    tracks = any(_all(atom, _CHAPTER_TRACK) for atom in atoms)
+    return bool(atoms) and not tracks and not named & {_TAG_EDITION_UID, _TAG_CHAPTER_UID}
 
 
 def _of_chapters(data: bytes, shown: int) -> Iterator[str]:

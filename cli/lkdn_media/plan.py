@@ -23,6 +23,7 @@ from lkdn_media.ffmpeg_codecs import OwnCodec, own_options
 from lkdn_media.filters import Deinterlace, FilterChain, film_chain
 from lkdn_media.formats import PLANAR, ColourTags, frame_format, nearest_planar
 from lkdn_media.losses import (
+    chapter_losses,
     field_notes,
     holds_alpha,
     holds_location,
@@ -235,9 +236,10 @@ def _picture_warnings(plan: Plan, size: SizeChoice) -> list[str]:
 
 
 def _tag_warnings(plan: Plan) -> list[str]:
-    """Which tags, of streams and of the file, are lost."""
+    """Which tags, of streams, of chapters and of the file, are lost."""
     source, container = plan.source, plan.container
-    lines = label_losses(source, container=container, copied=plan.copied)
+    lines = chapter_losses(source, container)
+    lines += label_losses(source, container=container, copied=plan.copied)
     lost = lost_tags(container, plan.metadata, rate=plan.filters.frame_rate, keys=plan.keys)
     if container in (*PLAIN, "gif", "apng"):
         lost = [*plan.metadata, *(["of chapters"] if source.chapters else [])]

@@ -18,7 +18,7 @@ from av.stream import Discard, Disposition, Stream
 from lkdn_core.errors import LKDNError
 from lkdn_media.demux import JOINED, codec_name, is_repeat, main_video, open_decoder, open_media
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar
-from lkdn_media.matroska_head import unread
+from lkdn_media.matroska_head import MatroskaHead, read_head
 from lkdn_media.palette import PALETTE
 from lkdn_media.planes import is_transparent
 from lkdn_media.side_data import (
@@ -87,13 +87,11 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
             mastering_display=_side_data(frame, SideData.MASTERING_DISPLAY_METADATA),
             content_light=_side_data(frame, SideData.CONTENT_LIGHT_LEVEL),
             captions=any(has_captions(f, context.name) for f in first),
-            unkept=(
-                *_unkept(context, frame, profile=has_profile(first[0], context.name)),
-                *(unread(path, chapters=len(chapters)) if in_file else ()),
-            ),
+            unkept=_unkept(context, frame, profile=has_profile(first[0], context.name)),
             stereo="stereo_3d" in context.coded_side_data or SideData.STEREO3D in frame.side_data,
             early=frame.pts is not None and frame.pts < 0,
             chapters=chapters,
+            matroska=read_head(path, chapters=len(chapters)) if in_file else MatroskaHead(),
             metadata=dict(container.metadata),
             origin=_origin(container),
             opener=opener,

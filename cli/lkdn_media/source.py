@@ -12,6 +12,7 @@ from av.stream import Disposition
 
 from lkdn_media.demux import JOINED, open_media
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar, without_alpha
+from lkdn_media.matroska_head import MatroskaHead
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -85,6 +86,7 @@ class Source:
     ``display_matrix``: nine integers, or ``None``. ``mastering_display`` and ``content_light``:
     FFmpeg's HDR10 structures, or ``b""``. ``captions``: there are some inside the
     pictures. ``unkept``: side data of the pictures, or of the container about them, we can't write.
+    ``matroska``: what such a file says beyond what FFmpeg reads.
     ``stereo``: the pictures hold two views. ``early``: the first is shown before time 0.
     ``origin``: seconds at which the clock of a recording, which says nothing, starts.
     ``span``: the part of the video that counts; ``None`` is all of it. ``hwaccel``: the kind of
@@ -120,6 +122,7 @@ class Source:
     stereo: bool
     early: bool
     chapters: "tuple[Chapter, ...]"
+    matroska: MatroskaHead
     metadata: Mapping[str, str]
     origin: Fraction = Fraction(0)
     span: Span | None = None
@@ -135,6 +138,13 @@ class Source:
     def start(self) -> Fraction:
         """Seconds of the file's clock that become 0 in what is written."""
         return self.span.first * self.time_base if self.span else self.origin
+
+    def chapters_as_they_are(self, container: str) -> bytes:
+        """Chapters in Matroska's own form for a new file of that kind; ``b""`` where FFmpeg's do.
+
+        Those of a part have other times.
+        """
+        return self.matroska.chapters if container == "matroska" and not self.span else b""
 
     @property
     def is_broadcast(self) -> bool:

@@ -15,6 +15,7 @@ from lkdn_media.demux import shift_packet
 from lkdn_media.encode import VideoEncoder
 from lkdn_media.ffmpeg_encoder import FfmpegEncoder
 from lkdn_media.matroska import STEREO, write_pixel_shape
+from lkdn_media.matroska_chapters import write_chapters
 from lkdn_media.palette import write_last_delay
 from lkdn_media.plan import Plan
 from lkdn_media.remux import StreamCopier
@@ -118,6 +119,9 @@ class VideoWriter:
         ratio = _shape_to_correct(self._plan)
         if ratio is not None:
             write_pixel_shape(self._path, ratio)
+        chapters = self._plan.source.chapters_as_they_are(self._plan.container)
+        if chapters:
+            write_chapters(self._path, chapters)
 
     def abandon(self) -> None:
         """Close the file as it is; it is good for nothing."""

@@ -1,10 +1,14 @@
-"""What FFmpeg's reader of Matroska keeps to itself: found in the file's head, and named."""
+"""What FFmpeg's reader of Matroska keeps to itself: found in the file's head, kept or named."""
 
 from pathlib import Path
 
+import av
 import pytest
 
-from lkdn_media.matroska_head import unread
+from lkdn_core.errors import LKDNError
+from lkdn_media.ebml import top_level
+from lkdn_media.matroska_chapters import write_chapters
+from lkdn_media.matroska_head import MatroskaHead, read_head
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import Command
 
@@ -36,6 +40,11 @@ def tag(name: str, value: str, target: int = 50) -> bytes:
     return element("7373", element("63c0", element("68ca", bytes([target]))), simple)
 
 
+def tag_of_chapter(number: int) -> bytes:
+    simple = element("67c8", element("45a3", b"ACTOR"), element("4487", b"A"))
+    return element("7373", element("63c0", element("63c4", bytes([number]))), simple)
+
+
 def with_contents(path: Path, name: bytes, *contents: bytes) -> Path:
     """``path`` with other contents, padded to the same length, in its element ``name``."""
     data = path.read_bytes()
@@ -49,29 +58,31 @@ def with_contents(path: Path, name: bytes, *contents: bytes) -> Path:
     return path
 
 
+#: The layout of chapters that FFmpeg does not show, and what is said where they can't be kept.
+UNREAD_CHAPTERS = [
+    (
+        edition(chapter(1, 0, named("a"), chapter(2, 0, named("b")))),
+        ["1 of 2 chapters (nested, hidden or out of order)"],
+    ),
+    (
+        edition(chapter(1, 0, named("a"))) + edition(chapter(2, 0.1, named("b"))),
+        ["that the chapters are of 2 editions"],
+    ),
+    (
+        edition(element("45dd", b"\1"), chapter(1, 0.1), chapter(2, 0)),
+        [
+            "1 of 2 chapters (nested, hidden or out of order)",
+            "the order that the chapters are to be played in",
+        ],
+    ),
+    (edition(chapter(1, 0, named("One"), named("Eins"))), ["second names of chapters"]),
+]
+IDS = ["nested", "editions", "ordered", "names"]
+
+
 @pytest.mark.parametrize(
     ("contents", "lost"),
     [
-        (edition(chapter(1, 0, named("a")), chapter(2, 0.1, named("b"))), []),
-        (
-            edition(chapter(1, 0, named("a"), chapter(2, 0, named("b")))),
-            ["1 of 2 chapters (nested, hidden or out of order) can't be kept"],
-        ),
-        (
-            edition(chapter(1, 0, named("a"))) + edition(chapter(2, 0.1, named("b"))),
-            ["that the chapters are of 2 editions can't be kept"],
-        ),
-        (
-            edition(element("45dd", b"\1"), chapter(1, 0.1), chapter(2, 0)),
-            [
-                "1 of 2 chapters (nested, hidden or out of order) can't be kept",
-                "the order that the chapters are to be played in can't be kept",
-            ],
-        ),
-        (
-            edition(chapter(1, 0, named("One"), named("Eins"))),
-            ["second names of chapters can't be kept"],
-        ),
         (tag("ACTOR", "A") + tag("ARTIST", "B"), []),
         (tag("TITLE", "A") + tag("TITLE", "B", target=70), []),
         (
@@ -80,18 +91,105 @@ def with_contents(path: Path, name: bytes, *contents: bytes) -> Path:
         ),
     ],
 )
-def test_what_ffmpeg_does_not_show_is_named(
+def test_what_tags_say_is_named(
     tmp_path: Path,
     lkdn_video: Command,
     capsys: pytest.CaptureFixture[str],
     contents: bytes,
     lost: list[str],
 ) -> None:
-    name = CHAPTERS if contents.startswith(b"\x45\xb9") else TAGS
-    here = with_contents(make_clip(tmp_path / "a.mkv", CLIP), name, contents)
+    here = with_contents(make_clip(tmp_path / "a.mkv", CLIP), TAGS, contents)
     assert lkdn_video(here, tmp_path / "b.mkv", "--dry-run") == 0
     said = capsys.readouterr().err.splitlines()
     assert said == [f"lkdn-video: warning: {line}" for line in lost]
+
+
+def in_segment(path: Path, name: bytes) -> bytes:
+    with path.open("rb") as file:
+        return top_level(file, frozenset({name})).get(name, b"")
+
+
+@pytest.mark.parametrize("segment", ["0", "3"])
+@pytest.mark.parametrize("contents", [contents for contents, _ in UNREAD_CHAPTERS], ids=IDS)
+def test_chapters_of_matroska_stay_as_they_are(
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    contents: bytes,
+    segment: int,
+) -> None:
+    here = with_contents(make_clip(tmp_path / "a.mkv", CLIP), CHAPTERS, contents)
+    there = tmp_path / "b.mkv"
+    assert lkdn_video(here, there, "--scale", "2", "--segment", segment, "--quiet") == 0
+    assert capsys.readouterr().err == ""
+    assert in_segment(there, CHAPTERS) == in_segment(here, CHAPTERS)
+    with av.open(str(here)) as old, av.open(str(there)) as new:
+        assert new.chapters() == old.chapters() != []
+        assert new.metadata["COMMENT"] == "y" * 400
+        assert [s.type for s in new.streams] == ["video", "audio"]
+    data = there.read_bytes()
+    size = data.index(b"\x18\x53\x80\x67") + 4
+    assert int.from_bytes(data[size + 1 : size + 8]) == len(data) - size - 8
+
+
+def test_chapters_come_into_a_file_without_any(tmp_path: Path) -> None:
+    here, (contents, _) = make_clip(tmp_path / "a.mkv", Clip()), UNREAD_CHAPTERS[0]
+    with av.open(str(here)) as before:
+        packets = [bytes(p) for p in before.demux()]
+        assert before.chapters() == []
+    for _ in range(2):  # the second time in place of the first
+        write_chapters(here, contents)
+        assert in_segment(here, CHAPTERS) == contents
+    with av.open(str(here)) as after:
+        assert [c["metadata"] for c in after.chapters()] == [{"title": "a"}]
+        assert [bytes(p) for p in after.demux()] == packets
+
+
+def test_chapters_into_no_such_file_are_refused(tmp_path: Path) -> None:
+    for name in ("a.mp4", "a.nut"):
+        with pytest.raises(LKDNError, match="Matroska"):
+            write_chapters(make_clip(tmp_path / name, Clip()), UNREAD_CHAPTERS[0][0])
+
+
+@pytest.mark.parametrize(("contents", "lost"), UNREAD_CHAPTERS, ids=IDS)
+def test_chapters_that_can_not_stay_are_named(
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    contents: bytes,
+    lost: list[str],
+) -> None:
+    here = with_contents(make_clip(tmp_path / "a.mkv", CLIP), CHAPTERS, contents)
+    assert lkdn_video(here, tmp_path / "b.mp4", "--dry-run") == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"lkdn-video: warning: {line} can't be kept in mp4; mkv keeps them" for line in lost
+    ]
+    assert lkdn_video(here, tmp_path / "b.mkv", "--frames", "2", "--dry-run") == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"lkdn-video: warning: {line} can't be kept of a part" for line in lost]
+
+
+def test_chapters_that_others_are_bound_to_are_ffmpegs(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By numbers of tracks or of chapters, which FFmpeg makes anew."""
+    track = element("8f", element("89", b"\1"))
+    bound = (
+        edition(chapter(1, 0, named("a"), track)),
+        edition(chapter(1, 0, named("a"), named("b"))),
+    )
+    for contents, tags in zip(bound, (b"", tag_of_chapter(1)), strict=True):
+        here = with_contents(make_clip(tmp_path / "a.mkv", CLIP), CHAPTERS, contents)
+        if tags:
+            with_contents(here, TAGS, tags)
+        assert lkdn_video(here, tmp_path / "b.mkv", "--scale", "2", "--quiet", "-y") == 0
+        with av.open(str(tmp_path / "b.mkv")) as new:
+            assert len(new.chapters()) == 1
+        assert in_segment(tmp_path / "b.mkv", CHAPTERS) != in_segment(here, CHAPTERS)
+    assert capsys.readouterr().err == (
+        "lkdn-video: warning: second names of chapters can't be kept\n"
+    )
 
 
 def test_what_tracks_say_is_named(
@@ -115,18 +213,21 @@ def test_what_tracks_say_is_named(
 
 def test_a_damaged_head_says_nothing(tmp_path: Path) -> None:
     here = make_clip(tmp_path / "a.mkv", CLIP)
-    assert unread(here, chapters=0) == ["1 of 1 chapters (nested, hidden or out of order)"]
-    data = here.read_bytes()
+    lost = ("1 of 1 chapters (nested, hidden or out of order)",)
+    assert read_head(here, chapters=0).unread_chapters == lost
+    nothing, data, whole = MatroskaHead(), here.read_bytes(), in_segment(here, CHAPTERS)
     for length in [*range(0, 700, 7), *range(700, len(data), 101)]:
         here.write_bytes(data[:length])
-        assert unread(here, chapters=1) == []
+        head = read_head(here, chapters=1)
+        assert head in (nothing, MatroskaHead(chapters=whole))
     for contents in (b"\0", b"\x45", b"\x45\xb9", b"\x45\xb9\xff", b"\x45\xb9\x01" + b"\xff" * 7):
         here.write_bytes(data)
-        assert unread(with_contents(here, CHAPTERS, contents), chapters=1) == []
+        damaged = with_contents(here, CHAPTERS, contents)
+        assert read_head(damaged, chapters=1) == nothing
     deep = b""
     for _ in range(3000):
         deep = element("b6", deep)
     segment = data[: data.index(b"\x18\x53\x80\x67")]
     segment += element("18538067", element(CHAPTERS.hex(), edition(deep)))
     here.write_bytes(segment)
-    assert unread(here, chapters=1) == []
+    assert read_head(here, chapters=1) == nothing
