@@ -16,11 +16,11 @@ from lkdn_media.targets import PICTURES, PIPE_FORMATS, PLAIN
 
 __all__ = [
     "caption_losses",
-    "chapter_losses",
     "field_notes",
     "holds_alpha",
     "holds_location",
     "label_losses",
+    "matroska_losses",
     "padding_notes",
     "picture_losses",
     "plain_losses",
@@ -145,19 +145,27 @@ def picture_losses(
         "slower; apng keeps them": container == "gif" and filters.frame_rate > _GIF_MOST,
         f"stereo 3D is not kept in {container}": source.stereo
         and not _keeps_stereo(source, container),
-    } | {f"{name} can't be kept": True for name in (*source.unkept, *source.matroska.unkept)}
+    } | {f"{name} can't be kept": True for name in source.unkept}
     lines = caption_losses(codec, filters) if source.captions else []
     return lines + [text for text, true in lost.items() if true]
 
 
-def chapter_losses(source: Source, container: str) -> list[str]:
-    """What of the chapters of Matroska is lost."""
-    if source.chapters_as_they_are(container):
-        return []
-    able = ""
-    if source.matroska.chapters:
-        able = "of a part" if container == "matroska" else f"in {container}; mkv keeps them"
-    return [f"{name} can't be kept {able}".rstrip() for name in source.matroska.unread_chapters]
+def matroska_losses(source: Source, container: str) -> list[str]:
+    """What is lost of the tags, tracks and chapters of Matroska that FFmpeg does not read."""
+    head = source.matroska
+    lines = [f"{name} can't be kept" for name in head.unkept]
+    for names, movable, kept in (
+        (head.unread_tracks, head.tracks, head.tracks and container in ("matroska", "webm")),
+        (head.unread_chapters, head.chapters, source.own_chapters(container)),
+    ):
+        if kept:
+            continue
+        if movable and container != "matroska":
+            lines += [f"{container} can't hold {name}; mkv can" for name in names]
+        else:
+            part = " in a part" if movable else ""
+            lines += [f"{name} can't be kept{part}" for name in names]
+    return lines
 
 
 def caption_losses(codec: str, filters: FilterChain) -> list[str]:

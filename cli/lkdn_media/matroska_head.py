@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.ebml import children, top_level
+from lkdn_media.ebml import children, element, top_level
 from lkdn_media.matroska_chapters import CHAPTERS
+from lkdn_media.matroska_tracks import TRACK_ENTRY, TRACKS
 
 __all__ = ["MatroskaHead", "read_head"]
 
 log = logging.getLogger(__name__)
-_TRACKS: Final = b"\x16\x54\xae\x6b"
-_TRACK_ENTRY: Final = b"\xae"
 _FLAG_ENABLED: Final = b"\xb9"
 _LANGUAGE_BCP47: Final = b"\x22\xb5\x9d"
 _EDITION_ENTRY: Final = b"\x45\xb9"
@@ -38,29 +37,35 @@ _TAG_LANGUAGE: Final = b"\x44\x7a"
 
 @dataclass(frozen=True, slots=True)
 class MatroskaHead:
-    """``unkept``: what tags and tracks say and can't be kept, in words.
+    """``unkept``: what tags say and can't be kept, in words.
 
-    ``chapters``: contents of their element, which a file with the same times can have as they are;
-    ``b""`` where something else in the file is bound to them by numbers, which change.
+    ``tracks``: elements that another such file can have as they are, by index of the stream;
+    ``unread_tracks``: what they say, in words. ``chapters``: contents of their element, of the same
+    kind; ``b""`` where something else in the file is bound to them by numbers, which change.
     ``unread_chapters``: what of them FFmpeg does not show, in words.
     """
 
     unkept: tuple[str, ...] = ()
+    tracks: tuple[bytes, ...] = ()
+    unread_tracks: tuple[str, ...] = ()
     chapters: bytes = b""
     unread_chapters: tuple[str, ...] = ()
 
 
-def read_head(path: Path, *, chapters: int) -> MatroskaHead:
-    """What FFmpeg, which sees so many ``chapters`` in it, does not show of ``path``.
+def read_head(path: Path, *, streams: int, chapters: int) -> MatroskaHead:
+    """What FFmpeg, which sees so many ``streams`` and ``chapters``, does not show of ``path``.
 
-    Of a damaged head nothing is said.
+    Streams don't count attachments. Of a damaged head nothing is said.
     """
     try:
         with path.open("rb") as file:
-            found = top_level(file, frozenset({_TRACKS, CHAPTERS, _TAGS}))
+            found = top_level(file, frozenset({TRACKS, CHAPTERS, _TAGS}))
         whole, tags = found.get(CHAPTERS, b""), found.get(_TAGS, b"")
+        entries = [dict(children(entry)) for entry in _all(found.get(TRACKS, b""), TRACK_ENTRY)]
         return MatroskaHead(
-            unkept=(*_of_tags(tags), *_of_tracks(found.get(_TRACKS, b""))),
+            unkept=tuple(_of_tags(tags)),
+            tracks=tuple(map(_fields, entries)) if len(entries) == streams else (),
+            unread_tracks=tuple(_of_tracks(entries)),
             chapters=whole if _stands_alone(whole, tags) else b"",
             unread_chapters=tuple(_of_chapters(whole, chapters)),
         )
@@ -109,15 +114,25 @@ def _of_tags(data: bytes) -> Iterator[str]:
         yield f"all values but one of the tags {', '.join(names)}"
 
 
-def _of_tracks(data: bytes) -> Iterator[str]:
-    entries = [dict(children(entry)) for entry in _all(data, _TRACK_ENTRY)]
+def _fields(entry: dict[bytes, bytes]) -> bytes:
+    """The elements of a track's ``entry`` that FFmpeg neither shows nor writes."""
+    language = entry.get(_LANGUAGE_BCP47, b"")
+    finer = element(_LANGUAGE_BCP47, language) * (b"-" in language)
+    return finer + element(_FLAG_ENABLED, b"\0") * _is_off(entry)
+
+
+def _of_tracks(entries: list[dict[bytes, bytes]]) -> Iterator[str]:
     languages = [e.get(_LANGUAGE_BCP47, b"").decode("ascii", "replace") for e in entries]
     longer = [f"{language} of #{i}" for i, language in enumerate(languages) if "-" in language]
     if longer:
         yield f"what follows the first part of the languages {', '.join(longer)}"
-    off = [i for i, entry in enumerate(entries) if entry.get(_FLAG_ENABLED) in (b"", b"\0")]
+    off = [f"#{i}" for i, entry in enumerate(entries) if _is_off(entry)]
     if off:
-        yield f"that {', '.join(f'#{i}' for i in off)} is switched off"
+        yield f"that {', '.join(off)} is switched off"
+
+
+def _is_off(entry: dict[bytes, bytes]) -> bool:
+    return entry.get(_FLAG_ENABLED) in (b"", b"\0")
 
 
 def _all(data: bytes, wanted: bytes) -> list[bytes]:

@@ -23,11 +23,11 @@ from lkdn_media.ffmpeg_codecs import OwnCodec, own_options
 from lkdn_media.filters import Deinterlace, FilterChain, film_chain
 from lkdn_media.formats import PLANAR, ColourTags, frame_format, nearest_planar
 from lkdn_media.losses import (
-    chapter_losses,
     field_notes,
     holds_alpha,
     holds_location,
     label_losses,
+    matroska_losses,
     padding_notes,
     picture_losses,
     plain_losses,
@@ -236,9 +236,9 @@ def _picture_warnings(plan: Plan, size: SizeChoice) -> list[str]:
 
 
 def _tag_warnings(plan: Plan) -> list[str]:
-    """Which tags, of streams, of chapters and of the file, are lost."""
+    """What is lost of tags, of streams and of the file, and of chapters."""
     source, container = plan.source, plan.container
-    lines = chapter_losses(source, container)
+    lines = matroska_losses(source, container)
     lines += label_losses(source, container=container, copied=plan.copied)
     lost = lost_tags(container, plan.metadata, rate=plan.filters.frame_rate, keys=plan.keys)
     if container in (*PLAIN, "gif", "apng"):

@@ -91,7 +91,7 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
             stereo="stereo_3d" in context.coded_side_data or SideData.STEREO3D in frame.side_data,
             early=frame.pts is not None and frame.pts < 0,
             chapters=chapters,
-            matroska=read_head(path, chapters=len(chapters)) if in_file else MatroskaHead(),
+            matroska=_matroska_head(container, path) if in_file else MatroskaHead(),
             metadata=dict(container.metadata),
             origin=_origin(container),
             opener=opener,
@@ -176,6 +176,11 @@ def _unkept(
     if "frame_cropping" in context.coded_side_data:
         found.append("the crop of the picture in its container")
     return tuple(found)
+
+
+def _matroska_head(container: InputContainer, path: Path) -> MatroskaHead:
+    streams = sum(stream.type != "attachment" for stream in container.streams)
+    return read_head(path, streams=streams, chapters=len(container.chapters()))
 
 
 def _origin(container: InputContainer) -> Fraction:

@@ -61,8 +61,11 @@ class StreamCopier:
         #: Of the streams that are copied.
         self.damage = Damage()
 
-    def add_to(self, out: OutputContainer, index: int) -> None:
-        """Add a stream to ``out`` that will take the packets of stream ``index``."""
+    def add_to(self, out: OutputContainer, index: int) -> Stream | None:
+        """Add a stream to ``out`` that will take the packets of stream ``index``.
+
+        ``None`` for what is an attachment there.
+        """
         stream = self._container().streams[index]
         if isinstance(stream, AttachmentStream):
             _attach(out, stream, stream.data)
@@ -74,6 +77,7 @@ class StreamCopier:
             label_copy(self._outputs[index], stream, out.format.name)
         else:
             self._outputs[index] = add_copy(stream, out)
+        return self._outputs.get(index)
 
     def advance(self, out: OutputContainer, seconds: float) -> None:
         """Copy what comes before ``seconds``; all that is left for ``math.inf``."""

@@ -139,12 +139,17 @@ class Source:
         """Seconds of the file's clock that become 0 in what is written."""
         return self.span.first * self.time_base if self.span else self.origin
 
-    def chapters_as_they_are(self, container: str) -> bytes:
+    def own_chapters(self, container: str) -> bytes:
         """Chapters in Matroska's own form for a new file of that kind; ``b""`` where FFmpeg's do.
 
         Those of a part have other times.
         """
         return self.matroska.chapters if container == "matroska" and not self.span else b""
+
+    def own_fields(self, index: int, container: str) -> bytes:
+        """Elements in Matroska's own form for the copy of stream ``index`` in a new file."""
+        found = container in ("matroska", "webm") and index < len(self.matroska.tracks)
+        return self.matroska.tracks[index] if found else b""
 
     @property
     def is_broadcast(self) -> bool:

@@ -9,13 +9,20 @@ from typing import Any, Final
 
 import av
 from av.container import OutputContainer
+from av.stream import Stream
 
 from lkdn_media.decode import Damage, Picture
 from lkdn_media.demux import shift_packet
 from lkdn_media.encode import VideoEncoder
 from lkdn_media.ffmpeg_encoder import FfmpegEncoder
-from lkdn_media.matroska import STEREO, write_pixel_shape
 from lkdn_media.matroska_chapters import write_chapters
+from lkdn_media.matroska_tracks import (
+    STEREO,
+    Label,
+    longer_title,
+    write_labels,
+    write_pixel_shape,
+)
 from lkdn_media.palette import write_last_delay
 from lkdn_media.plan import Plan
 from lkdn_media.remux import StreamCopier
@@ -54,6 +61,7 @@ class VideoWriter:
         self._start = round(plan.source.start / plan.filters.time_base)
         self._hundredths = Timeline(step=1)
         self._last = Fraction(0)  # how long the last picture is shown
+        self._labels: list[Label] = []  # of all streams but attachments, in order
         self._copier = StreamCopier(plan.source)
         self._opened = ExitStack()
         try:
@@ -119,7 +127,9 @@ class VideoWriter:
         ratio = _shape_to_correct(self._plan)
         if ratio is not None:
             write_pixel_shape(self._path, ratio)
-        chapters = self._plan.source.chapters_as_they_are(self._plan.container)
+        if any(fields for _, fields in self._labels):
+            write_labels(self._path, self._labels)
+        chapters = self._plan.source.own_chapters(self._plan.container)
         if chapters:
             write_chapters(self._path, chapters)
 
@@ -142,19 +152,30 @@ class VideoWriter:
         """All streams in the order of the source, then chapters and tags."""
         plan, encoder = self._plan, None
         for info in plan.source.streams:
+            stream: Stream | None = None
             if info.index == plan.source.video:
                 encoder = make_encoder(plan, self._out)
                 self._opened.callback(encoder.close)
-                encoder.stream.metadata.update(stream_tags(info.tags, plan.container))
+                stream = encoder.stream
+                stream.metadata.update(stream_tags(info.tags, plan.container))
                 if _shape_to_correct(plan) is not None:
-                    encoder.stream.metadata.update(STEREO)
-                encoder.stream.disposition = info.disposition
+                    stream.metadata.update(STEREO)
+                stream.disposition = info.disposition
             elif info.index in plan.copied:
-                self._copier.add_to(self._out, info.index)
+                stream = self._copier.add_to(self._out, info.index)
+            if stream is not None:
+                self._label(stream, plan.source.own_fields(info.index, plan.container))
         assert encoder is not None
         self._out.set_chapters(list(plan.source.chapters))
         self._out.metadata.update(plan.metadata)
         return encoder
+
+    def _label(self, stream: Stream, fields: bytes) -> None:
+        """Have room beside the title of ``stream`` for ``fields``."""
+        label = stream.metadata.get("title", ""), fields
+        if fields:
+            stream.metadata["title"] = longer_title(label)
+        self._labels.append(label)
 
 
 def _shape_to_correct(plan: Plan) -> Fraction | None:

@@ -1,5 +1,7 @@
 """What FFmpeg's reader of Matroska keeps to itself: found in the file's head, kept or named."""
 
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -162,12 +164,10 @@ def test_chapters_that_can_not_stay_are_named(
     here = with_contents(make_clip(tmp_path / "a.mkv", CLIP), CHAPTERS, contents)
     assert lkdn_video(here, tmp_path / "b.mp4", "--dry-run") == 0
     said = capsys.readouterr().err.splitlines()
-    assert said == [
-        f"lkdn-video: warning: {line} can't be kept in mp4; mkv keeps them" for line in lost
-    ]
+    assert said == [f"lkdn-video: warning: mp4 can't hold {line}; mkv can" for line in lost]
     assert lkdn_video(here, tmp_path / "b.mkv", "--frames", "2", "--dry-run") == 0
     said = capsys.readouterr().err.splitlines()
-    assert said == [f"lkdn-video: warning: {line} can't be kept of a part" for line in lost]
+    assert said == [f"lkdn-video: warning: {line} can't be kept in a part" for line in lost]
 
 
 def test_chapters_that_others_are_bound_to_are_ffmpegs(
@@ -192,42 +192,57 @@ def test_chapters_that_others_are_bound_to_are_ffmpegs(
     )
 
 
-def test_what_tracks_say_is_named(
-    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("title", ["", "Ö" * 20], ids=["untitled", "titled"])
+def test_what_tracks_say_stays_or_is_named(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str], title: str
 ) -> None:
     """In the place of a long title: that a track is off, and a language finer than ISO 639-2."""
-    title = "x" * 40
-    here = make_clip(tmp_path / "a.mkv", Clip(audio=[{"title": title}]))
-    fields = element("b9", b"\0") + element("22b59d", b"de-AT")
-    data, old = here.read_bytes(), b"\x53\x6e\xa8" + title.encode()
+    filled = "x" * 120
+    streams = [{}, {"title": filled}, {"title": title}]
+    here = make_clip(tmp_path / "a.mkv", Clip(audio=streams, sar=Fraction(4, 3)))
+    fields = element("22b59d", b"de-AT") + element("b9", b"\0")
+    data, old = here.read_bytes(), b"\x53\x6e\xf8" + filled.encode()
     assert data.count(old) == 1
-    void = element(VOID, bytes(len(old) - len(fields) - 5))
-    here.write_bytes(data.replace(old, fields + void))
-    assert lkdn_video(here, tmp_path / "b.mkv", "--dry-run") == 0
+    own = element("536e", title.encode()) * bool(title)
+    void = element(VOID, bytes(len(old) - len(own + fields) - 5))
+    here.write_bytes(data.replace(old, own + fields + void))
+    there = tmp_path / "b.mkv"
+    # FFV1 does not carry the shape of pixels, which is written into the same element.
+    assert lkdn_video(here, there, "--scale", "2", "--codec", "ffv1", "--quiet") == 0
+    assert capsys.readouterr().err == ""
+    assert read_head(there, streams=4, chapters=0) == read_head(here, streams=4, chapters=0)
+    assert read_head(there, streams=4, chapters=0).tracks[2] != b""
+    with av.open(str(there)) as new:
+        assert [s.metadata.get("title", "") for s in new.streams.audio] == ["", title, title]
+        assert new.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+        assert sum(1 for _ in new.decode(audio=1)) > 0
+    assert lkdn_video(here, tmp_path / "b.mp4", "--dry-run") == 0
     assert capsys.readouterr().err.splitlines() == [
-        "lkdn-video: warning: what follows the first part of the languages de-AT of #1 can't be "
-        "kept",
-        "lkdn-video: warning: that #1 is switched off can't be kept",
+        "lkdn-video: warning: mp4 can't hold what follows the first part of the languages de-AT of "
+        "#2; mkv can",
+        "lkdn-video: warning: mp4 can't hold that #2 is switched off; mkv can",
     ]
 
 
 def test_a_damaged_head_says_nothing(tmp_path: Path) -> None:
     here = make_clip(tmp_path / "a.mkv", CLIP)
     lost = ("1 of 1 chapters (nested, hidden or out of order)",)
-    assert read_head(here, chapters=0).unread_chapters == lost
+    assert read_head(here, streams=2, chapters=0).unread_chapters == lost
     nothing, data, whole = MatroskaHead(), here.read_bytes(), in_segment(here, CHAPTERS)
     for length in [*range(0, 700, 7), *range(700, len(data), 101)]:
         here.write_bytes(data[:length])
-        head = read_head(here, chapters=1)
-        assert head in (nothing, MatroskaHead(chapters=whole))
+        head = read_head(here, streams=2, chapters=1)
+        assert replace(head, tracks=(), chapters=b"") == nothing
+        assert head.chapters in (b"", whole)
     for contents in (b"\0", b"\x45", b"\x45\xb9", b"\x45\xb9\xff", b"\x45\xb9\x01" + b"\xff" * 7):
         here.write_bytes(data)
         damaged = with_contents(here, CHAPTERS, contents)
-        assert read_head(damaged, chapters=1) == nothing
+        head = read_head(damaged, streams=2, chapters=1)
+        assert replace(head, tracks=()) == nothing
     deep = b""
     for _ in range(3000):
         deep = element("b6", deep)
     segment = data[: data.index(b"\x18\x53\x80\x67")]
     segment += element("18538067", element(CHAPTERS.hex(), edition(deep)))
     here.write_bytes(segment)
-    assert read_head(here, chapters=1) == nothing
+    assert read_head(here, streams=2, chapters=1) == nothing

@@ -7,7 +7,7 @@ import av
 import pytest
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.matroska import write_pixel_shape
+from lkdn_media.matroska_tracks import write_pixel_shape
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import Command, frames, times
 

@@ -1,23 +1,38 @@
-"""The shape of pixels in a finished Matroska file, which PyAV can't hand to the muxer.
+"""What a finished Matroska file says of its tracks that PyAV can't hand to the muxer.
 
 The muxer writes a display size by itself for stereoscopic pictures only. It is asked for such, and
-the fields are corrected afterwards in place: the file needs no second writing.
+the fields are corrected afterwards in place: the file needs no second writing. Room for others is
+made by a longer title.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
 from zlib import crc32
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.ebml import CRC, VOID, seek_to, spans
+from lkdn_media.ebml import CRC, VOID, element, seek_to, spans, void
 
-__all__ = ["STEREO", "write_pixel_shape"]
+__all__ = [
+    "STEREO",
+    "TRACKS",
+    "TRACK_ENTRY",
+    "Label",
+    "longer_title",
+    "write_labels",
+    "write_pixel_shape",
+]
+
+#: Title of a track, and elements to be written beside it.
+Label = tuple[str, bytes]
 
 #: A tag of the video stream that makes the muxer write the fields.
 STEREO: Final = {"stereo_mode": "left_right"}
-_TRACKS: Final = b"\x16\x54\xae\x6b"
-_ENTRY: Final = b"\xae"
+TRACKS: Final = b"\x16\x54\xae\x6b"
+TRACK_ENTRY: Final = b"\xae"
+_NAME: Final = b"\x53\x6e"
 _VIDEO: Final = b"\xe0"
 _STEREO_MODE: Final = b"\x53\xb8"
 _PIXEL_WIDTH: Final = b"\xb0"
@@ -26,6 +41,8 @@ _DISPLAY_WIDTH: Final = b"\x54\xb0"
 _DISPLAY_HEIGHT: Final = b"\x54\xba"
 #: Bytes of an element without contents.
 _EMPTY: Final = 2
+#: Bytes of the heads of a title and of an empty element, at most.
+_HEAD: Final = 12
 _Elements = dict[bytes, slice]
 
 
@@ -34,23 +51,58 @@ def write_pixel_shape(path: Path, ratio: Fraction) -> None:
 
     Raises ``LKDNError`` where there is no such video.
     """
-    with path.open("r+b") as file:
-        size = seek_to(file, _TRACKS)
-        start, tracks = file.tell(), bytearray(file.read(size))
-        inside = dict(spans(tracks, slice(0, len(tracks))))
-        for name, entry in spans(tracks, slice(0, len(tracks))):
-            video = dict(spans(tracks, entry)).get(_VIDEO) if name == _ENTRY else None
+    with _tracks(path) as tracks:
+        for entry in _entries(tracks):
+            video = dict(spans(tracks, entry)).get(_VIDEO)
             fields = dict(spans(tracks, video)) if video else {}
             if _STEREO_MODE in fields and tracks[fields[_STEREO_MODE]] == b"\x01":
                 break
         else:
             raise LKDNError(f"{path}: no display size to correct")
         _write_size(tracks, fields, ratio)
+
+
+def longer_title(label: Label) -> str:
+    """A title for the muxer that leaves room for all of ``label``."""
+    title, fields = label
+    return title + "." * (len(fields) + _HEAD) if fields else title
+
+
+def write_labels(path: Path, labels: Sequence[Label]) -> None:
+    """Give each track of ``path``, written with `longer_title`, what belongs to its label.
+
+    Raises ``LKDNError`` where the titles are others.
+    """
+    with _tracks(path) as tracks:
+        for entry, label in zip(_entries(tracks), labels, strict=True):
+            if not label[1]:
+                continue
+            old = element(_NAME, longer_title(label).encode())
+            start = tracks.find(old, entry.start, entry.stop)
+            if start < 0:
+                raise LKDNError(f"{path}: no title of a track to correct")
+            title, fields = label
+            new = element(_NAME, title.encode()) * bool(title) + fields
+            tracks[start : start + len(old)] = new + void(len(old) - len(new))
+
+
+@contextmanager
+def _tracks(path: Path) -> Iterator[bytearray]:
+    """The contents of the file's element of tracks, written back when the block ends."""
+    with path.open("r+b") as file:
+        size = seek_to(file, TRACKS)
+        start, tracks = file.tell(), bytearray(file.read(size))
+        yield tracks
+        inside = dict(spans(tracks, slice(0, len(tracks))))
         if CRC in inside:
             body = tracks[inside[CRC].stop :]
             tracks[inside[CRC]] = crc32(body).to_bytes(4, "little")
         file.seek(start)
         file.write(tracks)
+
+
+def _entries(tracks: bytearray) -> list[slice]:
+    return [at for name, at in spans(tracks, slice(0, len(tracks))) if name == TRACK_ENTRY]
 
 
 def _write_size(tracks: bytearray, fields: _Elements, ratio: Fraction) -> None:
