@@ -7,7 +7,18 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
 
-__all__ = ["replacing"]
+__all__ = ["naming", "replacing"]
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an ``OSError`` that names no file, as of a full disk, the name ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
 
 
 @contextmanager
@@ -19,7 +30,10 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
     target.parent.mkdir(parents=True, exist_ok=True)
     # Close without deleting: the rename moves the file away when it is right.
     prefix = f"{target.name}."
-    with NamedTemporaryFile(dir=target.parent, prefix=prefix, suffix=".part", delete=False) as part:
+    with (
+        naming(target),
+        NamedTemporaryFile(dir=target.parent, prefix=prefix, suffix=".part", delete=False) as part,
+    ):
         try:
             yield part
             part.flush()

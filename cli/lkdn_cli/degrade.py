@@ -21,6 +21,8 @@ __all__ = ["main"]
 LEAST = 32
 #: Frames between two sequences taken from a clip.
 STEP = 6
+#: Degraded versions of each picture, where nothing else is asked for.
+VERSIONS = 4
 #: How many of the pictures are packed a second time, softened.
 SOFT = 0.5
 
@@ -40,7 +42,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--exclude", default="", metavar="GLOB", help="file names to leave out")
     parser.add_argument("--scale", type=int, default=2, help="2, 3 or 4 (default 2)")
     versions = "degraded versions of each picture, 0 for clean data (default 4)"
-    parser.add_argument("--versions", type=int, default=4, help=versions)
+    parser.add_argument("--versions", type=int, help=versions)
+    small = "small pictures of your own beside those of --data, by name: 1.png or 1x4.png for 1.png"
+    parser.add_argument("--small", type=Path, metavar="FOLDER", help=small)
     teacher = "a checkpoint: clean small pictures beside what it makes of them, the targets"
     parser.add_argument("--teacher", type=Path, metavar="FILE", help=teacher)
     parser.add_argument("--seed", type=int, default=0, help="of what is random (default 0)")
@@ -52,31 +56,16 @@ def _degrade(arguments: argparse.Namespace) -> int:
     import numpy as np
     from tqdm import tqdm
 
-    from lkdn_core.checks import whole
-    from lkdn_core.errors import ArgumentError
     from lkdn_core.training.pack import Packer, pack_files
     from lkdn_media.degrade import soften
 
-    if arguments.pack.name.removesuffix(".json") in ("", ".", ".."):
-        raise ArgumentError(f"PACK: a name for two files is accepted, got {arguments.pack}")
-    scale, files = arguments.scale, pack_files(arguments.pack)
-    if scale not in (2, 3, 4):
-        raise ArgumentError(f"scale: 2, 3 or 4 is accepted, got {scale}")
-    if arguments.versions < 0:
-        raise ArgumentError(f"versions: at least 0 is accepted, got {arguments.versions}")
-    whole("seed", arguments.seed, 0)
-    if arguments.pack.is_dir():
-        raise ArgumentError(
-            f"PACK: a name for two files is accepted, got the folder {arguments.pack}"
-        )
-    for file in files:
-        if os.path.lexists(file) and not arguments.overwrite:
-            raise ArgumentError(f"PACK: {file} is there already; -y overwrites it")
-    if arguments.teacher is not None and arguments.versions:
-        raise ArgumentError(f"versions: 0 is accepted with teacher, got {arguments.versions}")
+    versions = _check(arguments)
+    scale, target = arguments.scale, pack_files(arguments.pack)[1]
+    if arguments.small is not None:
+        return _pack_pairs(target, arguments.data[0], arguments.small, scale)
     teacher = _teacher(arguments.teacher, scale) if arguments.teacher is not None else None
     sequences = _sequences(arguments.data, arguments.exclude, 2 * scale)
-    with Interrupts().caught(), Packer(files[1]) as packer:
+    with Interrupts().caught(), Packer(target) as packer:
         for number, large in enumerate(tqdm(sequences, unit="picture", disable=None)):
             if min(large.shape[-2:]) < LEAST * scale:
                 continue
@@ -86,10 +75,54 @@ def _degrade(arguments: argparse.Namespace) -> int:
             # Numbered, so that a picture's versions don't depend on those before it.
             random = np.random.default_rng([arguments.seed, number])
             pictures = [large]
-            if arguments.versions and random.random() < SOFT:
+            if versions and random.random() < SOFT:
                 pictures.append(soften(large, random))
             for picture in pictures:
-                packer.add(*_pair(picture, scale, arguments.versions, random))
+                packer.add(*_pair(picture, scale, versions, random))
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    """How many degraded versions to make. Raises ``ArgumentError``."""
+    from lkdn_core.checks import choose, whole
+    from lkdn_core.errors import ArgumentError
+    from lkdn_core.training.pack import pack_files
+
+    pack = arguments.pack
+    if pack.name.removesuffix(".json") in ("", ".", ".."):
+        raise ArgumentError(f"PACK: a name for two files is accepted, got {pack}")
+    choose("scale", arguments.scale, (2, 3, 4))
+    whole("seed", arguments.seed, 0)
+    if pack.is_dir():
+        raise ArgumentError(f"PACK: a name for two files is accepted, got the folder {pack}")
+    for file in pack_files(pack):
+        if os.path.lexists(file) and not arguments.overwrite:
+            raise ArgumentError(f"PACK: {file} is there already; -y overwrites it")
+    if arguments.small is not None and (arguments.exclude or len(arguments.data) > 1):
+        raise ArgumentError("small: one folder of --data is accepted with it, and no --exclude")
+    others = [name for name in ("small", "teacher") if getattr(arguments, name) is not None]
+    if len(others) > 1:
+        raise ArgumentError("small: without teacher is accepted, got both")
+    versions = arguments.versions
+    if others and versions:
+        raise ArgumentError(f"versions: 0 is accepted with {others[0]}, got {versions}")
+    versions = (0 if others else VERSIONS) if versions is None else versions
+    if versions < 0:
+        raise ArgumentError(f"versions: at least 0 is accepted, got {versions}")
+    return int(versions)
+
+
+def _pack_pairs(target: Path, large: Path, small: Path, scale: int) -> int:
+    """Pack pictures as somebody else made them small."""
+    from tqdm import tqdm
+
+    from lkdn_cli.pairs import read_pairs
+    from lkdn_core.training.pack import Packer
+
+    pairs = tqdm(read_pairs(large, scale, small=small), unit="picture", disable=None)
+    with Interrupts().caught(), Packer(target) as packer:
+        for _, less, more in pairs:
+            packer.add(more.numpy(), [less.numpy()])
     return 0
 
 

@@ -49,10 +49,13 @@ def main(argv: list[str] | None = None) -> int:
         prog="lkdn-evaluate",
         description="PSNR and SSIM on luma, borders of SCALE pixels cropped, 8 bits. FOLDER holds "
         "high-resolution pictures (the small ones are made by MATLAB's bicubic), or pairs named "
-        "NAME_HR.png and NAME_LR.png. Prints a Markdown table; where FOLDER is Set5 or Set14, or "
-        "lies in it, the paper's figures are in it too.",
+        "NAME_HR.png and NAME_LR.png, or one of each pair with the other in --small. Prints a "
+        "Markdown table; where FOLDER is Set5 or Set14, or lies in it, the paper's figures are in "
+        "it too.",
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="of pictures")
+    small = "the small pictures, by the same names or as 1x4.png for 1.png"
+    parser.add_argument("--small", type=Path, metavar="FOLDER", help=small)
     parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=4, help="default 4")
     model = "names from lkdn-models (default: all of this scale that need no download)"
     parser.add_argument("--model", nargs="+", default=None, help=model)
@@ -77,7 +80,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         require(arguments.plot)
     methods = dict(_methods(arguments))
-    progress = tqdm(read_pairs(arguments.folder, arguments.scale), unit="picture", disable=None)
+    pairs = read_pairs(arguments.folder, arguments.scale, small=arguments.small)
+    progress = tqdm(pairs, unit="picture", disable=None)
     rows = _measure(methods, progress, arguments.scale, arguments.tta)
     rows += _paper(arguments.folder, arguments.scale)
     if arguments.json:

@@ -17,14 +17,19 @@ from lkdn_media.images import READABLE, read_still
 __all__ = ["read_pairs"]
 
 
-def read_pairs(folder: Path, scale: int) -> Iterator[tuple[str, Tensor, Tensor]]:
+def read_pairs(
+    folder: Path, scale: int, *, small: Path | None = None
+) -> Iterator[tuple[str, Tensor, Tensor]]:
     """``(name, small, large)`` of every picture in ``folder``, by name: (3, H, W) uint8.
 
-    Pairs are named NAME_HR.png and NAME_LR.png; without any, small pictures are made by MATLAB's
-    bicubic. Hidden files are passed over. Raises ``ArgumentError`` for a folder without pictures or
-    with one that does not suit ``scale``, ``LKDNError`` for one that can't be read.
+    Small pictures lie in the folder ``small`` under the same names, with or without ``x4`` behind
+    (DIV2K's way). Without it pairs are named NAME_HR.png and NAME_LR.png; where none are, small
+    pictures are made by MATLAB's bicubic. Hidden files are passed over. Raises ``ArgumentError``
+    for a folder without pictures or with one that does not suit ``scale``, ``LKDNError`` for one
+    that can't be read.
     """
-    for name, small_file, large_file in _files(folder):
+    files = _files(folder) if small is None else _beside(_pictures(folder), small, scale)
+    for name, small_file, large_file in files:
         large = _read(large_file)
         least = 3 * scale  # a border of ``scale`` on each side is left out
         if min(large.shape[1:]) < least:
@@ -32,22 +37,37 @@ def read_pairs(folder: Path, scale: int) -> Iterator[tuple[str, Tensor, Tensor]]
                 f"FOLDER: pictures from {least}x{least} are accepted, "
                 f"{large_file.name} has {_size(large)}"
             )
-        small = _read(small_file) if small_file else _shrink(large, scale)
-        if any(large.shape[i] // scale != small.shape[i] for i in (1, 2)):
+        less = _read(small_file) if small_file else _shrink(large, scale)
+        if any(large.shape[i] // scale != less.shape[i] for i in (1, 2)):
             raise ArgumentError(
                 f"FOLDER: {large_file.name} has to be {scale} times as large as its partner of "
-                f"{_size(small)}, got {_size(large)}"
+                f"{_size(less)}, got {_size(large)}"
             )
-        yield name, small, large[:, : small.shape[1] * scale, : small.shape[2] * scale]
+        yield name, less, large[:, : less.shape[1] * scale, : less.shape[2] * scale]
 
 
-def _files(folder: Path) -> list[tuple[str, Path | None, Path]]:
+def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ArgumentError(f"FOLDER: a folder of pictures is accepted, got {folder}")
     shown = (p for p in folder.iterdir() if not p.name.startswith(".") and not p.is_dir())
     files = sorted(p for p in shown if p.suffix.lower() in READABLE)
     if not files:
         raise ArgumentError(f"FOLDER: {folder} holds no pictures")
+    return files
+
+
+def _beside(large: list[Path], folder: Path, scale: int) -> Iterator[tuple[str, Path | None, Path]]:
+    """Each of ``large`` with its partner in ``folder``."""
+    small = {file.stem: file for file in _pictures(folder)}
+    for file in large:
+        partner = small.get(file.stem) or small.get(f"{file.stem}x{scale}")
+        if partner is None:
+            raise ArgumentError(f"small: {file.name} has no partner in {folder}")
+        yield file.stem, partner, file
+
+
+def _files(folder: Path) -> list[tuple[str, Path | None, Path]]:
+    files = _pictures(folder)
     stems = Counter(file.stem for file in files)
     found: list[tuple[str, Path | None, Path]] = []
     for file in [p for p in files if p.stem.endswith("_HR")]:

@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder of the run")
     parser.add_argument("--network", help="lkdn-s-x2, lkdn-x4, ...; a preset may name its own")
-    data = "folders of pictures, .tar files of them, or packs (.json) made before"
+    data = "folders of pictures (without links to folders), .tar files of them, or packs (.json)"
     parser.add_argument("--data", type=Path, nargs="+", required=True, help=data)
     parser.add_argument("--exclude", default="", metavar="GLOB", help="file names to leave out")
     start = "weights to start from, shipped ones or RUN/state.pt; the scale may differ"
@@ -36,7 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=float("inf"), help=minutes)
     save = "from one save to the next (default 250)"
     parser.add_argument("--save-every", type=int, default=250, metavar="STEPS", help=save)
-    validate = "pictures to measure at each save, as lkdn-evaluate does: PSNR in the curve"
+    validate = "pictures to measure at each save, as lkdn-evaluate does: PSNR in the curve, and "
+    validate += "the best weights in RUN/best.safetensors"
     parser.add_argument("--validate", type=Path, metavar="FOLDER", help=validate)
     plot = "draw RUN/curve.png at the end (needs the extra 'plot')"
     parser.add_argument("--plot", action="store_true", help=plot)
@@ -77,13 +78,12 @@ def _add_recipe(group: "argparse._ArgumentGroup") -> None:
 def _train(arguments: argparse.Namespace) -> int:
     from contextlib import nullcontext
 
-    from lkdn_core.checkpoints import read_checkpoint
     from lkdn_core.checks import whole
     from lkdn_core.devices import resolve_device
     from lkdn_core.errors import ArgumentError
     from lkdn_core.training.folder import locked
     from lkdn_core.training.parallel import main_process, processes
-    from lkdn_core.training.train import Training
+    from lkdn_core.training.train import Training, check_weights
 
     if not arguments.minutes >= 0:  # NaN is not
         raise ArgumentError(f"minutes: at least 0 is accepted, got {arguments.minutes}")
@@ -94,8 +94,7 @@ def _train(arguments: argparse.Namespace) -> int:
     recipe = _recipe(arguments)
     # What can be refused is, before pictures are packed for an hour.
     whole("save_every", arguments.save_every, 1)
-    for file in filter(None, (arguments.start, recipe.teacher)):
-        read_checkpoint(file)
+    check_weights(recipe, arguments.start)
     with (
         processes(resolve_device(arguments.device)) as device,
         locked(arguments.run) if main_process() else nullcontext(),
@@ -137,14 +136,15 @@ def _recipe(arguments: argparse.Namespace) -> "Recipe":
 def _packs(arguments: argparse.Namespace) -> list[Path]:
     """The packs of ``--data``; pictures are packed into the run's folder once."""
     from lkdn_core.training.folder import keep_sources
-    from lkdn_core.training.pack import pack
+    from lkdn_core.training.pack import pack, pack_mark
     from lkdn_core.training.parallel import main_process, wait_for_all
 
     packs = [p for p in arguments.data if p.suffix == ".json"]
     pictures = [p for p in arguments.data if p.suffix != ".json"]
     if main_process():
         data = [str(p.resolve()) for p in arguments.data]
-        sources = {"data": data, "exclude": arguments.exclude}
+        made = {str(p.resolve()): pack_mark(p) for p in packs}
+        sources = {"data": data, "exclude": arguments.exclude, "packs": made}
         keep_sources(arguments.run, sources, start=arguments.start)
     if pictures:
         packs.append(arguments.run / "data.json")

@@ -64,6 +64,8 @@ def check_place(argument: str, path: Path) -> None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         with suppress(FileNotFoundError):
             path.lstat()  # or the name is too long
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise OSError(errno.EINVAL, "it is there already, and no file")
         folder = path.parent
         while not folder.exists() and not folder.is_symlink():
             folder = folder.parent

@@ -109,6 +109,8 @@ def _single(source: Path, output: Path, format: str | None, *, overwrite: bool) 
         raise ArgumentError(f"output: a name ending in {endings} is accepted, got {output.name!r}")
     if os.path.exists(source) and os.path.exists(output) and source.samefile(output):
         raise ArgumentError(f"output: {output} would overwrite the input {source}")
+    if os.path.exists(output) and not output.is_file():
+        raise ArgumentError(f"output: {output} is there already, and no file")
     if os.path.exists(output) and not overwrite:
         raise ArgumentError(f"output: {output} is there already; -y overwrites it")
     return Job(source, output, overwrite)

@@ -61,6 +61,8 @@ def check_paths(source: Path, target: Path, *, overwrite: bool) -> None:
         return
     if target.is_dir():
         raise ArgumentError(f"output: {target} is a folder; pictures go to {target}/%05d.png")
+    if os.path.exists(target) and not target.is_file():
+        raise ArgumentError(f"output: {target} is there already, and no file")
     if os.path.exists(target) and not overwrite:
         raise ArgumentError(f"output: {target} is there already; -y overwrites it")
 

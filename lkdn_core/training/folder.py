@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from lkdn_core.errors import ArgumentError, FormatError, WeightsError
-from lkdn_core.files import replacing
+from lkdn_core.files import naming, replacing
 from lkdn_core.fuse import Weights, reparameterize
 from lkdn_core.training.parallel import main_process
 from lkdn_core.training.recipe import Recipe
@@ -57,7 +57,7 @@ def keep_sources(run: Path, data: Mapping[str, Any], *, start: Path | None = Non
 
 
 class RunFolder:
-    """``recipe.json``, ``state.pt``, ``log.csv``, ``ema.safetensors`` and ``weights.safetensors``.
+    """``recipe.json``, ``state.pt``, ``log.csv``, and weights: averaged, folded, and the best.
 
     Raises ``ArgumentError`` if a run with another recipe lies there, ``FormatError`` if its recipe
     is damaged.
@@ -98,18 +98,28 @@ class RunFolder:
 
         Without the safetensors library nothing is written; the state holds them too.
         """
+        self._write_weights("ema.safetensors", ema, step)
+        if self._network.deployable:
+            self._write_weights("weights.safetensors", _folded(ema), step)
+
+    def is_best(self, figures: Mapping[str, float]) -> bool:
+        """Whether the PSNR among ``figures`` is above all in the curve so far."""
+        before = [float(row.get("psnr", "nan")) for row in self._curve()]
+        return "psnr" in figures and not any(old >= figures["psnr"] for old in before)
+
+    def save_best(self, ema: Weights, step: int) -> None:
+        """Write ``best.safetensors``: the averaged weights, folded if they can run elsewhere."""
+        weights = _folded(ema) if self._network.deployable else ema
+        self._write_weights("best.safetensors", weights, step)
+
+    def _write_weights(self, name: str, weights: Weights, step: int) -> None:
         try:
             from safetensors.torch import save
         except ImportError:
             return
-        files = {"ema.safetensors": ema}
-        if self._network.deployable:
-            folded = reparameterize({k: v.double() for k, v in ema.items()})
-            files["weights.safetensors"] = {k: v.float() for k, v in folded.items()}
-        for name, weights in files.items():
-            metadata = {"network": self._network.variant, "steps": str(step)}
-            with replacing(self.path / name) as file:
-                file.write(save({k: v.cpu().contiguous() for k, v in weights.items()}, metadata))
+        metadata = {"network": self._network.variant, "steps": str(step)}
+        with replacing(self.path / name) as file:
+            file.write(save({k: v.cpu().contiguous() for k, v in weights.items()}, metadata))
 
     def log(self, row: Mapping[str, object]) -> None:
         """Append a row to the curve; a column that is new is nan in the rows before."""
@@ -117,7 +127,8 @@ class RunFolder:
         if not rows or row.keys() - rows[0].keys():
             self._write_curve([*rows, row])
             return
-        with (self.path / "log.csv").open("a", newline="") as handle:
+        file = self.path / "log.csv"
+        with naming(file), file.open("a", newline="") as handle:
             csv.DictWriter(handle, list(rows[0]), "nan").writerow(row)
 
     def cut_log(self, step: int) -> None:
@@ -143,6 +154,11 @@ class RunFolder:
         writer.writeheader()
         writer.writerows(rows)
         _write(self.path / "log.csv", text.getvalue())
+
+
+def _folded(ema: Weights) -> Weights:
+    folded = reparameterize({k: v.double() for k, v in ema.items()})
+    return {k: v.float() for k, v in folded.items()}
 
 
 def _read(file: Path) -> dict[str, Any]:

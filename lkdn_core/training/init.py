@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lkdn_core.arch import INPUT_COPIES, LKDN, RepUpsampler
-from lkdn_core.errors import WeightsError
+from lkdn_core.errors import ArgumentError
 from lkdn_core.fuse import Weights
 
 __all__ = ["load_body", "start_as_bilinear", "unfold"]
@@ -47,7 +47,7 @@ def _bilinear_taps(scale: int) -> Tensor:
 def load_body(model: LKDN, weights: Mapping[str, Tensor]) -> None:
     """Start from ``weights`` of the same network, of any scale, in training or deployed form.
 
-    Of another scale everything but the upsampler is taken. Raises ``WeightsError`` if they don't
+    Of another scale everything but the upsampler is taken. Raises ``ArgumentError`` if they don't
     fit.
     """
     own = model.state_dict()
@@ -58,7 +58,7 @@ def load_body(model: LKDN, weights: Mapping[str, Tensor]) -> None:
         taken = {k: v for k, v in given.items() if not _upsampling(k)}
     expected = {k: v.shape for k, v in own.items() if k in taken or not _upsampling(k)}
     if {k: v.shape for k, v in taken.items()} != expected:
-        raise WeightsError("start: weights of the same network are accepted, got another one's")
+        raise ArgumentError("start: weights of the same network are accepted, got another one's")
     model.load_state_dict(own | taken)
 
 

@@ -5,6 +5,7 @@ import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
+from hashlib import sha256
 from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from lkdn_core.errors import ArgumentError, FormatError
+from lkdn_core.files import naming
 from lkdn_core.quantize import quantize
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-__all__ = ["Packer", "Picture", "pack", "pack_files", "read_pictures"]
+__all__ = ["Packer", "Picture", "pack", "pack_files", "pack_mark", "read_pictures"]
 
 #: An 8-bit RGB picture, (3, H, W) uint8.
 Picture = NDArray[np.uint8]
@@ -36,6 +38,15 @@ def pack_files(pack: Path) -> tuple[Path, Path]:
     """``.bin`` and ``.json`` of a pack, named with its ``.json`` or without."""
     name = pack.name.removesuffix(".json")
     return pack.with_name(f"{name}.bin"), pack.with_name(f"{name}.json")
+
+
+def pack_mark(pack: Path) -> str:
+    """What tells ``pack`` from another one of its name. Raises ``ArgumentError`` without one."""
+    index = pack_files(pack)[1]
+    try:
+        return f"index {sha256(index.read_bytes()).hexdigest()[:16]}"
+    except OSError as error:
+        raise ArgumentError(f"data: no such pack: {pack}") from error
 
 
 class Packer:
@@ -64,8 +75,9 @@ class Packer:
         if small:
             entry["scale"], entry["small"] = height // small[0].shape[1], len(small)
         self._index.append(entry)
-        for samples in (picture, *small):
-            self._binary.write(samples.tobytes())
+        with naming(self._files[0]):
+            for samples in (picture, *small):
+                self._binary.write(samples.tobytes())
 
     def __enter__(self) -> Self:
         return self
@@ -73,9 +85,15 @@ class Packer:
     def __exit__(
         self, kind: type[BaseException] | None, error: object, trace: "TracebackType | None"
     ) -> None:
-        self._binary.close()
+        try:
+            with naming(self._files[0]):
+                self._binary.close()
+        except OSError:
+            self._parts[0].unlink()
+            raise
         if kind is None and self._index:
-            self._parts[1].write_text(json.dumps(self._index))
+            with naming(self._files[1]):
+                self._parts[1].write_text(json.dumps(self._index))
             # Never an index beside the samples of another pack; who has the old ones mapped
             # keeps them.
             self._files[1].unlink(missing_ok=True)

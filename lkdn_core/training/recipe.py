@@ -121,8 +121,9 @@ class Recipe:
         own = {f.name for f in fields(self)}
         inner = {k: v for k, v in changes.items() if k not in own}
         if inner and len(self.stages) > 1:
-            name, value = next(iter(inner.items()))
-            raise ArgumentError(f"{name}: this recipe has {len(self.stages)} stages, got {value}")
+            name = next(iter(inner))
+            count = len(self.stages)
+            raise ArgumentError(f"{name}: a recipe of one stage takes it, this one has {count}")
         stages = tuple(replace(stage, **inner) for stage in self.stages)
         return replace(self, stages=stages, **{k: v for k, v in changes.items() if k in own})
 
@@ -144,14 +145,17 @@ def read_recipe(preset: str, network: LKDNConfig | None = None) -> Recipe:
         raise ArgumentError(f"preset: {names} or a .toml file is accepted, got {preset!r}")
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-        own = [LKDNConfig(**data.pop("network"))] if "network" in data else []
+        own = [_made(LKDNConfig, data.pop("network"), "network")] if "network" in data else []
         config = network or (own[0] if own else None)
         if config is None:
             raise ArgumentError(f"network: {preset} is for any network, so name one")
-        stages = tuple(_stage(stage, config.scale) for stage in data.pop("stages", [{}]))
+        tables = data.pop("stages", [{}])
+        if not isinstance(tables, list):
+            raise ArgumentError(f"stages: [[stages]] is accepted, a list, got {tables!r}")
+        stages = tuple(_stage(table, config.scale) for table in tables)
         if "betas" in data:
             data["betas"] = tuple(data["betas"])
-        return Recipe(network=config, stages=stages, **data)
+        return _made(Recipe, {"network": config, "stages": stages, **data}, "a recipe")
     except ArgumentError:
         raise
     except (ValueError, TypeError, AttributeError) as error:
@@ -163,5 +167,20 @@ def _stage(data: Mapping[str, Any], scale: int) -> Stage:
     if "hr_patch" in values:
         if "patch" in values:
             raise ArgumentError("hr_patch: without patch is accepted, got both")
-        values["patch"] = values.pop("hr_patch") // scale
-    return Stage(**values)
+        side = values.pop("hr_patch")
+        whole("hr_patch", side, scale)
+        if side % scale:
+            raise ArgumentError(f"hr_patch: multiples of {scale} are accepted, got {side}")
+        values["patch"] = side // scale
+    return _made(Stage, values, "stages")
+
+
+def _made[T](kind: type[T], values: Mapping[str, Any], name: str) -> T:
+    """A ``kind`` with these fields. Raises ``ArgumentError`` for one that it has not."""
+    if not isinstance(values, Mapping):
+        raise ArgumentError(f"{name}: a table is accepted, got {values!r}")
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise ArgumentError(f"{name}: {', '.join(known)} are accepted, got {key}")
+    return kind(**values)

@@ -33,7 +33,7 @@ from lkdn_core.training.parallel import (
 from lkdn_core.training.recipe import Recipe
 from lkdn_core.training.replay import Replay
 
-__all__ = ["Training", "Validate"]
+__all__ = ["Training", "Validate", "check_weights"]
 
 log = logging.getLogger(__name__)
 #: Skipped steps in a row after which no other will be any better.
@@ -46,8 +46,9 @@ class Training:
     """One run in ``folder``, on data from ``packs``.
 
     ``ema.safetensors`` there holds the averaged weights in training form, a ``start`` for another
-    run; ``weights.safetensors`` the same folded, for ``Upscaler(weights=...)``. A folder with a
-    ``state.pt`` is resumed, and refused if its recipe is another one.
+    run; ``weights.safetensors`` the same folded, for ``Upscaler(weights=...)``, and
+    ``best.safetensors`` those of the best PSNR, where it is measured. A folder with a ``state.pt``
+    is resumed, and refused if its recipe is another one.
     """
 
     def __init__(
@@ -235,8 +236,18 @@ class Training:
         if validate is not None:
             averaged = LKDN(self.recipe.network).to(self.device)
             averaged.load_state_dict(self.ema)
-            row |= {k: f"{v:.4f}" for k, v in validate(averaged).items()}
+            figures = validate(averaged)
+            if self.folder.is_best(figures):
+                self.folder.save_best(self.ema, self.step)
+            row |= {k: f"{v:.4f}" for k, v in figures.items()}
         self.folder.log(row)
+
+
+def check_weights(recipe: Recipe, start: Path | None) -> None:
+    """Raise what `Training` would for ``start`` and the recipe's teacher, without any data."""
+    if start is not None:
+        load_body(LKDN(recipe.network), read_checkpoint(start)[0])
+    _teacher(recipe, torch.device("cpu"))
 
 
 def _place_numbers(optimizer: torch.optim.Optimizer, device: torch.device) -> None:

@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from lkdn_cli import bench, comfyui, degrade, evaluate, export, models, train, video
 from lkdn_cli.interrupts import Interrupts
 from lkdn_cli.progress import Reporter
+from lkdn_core.arch import LKDN, LKDNConfig
 from lkdn_core.backends import backend_names
 from lkdn_core.errors import LKDNError
 from lkdn_core.models import WEIGHTS_FOLDER
@@ -220,7 +221,7 @@ def test_a_second_command_on_a_run_is_refused(
             "one that fits into a picture is accepted, got 90, which takes 196 pixels",
         ),
         (["--preset", "nothing"], 2, "or a .toml file is accepted, got 'nothing'"),
-        (["--preset", "lkdn-s"], 2, "this recipe has 2 stages, got 2"),
+        (["--preset", "lkdn-s"], 2, "steps: a recipe of one stage takes it, this one has 2"),
         (["--validate", "nowhere"], 2, "a folder of pictures is accepted, got nowhere"),
         (["--minutes", "nan"], 2, "minutes: at least 0 is accepted, got nan"),
         (["--data", "nowhere"], 2, "got nowhere"),
@@ -241,12 +242,32 @@ def test_training_errors_are_one_line(  # noqa: PLR0917
 
 
 @pytest.mark.parametrize("name", ["--start", "--teacher"])
-def test_what_is_missing_is_told_before_pictures_are_packed(
+def test_what_can_not_be_used_is_told_before_pictures_are_packed(
     tmp_path: Path, pictures: Path, name: str
 ) -> None:
-    run = tmp_path / "run"
-    assert train.main([*train_arguments(run, pictures), name, "nothing.pth"]) == 1
+    run, arguments = tmp_path / "run", train_arguments(tmp_path / "run", pictures)
+    assert train.main([*arguments, name, "nothing.pth"]) == 1
+    other = tmp_path / "other.safetensors"  # of another size and scale
+    save_file(LKDN(LKDNConfig(4, 6, 1)).state_dict(), other)
+    assert train.main([*arguments, name, str(other)]) == 2
     assert not (run / "data.json").exists()
+
+
+def test_a_run_does_not_go_on_with_a_pack_that_was_replaced(
+    tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, pack = tmp_path / "run", tmp_path / "pack"
+    arguments = train_arguments(run, tmp_path / "pack.json")
+    for name in ("1", "2"):
+        Image.effect_noise((70, 66), 9).convert("RGB").save(pictures / f"{name}.png")
+    made = [str(pack), "--data", str(pictures), "--versions", "0"]
+    assert degrade.main(made) == train.main(arguments) == 0
+    assert degrade.main([*made, "-y"]) == train.main(arguments) == 0  # the same pictures
+    assert degrade.main([*made, "-y", "--exclude", "1.png"]) == 0
+    capsys.readouterr()
+    assert train.main(arguments) == 2
+    message = one_line(capsys.readouterr().err, "lkdn-train")
+    assert message.startswith(f"lkdn-train: {pack}.json: this folder was trained with 'index ")
 
 
 def test_json_needs_a_stdout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,6 +193,72 @@ def test_without_versions_pictures_are_packed_alone(tmp_path: Path, sources: lis
     assert pack.with_suffix(".bin").stat().st_size == 3 * 80 * 196
 
 
+@pytest.mark.parametrize("ending", ["", "x2"])
+def test_pairs_of_ones_own_are_packed(tmp_path: Path, ending: str) -> None:
+    """In two folders, as DIV2K's are; an odd column of the large picture is left out."""
+    large, small = tmp_path / "large", tmp_path / "small"
+    random = np.random.default_rng(1)
+    pictures = {}
+    for name, height, width in (("1", 40, 61), ("2", 16, 34)):
+        for folder, size, end in (
+            (large, (height, width, 3), ""),
+            (small, (height // 2, width // 2, 3), ending),
+        ):
+            folder.mkdir(exist_ok=True)
+            pixels = random.integers(0, 256, size, dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{name}{end}.png")
+            pictures[folder, name] = pixels.transpose(2, 0, 1)
+    pack = tmp_path / "pack"
+    arguments = [str(pack), "--data", str(large), "--small", str(small)]
+    assert command.main(arguments) == 0
+    first, second = json.loads(pack.with_suffix(".json").read_text())
+    assert (first["shape"], second["shape"]) == ([40, 60], [16, 34])
+    assert all((tile["scale"], tile["small"]) == (2, 1) for tile in (first, second))
+    samples = np.fromfile(pack.with_suffix(".bin"), np.uint8)
+    expected = [pictures[folder, name] for name in "12" for folder in (large, small)]
+    expected[0] = expected[0][..., :60]
+    assert (samples == np.concatenate([p.ravel() for p in expected])).all()
+    options = "--network lkdn-s-x2 --steps 1 --batch-size 2 --patch 8 --device cpu"
+    assert train.main([str(tmp_path / "run"), "--data", f"{pack}.json", *options.split()]) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ([], "small: b.png has no partner in"),
+        (["--versions", "2"], "versions: 0 is accepted with small, got 2"),
+        (["--teacher", "x.pth"], "small: without teacher is accepted, got both"),
+        (["--exclude", "x"], "small: one folder of --data is accepted with it, and no --exclude"),
+        (["--small", "nowhere"], "a folder of pictures is accepted, got nowhere"),
+    ],
+)
+def test_pairs_that_are_none_are_named(
+    tmp_path: Path, one_line: Callable[[], str], change: list[str], message: str
+) -> None:
+    for folder, name, side in (("large", "a", 16), ("large", "b", 16), ("small", "a", 8)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        Image.new("RGB", (side, side)).save(tmp_path / folder / f"{name}.png")
+    data = ["--data", str(tmp_path / "large"), "--small", str(tmp_path / "small")]
+    assert command.main([str(tmp_path / "pack"), *data, *change]) == 2
+    assert message in one_line()
+    assert not list(tmp_path.glob("pack*"))
+
+
+def test_a_pack_that_finds_no_room_is_named(
+    tmp_path: Path, sources: list[str], one_line: Callable[[], str]
+) -> None:
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    arguments = [str(tmp_path / "pack"), "--data", sources[0], "--versions", "0"]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+    try:
+        assert command.main(arguments) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert one_line() == f"lkdn-degrade: {tmp_path}/pack.bin: File too large"
+    assert not list(tmp_path.glob("pack*"))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

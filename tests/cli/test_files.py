@@ -4,11 +4,13 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from lkdn_cli import image, video
 from lkdn_core.errors import LKDNError
 from lkdn_media.files import check_place, followed, part_file, part_of, write_json, write_whole
 from tests.cli.clips import Clip, make_clip
@@ -148,7 +150,9 @@ def test_where_no_file_can_be(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "fifo")
     for name, why in (
+        ("fifo", "it is there already, and no file"),
         ("file/a/b.png", "Not a directory"),
         ("", "Is a directory"),
         ("loop/a.png", "Too many levels of symbolic links"),
@@ -157,6 +161,19 @@ def test_where_no_file_can_be(tmp_path: Path) -> None:
         path = tmp_path / name
         with pytest.raises(LKDNError, match=f"^plot: {path} can't be written: {why}$"):
             check_place("plot", path)
+
+
+@pytest.mark.parametrize("command", [video.main, image.main])
+def test_a_pipe_with_a_name_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: Callable[[list[str]], int]
+) -> None:
+    """Who waits at it for a file would wait for ever."""
+    here = make_clip(tmp_path / "a.mkv", Clip())
+    there = tmp_path / "b.png" if command is image.main else tmp_path / "b.mkv"
+    os.mkfifo(there)
+    assert command([str(here), str(there), "-y"]) == 2
+    assert f"output: {there} is there already, and no file\n" in capsys.readouterr().err
+    assert there.is_fifo()
 
 
 def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:

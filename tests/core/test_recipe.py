@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from lkdn_core.arch import LKDN, LKDNConfig
+from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.errors import ArgumentError
 from lkdn_core.fuse import reparameterize
 from lkdn_core.training.pack import Packer
@@ -57,7 +59,7 @@ def test_stages_follow_each_other() -> None:
         (1, 2),
     ]
     assert [recipe.lr_at(s) for s in range(5)] == [1, 1, 1, 0.5, 0.5]
-    with pytest.raises(ArgumentError, match=r"lr: this recipe has 2 stages, got 0\.1"):
+    with pytest.raises(ArgumentError, match="lr: a recipe of one stage takes it, this one has 2"):
         recipe.changed({"lr": 0.1})
     assert recipe.changed({"seed": 3}).seed == 3
 
@@ -92,8 +94,9 @@ def test_ablations_name_their_network(name: str, tmp_path: Path, packed: Path) -
     ("text", "message"),
     [
         ("steps = ", "is not a recipe"),
-        ("nonsense = 1", "nonsense"),
-        ("[network]\nscale = 2\nwidth = 3", "width"),
+        ("nonsense = 1", "a recipe: network, stages, .* are accepted, got nonsense"),
+        ("network = 2", "network: a table is accepted, got 2"),
+        ("[network]\nscale = 2\nwidth = 3", "network: scale, .* are accepted, got width"),
         ("[network]\nscale = 5", "scale: 2, 3 or 4 is accepted, got 5"),
         ("[network]\nscale = 2\nchannels = 43", "channels: an even number is accepted, got 43"),
         ('[network]\nscale = 2\nchannels = "8"', "channels: .* got '8'"),
@@ -122,7 +125,11 @@ def test_ablations_name_their_network(name: str, tmp_path: Path, packed: Path) -
         ("seed = -1", "seed: .* got -1"),
         ("seed = 9223372036854775808", "seed: an integer from 0 to 9223372036854775807 is"),
         ("teacher = 3", "teacher: a path is accepted, got 3"),
-        ("[stages]\nsteps = 1", "is not a recipe"),
+        ("[stages]\nsteps = 1", r"stages: \[\[stages\]\] is accepted, a list, got"),
+        ("stages = [3]", "is not a recipe"),
+        ("[[stages]]\nstepss = 1", "stages: steps, batch_size, .* are accepted, got stepss"),
+        ("[[stages]]\nhr_patch = 21", "hr_patch: multiples of 2 are accepted, got 21"),
+        ("[[stages]]\nhr_patch = 1", "hr_patch: an integer from 2 is accepted, got 1"),
         ("[network]\nscale = 2.0", "scale: 2, 3 or 4 is accepted, got 2.0"),
         ("[network]\nscale = 2\nchannels = 514", "channels: an integer from 2 to 512 is"),
         ("[network]\nscale = 2\nblocks = 65", "blocks: an integer from 1 to 64 is"),
@@ -257,6 +264,29 @@ def test_validation_is_in_the_curve_and_the_state_is_a_start(tmp_path: Path, pac
     folded = reparameterize(dict(again.model.state_dict()))
     for name, value in reparameterize(training.ema).items():
         torch.testing.assert_close(folded[name], value, msg=name)
+
+
+def test_the_best_weights_are_kept(tmp_path: Path, packed: Path) -> None:
+    figures = iter([30.0, 32.0, 31.0, 31.5])
+    best, run = [], tmp_path / "run"
+    recipe = TINY.changed({"steps": 4})
+
+    def validate(_: LKDN) -> dict[str, float]:
+        if (run / "best.safetensors").exists():
+            best.append((run / "best.safetensors").read_bytes())
+        return {"psnr": next(figures)}
+
+    Training(recipe, run, [packed], device=CPU).run(save_every=1, validate=validate, minutes=0)
+    for _ in range(3):
+        training = Training(recipe, run, [packed], device=CPU)
+        training.run(save_every=1, validate=validate, minutes=0)
+    assert training.step == 4
+    kept, (first, second, third) = (run / "best.safetensors").read_bytes(), best
+    assert first != second == third == kept
+    with safe_open(run / "best.safetensors", "pt") as file:
+        assert file.metadata()["steps"] == "2"
+    weights, _ = read_checkpoint(run / "best.safetensors")
+    assert weights.keys() == read_checkpoint(run / "weights.safetensors")[0].keys()
 
 
 def test_a_failing_validation_costs_no_steps(tmp_path: Path, packed: Path) -> None:
