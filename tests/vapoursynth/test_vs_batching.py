@@ -175,7 +175,7 @@ def test_an_endless_clip_answers_at_once(weights: str) -> None:
 
 def options(weights: str, **changes: object) -> engines.EngineOptions:
     usual = {"scale": 2, "model": "lkdn-s", "device": "cpu", "precision": "fp32"}
-    rest = {"tile": 0, "overlap": None, "tta": 1}
+    rest = {"tile": 0, "overlap": None, "tta": 1, "backend": "auto"}
     return engines.EngineOptions(**usual | rest | {"weights": weights} | changes)  # type: ignore[arg-type]
 
 
@@ -184,6 +184,7 @@ def test_equal_options_share_an_engine(weights: str, tmp_path: Path) -> None:
     assert engines.borrow(options(weights)) is engine
     assert engines.borrow(options(weights, tile=16)) is not engine
     assert engines.borrow(options(weights, tta=2)) is not engine
+    assert engines.borrow(options(weights, backend="reference")) is not engine
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(Path(weights).read_bytes())
     first = engines.borrow(options(str(copy)))

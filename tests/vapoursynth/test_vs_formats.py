@@ -9,6 +9,7 @@ import vapoursynth as vs
 from vs_clips import HEIGHT, WIDTH, all_frames, equal, noise, planes
 
 from lkdn_core import FrameFormat, Upscaler
+from lkdn_core.native_library import native_library
 
 FORMATS = [
     *(vs.RGB24, vs.RGB30, vs.RGB48, vs.RGBH, vs.RGBS),
@@ -65,6 +66,18 @@ def test_positions_reach_the_engine(weights: str) -> None:
         got = planes(larger.get_frame(n))
         assert equal(by_engine(engine, planes(clip.get_frame(n)), format), got)
         assert not equal(planes(plain.get_frame(n)), got)
+
+
+def test_the_backend_is_the_engines(weights: str) -> None:
+    clip, format = noise(vs.RGBS, 1), FrameFormat(family="rgb", bits=32, sample_type="float")
+    results = []
+    for backend in ("auto", "reference"):
+        larger = clip.lkdn.Upscale(scale=2, weights=weights, backend=backend)
+        engine = Upscaler(scale=2, weights=weights, precision="fp32", backend=backend, device="cpu")
+        results.append(planes(larger.get_frame(0)))
+        assert equal(by_engine(engine, planes(clip.get_frame(0)), format), results[-1])
+    if native_library() is not None:  # which sums up in another order
+        assert not equal(*results)
 
 
 def test_the_source_is_left_alone(weights: str) -> None:

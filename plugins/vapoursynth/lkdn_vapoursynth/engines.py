@@ -33,6 +33,7 @@ class EngineOptions:
     tile: int
     overlap: int | None
     tta: int
+    backend: str
 
 
 _Key = tuple[EngineOptions, tuple[int, ...] | None]

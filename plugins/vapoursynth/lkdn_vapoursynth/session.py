@@ -58,6 +58,7 @@ class Options:
     num_streams: int = 1
     matrix: int | None = None
     tta: int = 1
+    backend: str = "auto"
 
     def __post_init__(self) -> None:
         whole("batch", self.batch, 0)
@@ -88,6 +89,7 @@ class Session:
                 tile=options.tile,
                 overlap=options.overlap,
                 tta=options.tta,
+                backend=options.backend,
             )
         )
         self.plan = self._plan(clip, options)
