@@ -157,7 +157,7 @@ def _info(stream: Stream) -> StreamInfo:
         codec=codec if stream.type != "attachment" else codec_name(stream),
         tags=dict(stream.metadata),
         disposition=stream.disposition,
-        cover=stream.type == "video" and bool(stream.disposition & Disposition.attached_pic),
+        cover=stream.type == "video" and _is_attached(stream),
         rebuilt=timecode or (stream.type == "data" and stream.discard == Discard.all),
     )
 
@@ -179,8 +179,13 @@ def _unkept(
 
 
 def _matroska_head(container: InputContainer, path: Path) -> MatroskaHead:
-    streams = sum(stream.type != "attachment" for stream in container.streams)
-    return read_head(path, streams=streams, chapters=len(container.chapters()))
+    # Pictures among the attachments are streams of video to FFmpeg.
+    tracks = [s for s in container.streams if s.type != "attachment" and not _is_attached(s)]
+    return read_head(path, streams=len(tracks), chapters=len(container.chapters()))
+
+
+def _is_attached(stream: Stream) -> bool:
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def _origin(container: InputContainer) -> Fraction:

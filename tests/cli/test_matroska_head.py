@@ -199,7 +199,7 @@ def test_what_tracks_say_stays_or_is_named(
     """In the place of a long title: that a track is off, and a language finer than ISO 639-2."""
     filled = "x" * 120
     streams = [{}, {"title": filled}, {"title": title}]
-    here = make_clip(tmp_path / "a.mkv", Clip(audio=streams, sar=Fraction(4, 3)))
+    here = make_clip(tmp_path / "a.mkv", Clip(audio=streams, sar=Fraction(4, 3), cover=True))
     fields = element("22b59d", b"de-AT") + element("b9", b"\0")
     data, old = here.read_bytes(), b"\x53\x6e\xf8" + filled.encode()
     assert data.count(old) == 1
