@@ -58,25 +58,33 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _beside(large: list[Path], folder: Path, scale: int) -> Iterator[tuple[str, Path | None, Path]]:
     """Each of ``large`` with its partner in ``folder``."""
-    small = {file.stem: file for file in _pictures(folder)}
-    for file in large:
-        partner = small.get(file.stem) or small.get(f"{file.stem}x{scale}")
+    files = _pictures(folder)
+    small = {file.stem: file for file in files} | {file.name: file for file in files}
+    for name, file in _named(large):
+        keys = (file.name, file.stem, f"{file.stem}x{scale}")
+        partner = next((small[key] for key in keys if key in small), None)
         if partner is None:
             raise ArgumentError(f"small: {file.name} has no partner in {folder}")
-        yield file.stem, partner, file
+        yield name, partner, file
+
+
+def _named(files: list[Path]) -> list[tuple[str, Path]]:
+    """Each file under its name, without the ending where that leaves it the only one."""
+    stems = Counter(file.stem for file in files)
+    return [(p.stem if stems[p.stem] == 1 else p.name, p) for p in files]
 
 
 def _files(folder: Path) -> list[tuple[str, Path | None, Path]]:
-    files = _pictures(folder)
-    stems = Counter(file.stem for file in files)
+    files = _named(_pictures(folder))
     found: list[tuple[str, Path | None, Path]] = []
-    for file in [p for p in files if p.stem.endswith("_HR")]:
+    for name, file in files:
+        if not file.stem.endswith("_HR"):
+            continue
         small = file.with_name(re.sub(r"_HR$", "_LR", file.stem) + file.suffix)
         if not small.is_file():
             raise ArgumentError(f"FOLDER: {file.name} has no partner {small.name}")
-        name = file.stem.removesuffix("_HR") if stems[file.stem] == 1 else file.name
-        found.append((name, small, file))
-    return found or [(p.stem if stems[p.stem] == 1 else p.name, None, p) for p in files]
+        found.append((name.removesuffix("_HR"), small, file))
+    return found or [(name, None, file) for name, file in files]
 
 
 def _read(file: Path) -> Tensor:

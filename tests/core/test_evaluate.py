@@ -256,10 +256,12 @@ def noise(*size: int) -> np.ndarray:  # type: ignore[type-arg]
     return np.random.default_rng(1).integers(0, 256, size, dtype=np.uint8)
 
 
-def figures(folder: Path, capsys: pytest.CaptureFixture[str]) -> dict:  # type: ignore[type-arg]
+def figures(  # type: ignore[type-arg]
+    folder: Path, capsys: pytest.CaptureFixture[str], *options: str
+) -> dict:
     """What ``--json`` prints about bicubic at x2, as a strict reader of JSON takes it."""
     arguments = [str(folder), "--scale", "2", "--model", "lkdn-s", "--device", "cpu", "--json"]
-    assert main(arguments) == 0
+    assert main([*arguments, *options]) == 0
     text = capsys.readouterr().out
     assert "Infinity" not in text and "NaN" not in text
     return json.loads(text)[0]  # type: ignore[no-any-return]
@@ -311,6 +313,30 @@ def test_names_that_differ_in_the_kind_alone_are_kept_apart(
     row = figures(tmp_path, capsys)
     assert list(row["pictures"]) == [f"a{ending}.bmp", f"a{ending}.png", "b"]
     assert len({psnr for psnr, _ in row["pictures"].values()}) == 3
+
+
+@pytest.mark.parametrize("ending", ["", "x2"])
+def test_pairs_may_lie_in_two_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    together, large, small = (tmp_path / name for name in ("both", "large", "small"))
+    for folder in (together, large, small):
+        folder.mkdir()
+    for number, name in enumerate(("a", "b")):
+        more, less = noise(5, 37, 32, 3)[number], noise(7, 18, 16, 3)[number]
+        for folder, picture, file in (
+            (together, more, f"{name}_HR.png"),
+            (together, less, f"{name}_LR.png"),
+            (large, more, f"{name}.png"),
+            (small, less, f"{name}{ending}.bmp"),
+        ):
+            Image.fromarray(picture).save(folder / file)
+    expected = figures(together, capsys)
+    assert figures(large, capsys, "--small", str(small)) == expected
+    (small / f"a{ending}.bmp").unlink()
+    assert "small: a.png has no partner in" in refusal(
+        large, capsys, "--small", str(small), "--scale", "2"
+    )
 
 
 def test_a_gif_of_one_picture_counts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
