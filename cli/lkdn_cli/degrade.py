@@ -1,6 +1,7 @@
 """``lkdn-degrade``: pairs for training on video, small pictures as codecs leave them."""
 
 import argparse
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from lkdn_core.training.pack import Picture
 
 __all__ = ["main"]
+
+log = logging.getLogger(__name__)
 
 #: Small pictures with a shorter side than this are passed over: encoders don't take all sizes.
 LEAST = 32
@@ -64,10 +67,11 @@ def _degrade(arguments: argparse.Namespace) -> int:
     if arguments.small is not None:
         return _pack_pairs(target, arguments.data[0], arguments.small, scale)
     teacher = _teacher(arguments.teacher, scale) if arguments.teacher is not None else None
-    sequences = _sequences(arguments.data, arguments.exclude, 2 * scale)
+    sequences, passed_over = _sequences(arguments.data, arguments.exclude, 2 * scale), 0
     with Interrupts().caught(), Packer(target) as packer:
         for number, large in enumerate(tqdm(sequences, unit="picture", disable=None)):
             if min(large.shape[-2:]) < LEAST * scale:
+                passed_over += 1
                 continue
             if teacher is not None:
                 packer.add(*teacher(large))
@@ -79,6 +83,9 @@ def _degrade(arguments: argparse.Namespace) -> int:
                 pictures.append(soften(large, random))
             for picture in pictures:
                 packer.add(*_pair(picture, scale, versions, random))
+        if passed_over:
+            least = LEAST * scale
+            log.warning("passed over: %d smaller than %dx%d", passed_over, least, least)
     return 0
 
 

@@ -142,6 +142,7 @@ def test_a_pack_trains(tmp_path: Path, sources: list[str], one_line: Callable[[]
     pack = tmp_path / "pack"
     arguments = [str(pack), "--data", *sources, "--versions", "2", "--seed", "1"]
     assert command.main(arguments) == 0
+    assert one_line() == "lkdn-degrade: passed over: 1 smaller than 64x64"
     index = json.loads(pack.with_suffix(".json").read_text())
     sharp = [tile for i, tile in enumerate(index) if tile["shape"] != index[i - 1]["shape"]]
     # The last is the clip's; there is none of the small picture.
@@ -161,6 +162,7 @@ def test_a_pack_trains(tmp_path: Path, sources: list[str], one_line: Callable[[]
     before = pack.with_suffix(".bin").read_bytes()
     again = [str(tmp_path / "again"), *arguments[1:]]
     assert command.main(again) == 0
+    one_line()
     assert (tmp_path / "again.bin").read_bytes() == before
     assert command.main(arguments) == 2
     assert "is there already; -y overwrites it" in one_line()
@@ -191,6 +193,19 @@ def test_without_versions_pictures_are_packed_alone(tmp_path: Path, sources: lis
     assert [tile["shape"] for tile in index] == [[80, 96], [80, 100]]
     assert not any("small" in tile for tile in index)
     assert pack.with_suffix(".bin").stat().st_size == 3 * 80 * 196
+
+
+def test_small_pictures_are_passed_over_and_counted(
+    tmp_path: Path, one_line: Callable[[], str]
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name, size in (("a", (64, 63)), ("b", (63, 64)), ("c", (64, 64))):
+        Image.new("RGB", size).save(pictures / f"{name}.png")
+    arguments = [str(tmp_path / "pack"), "--data", str(pictures), "--versions", "0"]
+    assert command.main(arguments) == 0
+    assert one_line() == "lkdn-degrade: passed over: 2 smaller than 64x64"
+    assert len(json.loads((tmp_path / "pack.json").read_text())) == 1
 
 
 @pytest.mark.parametrize("ending", ["", "x2"])
