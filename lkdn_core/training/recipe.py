@@ -136,8 +136,8 @@ def read_recipe(preset: str, network: LKDNConfig | None = None) -> Recipe:
     """The recipe of a ``.toml`` file, or of a name in `PRESETS`.
 
     Its keys are the fields of `Recipe` and `Stage`; ``hr_patch`` may stand for ``patch``, in pixels
-    of the large picture. ``network`` is needed where the file names none, and wins otherwise.
-    Raises ``ArgumentError``.
+    of the large picture, rounded down to a multiple of the scale. ``network`` is needed where the
+    file names none, and wins otherwise. Raises ``ArgumentError``.
     """
     path = Path(preset) if preset.endswith(".toml") else PRESETS.get(preset)
     if path is None or not path.is_file():
@@ -169,8 +169,6 @@ def _stage(data: Mapping[str, Any], scale: int) -> Stage:
             raise ArgumentError("hr_patch: without patch is accepted, got both")
         side = values.pop("hr_patch")
         whole("hr_patch", side, scale)
-        if side % scale:
-            raise ArgumentError(f"hr_patch: multiples of {scale} are accepted, got {side}")
         values["patch"] = side // scale
     return _made(Stage, values, "stages")
 
