@@ -12,7 +12,7 @@ __all__ = [
     "VOID",
     "children",
     "element",
-    "head",
+    "expect",
     "places",
     "seek_entry",
     "seek_to",
@@ -33,7 +33,7 @@ _CLUSTER: Final = b"\x1f\x43\xb6\x75"
 _LARGEST: Final = 1 << 24
 
 
-def head(file: BinaryIO) -> tuple[bytes, int]:
+def _head(file: BinaryIO) -> tuple[bytes, int]:
     """Name and size of the element at the file's position, which goes on to its contents.
 
     Raises ``LKDNError`` where there is none.
@@ -59,7 +59,7 @@ def seek_to(file: BinaryIO, wanted: bytes) -> int:
     Raises ``LKDNError`` where there is none.
     """
     while True:
-        name, size = head(file)
+        name, size = _head(file)
         if name == wanted:
             return size
         if name != SEGMENT:
@@ -73,23 +73,34 @@ def top_level(file: BinaryIO, wanted: frozenset[bytes]) -> dict[bytes, bytes]:
     """
     seek_to(file, SEGMENT)
     start, found = file.tell(), dict[bytes, bytes]()
-    name, size = head(file)
+    name, size = _head(file)
     while name != _CLUSTER:
         if name in wanted or name == SEEK_HEAD:
             found[name] = _contents(file, size)
         else:
             file.seek(size, 1)
         try:
-            name, size = head(file)
+            name, size = _head(file)
         except LKDNError:
             break  # no pictures
     for kind, place in places(found.pop(SEEK_HEAD, b"")):
         if kind in wanted - found.keys():
             file.seek(start + place)
-            name, size = head(file)
+            name, size = _head(file)
             if name == kind:
                 found[name] = _contents(file, size)
     return found
+
+
+def expect(file: BinaryIO, wanted: bytes) -> bytes:
+    """Contents of the element at the file's position, which goes behind it.
+
+    Raises ``LKDNError`` where that is none called ``wanted``.
+    """
+    name, size = _head(file)
+    if name != wanted:
+        raise LKDNError("a Matroska file that is not laid out as FFmpeg does it")
+    return _contents(file, size)
 
 
 def places(index: bytes) -> Iterator[tuple[bytes, int]]:

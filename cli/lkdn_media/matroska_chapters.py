@@ -4,7 +4,7 @@ FFmpeg's writer has one row of them, each with one name.
 """
 
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 from zlib import crc32
 
 from lkdn_core.errors import LKDNError
@@ -14,7 +14,7 @@ from lkdn_media.ebml import (
     SEGMENT,
     VOID,
     element,
-    head,
+    expect,
     places,
     seek_entry,
     seek_to,
@@ -37,31 +37,24 @@ def write_chapters(path: Path, contents: bytes) -> None:
     with path.open("r+b") as file:
         seek_to(file, SEGMENT)
         start = file.tell()
-        index = _contents(file, SEEK_HEAD)
-        _contents(file, VOID)  # room for more entries
+        file.seek(start - _SIZE)
+        if file.read(_SIZE)[:1] != b"\x01":
+            raise LKDNError(f"{path}: not a Matroska file that can be added to")
+        index = expect(file, SEEK_HEAD)
+        expect(file, VOID)  # room for more entries
         room = file.tell() - start
         entries = dict(places(index))
         if CHAPTERS in entries:
             file.seek(start + entries[CHAPTERS])
-            _contents(file, CHAPTERS)
+            expect(file, CHAPTERS)
             size = file.tell() - start - entries[CHAPTERS]
             file.seek(-size, 1)
             file.write(void(size))
         entries[CHAPTERS] = file.seek(0, 2) - start
         file.write(element(CHAPTERS, contents))
         size = file.tell() - start
-        file.seek(start - _SIZE)
-        if file.read(1) != b"\x01":
-            raise LKDNError(f"{path}: not a Matroska file that can be added to")
+        file.seek(start + 1 - _SIZE)  # behind the byte that tells the length of the size
         file.write(size.to_bytes(_SIZE - 1))
         body = b"".join(seek_entry(*entry) for entry in entries.items())
         new = element(SEEK_HEAD, element(CRC, crc32(body).to_bytes(4, "little")), body)
         file.write(new + void(room - len(new)))
-
-
-def _contents(file: BinaryIO, wanted: bytes) -> bytes:
-    """Contents of the element here, which is to be ``wanted``; the file's position goes behind."""
-    name, size = head(file)
-    if name != wanted:
-        raise LKDNError(f"{file.name}: its head is not laid out as expected")
-    return file.read(size)
