@@ -13,10 +13,11 @@ from typing import Final
 
 import av
 
-from lkdn_core.errors import LKDNError
+from lkdn_core.errors import ArgumentError, LKDNError
 
 __all__ = [
     "LONGEST_NAME",
+    "check_free",
     "check_place",
     "followed",
     "part_file",
@@ -52,6 +53,17 @@ def writing_to(target: Path) -> Iterator[None]:
         raise LKDNError(f"{target}: can't be written: {error.filename} is in the way") from error
     except (av.FFmpegError, OSError) as error:
         raise LKDNError(f"{target}: can't be written: {error.strerror}") from error
+
+
+def check_free(target: Path, *, overwrite: bool) -> None:
+    """Refuse an output that is there already. Raises ``ArgumentError``.
+
+    With ``overwrite`` a file may be, but no named pipe, whose reader would wait for ever.
+    """
+    if os.path.exists(target) and not target.is_file():
+        raise ArgumentError(f"output: {target} is there already, and no file")
+    if os.path.exists(target) and not overwrite:
+        raise ArgumentError(f"output: {target} is there already; -y overwrites it")
 
 
 def check_place(argument: str, path: Path) -> None:

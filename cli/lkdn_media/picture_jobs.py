@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from lkdn_core.errors import ArgumentError, LKDNError
+from lkdn_media.files import check_free
 from lkdn_media.folders import file_identity, name_key, real, walk
 from lkdn_media.image_writers import WRITERS
 from lkdn_media.images import READABLE
@@ -109,10 +110,7 @@ def _single(source: Path, output: Path, format: str | None, *, overwrite: bool) 
         raise ArgumentError(f"output: a name ending in {endings} is accepted, got {output.name!r}")
     if os.path.exists(source) and os.path.exists(output) and source.samefile(output):
         raise ArgumentError(f"output: {output} would overwrite the input {source}")
-    if os.path.exists(output) and not output.is_file():
-        raise ArgumentError(f"output: {output} is there already, and no file")
-    if os.path.exists(output) and not overwrite:
-        raise ArgumentError(f"output: {output} is there already; -y overwrites it")
+    check_free(output, overwrite=overwrite)
     return Job(source, output, overwrite)
 
 

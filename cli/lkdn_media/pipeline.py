@@ -15,7 +15,7 @@ from lkdn_core import Upscaler
 from lkdn_core.errors import ArgumentError
 from lkdn_media.alpha import enlarge_alpha, fill_hidden_planes
 from lkdn_media.decode import Damage, Picture, Planes, decode_pictures
-from lkdn_media.files import part_file, part_of, writing_to
+from lkdn_media.files import check_free, part_file, part_of, writing_to
 from lkdn_media.losses import caption_losses
 from lkdn_media.pipes import stdout_video
 from lkdn_media.plan import Plan
@@ -61,10 +61,7 @@ def check_paths(source: Path, target: Path, *, overwrite: bool) -> None:
         return
     if target.is_dir():
         raise ArgumentError(f"output: {target} is a folder; pictures go to {target}/%05d.png")
-    if os.path.exists(target) and not target.is_file():
-        raise ArgumentError(f"output: {target} is there already, and no file")
-    if os.path.exists(target) and not overwrite:
-        raise ArgumentError(f"output: {target} is there already; -y overwrites it")
+    check_free(target, overwrite=overwrite)
 
 
 def upscale_video(
