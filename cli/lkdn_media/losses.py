@@ -154,8 +154,9 @@ def matroska_losses(source: Source, container: str) -> list[str]:
     """What is lost of the tags, tracks and chapters of Matroska that FFmpeg does not read."""
     head = source.matroska
     lines = [f"{name} can't be kept" for name in head.unkept]
+    fields = [source.own_fields(stream.index, container) for stream in source.streams]
     for names, movable, kept in (
-        (head.unread_tracks, head.tracks, head.tracks and container in ("matroska", "webm")),
+        (head.unread_tracks, head.tracks, any(fields)),
         (head.unread_chapters, head.chapters, source.own_chapters(container)),
     ):
         if kept:

@@ -331,12 +331,10 @@ def test_pairs_may_lie_in_two_folders(
             (small, less, f"{name}{ending}.bmp"),
         ):
             Image.fromarray(picture).save(folder / file)
-    expected = figures(together, capsys)
-    assert figures(large, capsys, "--small", str(small)) == expected
+    pairs = "--small", str(small), "--scale", "2"
+    assert figures(large, capsys, *pairs) == figures(together, capsys)
     (small / f"a{ending}.bmp").unlink()
-    assert "small: a.png has no partner in" in refusal(
-        large, capsys, "--small", str(small), "--scale", "2"
-    )
+    assert "small: a.png has no partner in" in refusal(large, capsys, *pairs)
 
 
 def test_a_gif_of_one_picture_counts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
