@@ -171,18 +171,17 @@ def _encode_rows(
 
 def _decode(plane: Tensor, format: FrameFormat, *, chroma: bool) -> Tensor:
     """Samples to float32 values, in [0, 1] or for chroma in [-0.5, 0.5]; not clipped."""
-    if format.sample_type == "float":
-        return plane.float()
-    scale, offset = coding(format, chroma and format.family == "yuv")
-    return plane.float().sub_(offset).div_(scale)
+    scale, offset = coding(format, chroma=chroma and format.family == "yuv")
+    return plane.to(torch.float32, copy=True).sub_(offset).div_(scale)
 
 
 def _encode(values: Tensor, format: FrameFormat, *, chroma: bool = False) -> Tensor:
-    """The inverse of `_decode`; integer formats overwrite ``values``."""
+    """The inverse of `_decode`; overwrites ``values``."""
+    scale, offset = coding(format, chroma=chroma)
+    values.mul_(scale).add_(offset)
     if format.sample_type == "float":
         return values.to(format.dtype).contiguous()
-    scale, offset = coding(format, chroma)
-    return quantize(values.mul_(scale).add_(offset), bits=format.bits).contiguous()
+    return quantize(values, bits=format.bits).contiguous()
 
 
 def _mix(rgb: Tensor, rows: Sequence[tuple[float, float, float]]) -> Tensor:

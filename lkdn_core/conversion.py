@@ -77,9 +77,7 @@ def encoding(format: FrameFormat) -> Conversion:
 def _codings(format: FrameFormat) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Scale and offset of each plane."""
     count = 1 if format.family == "gray" else 3
-    if format.sample_type == "float":
-        return (1.0,) * count, (0.0,) * count
-    pairs = [coding(format, i > 0 and format.family == "yuv") for i in range(count)]
+    pairs = [coding(format, chroma=i > 0 and format.family == "yuv") for i in range(count)]
     scale, offset = zip(*pairs, strict=True)
     return scale, offset
 
@@ -103,8 +101,18 @@ def encoding_rows(matrix: str | None) -> tuple[tuple[float, float, float], ...]:
     return luma, cb, (0.5, -green * from_r, -blue * from_r)
 
 
-def coding(format: FrameFormat, chroma: bool) -> tuple[float, float]:
-    """(scale, offset) of integers: code = offset + scale * value (H.273 equations 20 to 31)."""
+def coding(format: FrameFormat, *, chroma: bool) -> tuple[float, float]:
+    """(scale, offset) of samples: offset + scale * value (H.273 equations 20 to 31)."""
+    scale, offset = _coding(format, chroma)
+    if not format.headroom:
+        return scale, offset
+    # Luma v is (219 v + 16) / 255 there. Chroma has no black to move.
+    return scale * 255 / 219, offset - (0 if chroma else scale * 16 / 219)
+
+
+def _coding(format: FrameFormat, chroma: bool) -> tuple[float, float]:
+    if format.sample_type == "float":
+        return 1.0, 0.0
     if format.color_range == "full":
         return 2.0**format.bits - 1, 2.0 ** (format.bits - 1) if chroma else 0.0
     unit = 2.0 ** (format.bits - 8)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,7 @@ class Upscaler:
         Returns planes of ``out_format`` (by default ``format``, its missing tags filled by the
         documented rule for the source's size) on the device the source planes are on. They are
         ``scale`` times larger, or of ``size``: then the enlarged RGB is resized on the device.
+        They have headroom where ``format`` has it; that costs some hundredths of a dB.
         ``out``: planes on the source's device to fill and return instead of new ones.
 
         Planes that a decoder left on the GPU are never copied to the host. Those of PyAV's hardware
@@ -176,6 +178,7 @@ class Upscaler:
                 rgb = size.apply(rgb.clamp_(0, 1))
             final_height, final_width = rgb.shape[2:]
             target = out_format.resolved(final_width, final_height) if out_format else source
+            target = replace(target, headroom=source.headroom)
             return self._copier.download(from_rgb(rgb, target, out=out), home)
 
     def stream(

@@ -83,7 +83,9 @@ class FrameFormat:
     and vertical chroma subsampling, so 4:2:0 is (1, 1), 4:2:2 (1, 0) and 4:4:4 (0, 0); 0 to 2 each.
     ``matrix`` is one of `SUPPORTED_MATRICES` (for gray it gives the weights of luma). Float samples
     have no range: luma and RGB are in [0, 1], chroma is in [-0.5, 0.5], whatever ``color_range``.
-    Raises `FormatError` for anything else.
+    ``headroom``: RGB from -16/219 to 239/219, in 8 bits of limited range the codes 0 to 255, stands
+    for what is 0 to 1 otherwise, so that what is whiter than white or blacker than black lies in
+    it, as do most colours that no RGB has. Raises `FormatError` for anything else.
     """
 
     family: Family
@@ -93,6 +95,7 @@ class FrameFormat:
     matrix: str | None = None
     color_range: ColorRange | None = None
     chroma_location: ChromaLocation | None = None
+    headroom: bool = False
 
     def __post_init__(self) -> None:
         _choose("family", self.family, ("rgb", "yuv", "gray"))

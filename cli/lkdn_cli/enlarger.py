@@ -116,6 +116,7 @@ class Enlarger:
             size=size,
             deinterlace=options.deinterlace,
             ivtc=options.ivtc,
+            headroom=options.headroom,
             format=options.format,
         )
         name = "" if options.output_dir is None else f"{path}: "  # one of many

@@ -82,6 +82,9 @@ def source_of(path: Path, arguments: argparse.Namespace) -> "Source":
 def _add_network(group: argparse._ArgumentGroup) -> None:
     add_scale_option(group)
     add_engine_options(group)
+    group.add_argument(
+        "--headroom", action="store_true", help="keep luma beyond 16 to 235, which is clipped else"
+    )
 
 
 def _add_fields(group: argparse._ArgumentGroup) -> None:

@@ -127,13 +127,14 @@ def make_plan(
     deinterlace: Deinterlace = "auto",
     ivtc: bool = False,
     size: SizeChoice | None = None,
+    headroom: bool = False,
     format: str | None = None,
 ) -> Plan:
     """Decide how ``source`` is written to ``target``, whose ending names the container.
 
     ``format``: of a pipe, see `container_of`.
 
-    ``deinterlace`` and ``ivtc``: see `film_chain`.
+    ``deinterlace`` and ``ivtc``: see `film_chain`. ``headroom``: of `FrameFormat`.
 
     Raises ``ArgumentError`` for an unknown ending, encoder or setting, and ``FormatError`` for
     pictures the core can't work on.
@@ -153,6 +154,7 @@ def make_plan(
     stored = source.width, source.height
     try:
         input_format = frame_format(source.layout, source.tags).resolved(*stored)
+        input_format = replace(input_format, headroom=headroom)
     except FormatError as error:
         hint = "--ffmpeg-vf setparams=colorspace=bt709 says that it is another"
         raise FormatError(f"{source.path}: {error}; {hint}") from error
@@ -301,6 +303,7 @@ def _output_format(
         matrix=source.matrix if same else None,
         color_range=source.color_range if same else None,
         chroma_location=location,
+        headroom=source.headroom,
     ).resolved(*size)
 
 

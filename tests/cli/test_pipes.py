@@ -96,6 +96,22 @@ def test_y4m_in_and_out(  # noqa: PLR0917
         assert np.abs(new - luma.repeat(2, 0).repeat(2, 1)).max() <= 2 ** max(0, bits - 10)
 
 
+@pytest.mark.parametrize("options", [(), ("--headroom",)])
+def test_codes_beyond_black_and_white(
+    lkdn_video: Command,
+    stdin,  # type: ignore[no-untyped-def]
+    capfdbinary: pytest.CaptureFixture[bytes],
+    options: tuple[str, ...],
+) -> None:
+    luma = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    stdin(b"YUV4MPEG2 W16 H16 F25:1 Ip A1:1 Cmono\nFRAME\n" + luma.tobytes())
+    assert lkdn_video(Path("-"), Path("-"), "-q", *options) == 0
+    with av.open(io.BytesIO(capfdbinary.readouterr().out), format="yuv4mpegpipe") as container:
+        new = planes(next(container.decode(video=0)))[0].astype(int)
+    kept = luma.astype(int) if options else luma.clip(16, 235).astype(int)
+    assert np.abs(new[:32, :32] - kept.repeat(2, 0).repeat(2, 1)).max() <= 1
+
+
 def test_y4m_to_a_file(lkdn_video: Command, stdin, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     stdin(y4m("F30000:1001 Ip A8:9 C420mpeg2 XCOLORRANGE=FULL", "yuv420p", (34, 26), 20))
     target = tmp_path / "b.mkv"

@@ -41,6 +41,8 @@ FORMATS = [
     FrameFormat(family="rgb"),
     FrameFormat(family="rgb", bits=16, color_range="limited"),
     FrameFormat(family="rgb", bits=16, sample_type="float"),
+    FrameFormat(family="yuv", subsampling=(1, 1), headroom=True),
+    FrameFormat(family="rgb", bits=32, sample_type="float", headroom=True),
 ]
 SIZES = [(13, 7)] if INTERPRETED else [(13, 7), (67, 530), (270, 480)]
 TINY = [(1, 1), (2, 3), (5, 18)]

@@ -65,6 +65,32 @@ def test_neutral_colours_stay_neutral(bits: int, color_range: Any) -> None:
         torch.testing.assert_close(from_rgb(rgb, yuv), [codes, middle, middle], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("bits", [8, 10, 16])
+@pytest.mark.parametrize("family", ["gray", "yuv", "rgb"])
+def test_headroom_holds_what_is_whiter_than_white(bits: int, family: Family) -> None:
+    unit = 2 ** (bits - 8)
+    format = FrameFormat(family=family, bits=bits, color_range="limited", headroom=True)
+    format = format.resolved(1920, 1080)
+    codes = torch.arange(255 * unit + 1)[None, None].to(format.dtype)  # (1, 1, W)
+    middle = torch.full_like(codes.float(), 128 * unit).to(format.dtype)
+    planes = {"gray": [codes], "yuv": [codes, middle, middle], "rgb": [codes] * 3}[family]
+    rgb = to_rgb(planes, format)
+    expected = (codes.float() / (255 * unit)).expand(3, 1, -1)[None]
+    torch.testing.assert_close(rgb, expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(from_rgb(rgb, format), planes, rtol=0, atol=0)
+
+
+def test_headroom_of_floats() -> None:
+    luma = torch.tensor([-16 / 219, 0, 0.5, 1, 239 / 219, 3])[None, None]
+    zero = torch.zeros_like(luma)
+    format = FrameFormat(family="yuv", bits=32, sample_type="float", matrix="bt709", headroom=True)
+    rgb = to_rgb([luma, zero, zero], format)
+    expected = torch.tensor([0, 16, 125.5, 235, 255, 255]) / 255
+    torch.testing.assert_close(rgb[0, 1, 0], expected, rtol=0, atol=1e-6)
+    planes = [luma.clamp(max=239 / 219), zero, zero]
+    torch.testing.assert_close(from_rgb(rgb, format), planes, rtol=0, atol=1e-6)
+
+
 def sites(format: FrameFormat) -> tuple[tuple[float, int], tuple[float, int]]:
     """(first site, distance of sites) of the chroma samples in luma samples, across and down."""
     across, down = (2**log2 for log2 in format.subsampling)

@@ -194,6 +194,18 @@ def test_out_format_changes_depth_and_sampling(weights_file: Path) -> None:
     assert [(tuple(p.shape), p.dtype) for p in out] == [((1, 46, 58), torch.uint8)] * 3
 
 
+@pytest.mark.parametrize("headroom", [False, True])
+def test_headroom_survives_the_network(headroom: bool) -> None:
+    """In all formats of a run, whatever ``out_format`` says itself."""
+    format = FrameFormat(family="gray", headroom=headroom)
+    luma = torch.tensor([3, 250], dtype=torch.uint8).repeat_interleave(32).expand(1, 32, 64)
+    deep = FrameFormat(family="gray", bits=10)
+    out = Upscaler(scale=2, device="cpu").up_planes([luma], format, out_format=deep)[0]
+    left, right = out[0, 16, [16, -16]] / 4
+    wanted = (3, 250) if headroom else (16, 235)
+    assert (abs(left - wanted[0]), abs(right - wanted[1])) <= (1, 1)
+
+
 def test_wrong_planes_are_named(weights_file: Path) -> None:
     upscaler = Upscaler(scale=2, weights=weights_file)
     planes = [torch.from_numpy(p)[None] for p in frames(1)[0]]

@@ -29,9 +29,11 @@ def formats(bits: int, kind: str) -> Iterator[FrameFormat]:
     for color_range in ("limited", "full"):
         yield FrameFormat(family="rgb", color_range=color_range, **common)
         yield FrameFormat(family="gray", matrix="bt709", color_range=color_range, **common)
+        yield FrameFormat(family="rgb", color_range=color_range, headroom=True, **common)
         for matrix in ("bt709", "bt2020nc", "ycgco"):
             tags = {"matrix": matrix, "color_range": color_range}
             yield FrameFormat(family="yuv", **common, **tags)
+            yield FrameFormat(family="yuv", subsampling=(1, 1), headroom=True, **common, **tags)
             for subsampling in itertools.product(range(3), range(3)):
                 for site in SITES if subsampling != (0, 0) else ():
                     tags["chroma_location"] = site

@@ -56,6 +56,15 @@ def test_every_format_comes_out_as_it_went_in(
         assert equal(by_engine(engine, planes(before), core_format), planes(after))
 
 
+def test_headroom_reaches_the_engine(engine: Upscaler, weights: str) -> None:
+    clip = noise(vs.YUV444P8, 1)  # of all codes
+    larger = vs.core.lkdn.Upscale(clip, scale=2, weights=weights, headroom=True)
+    format = FrameFormat(family="yuv", headroom=True)
+    got, frame = planes(larger.get_frame(0)), planes(clip.get_frame(0))
+    assert equal(by_engine(engine, frame, format), got)
+    assert not equal(by_engine(engine, frame, FrameFormat(family="yuv")), got)
+
+
 def test_positions_reach_the_engine(weights: str) -> None:
     clip = noise(vs.YUV420P8, 2)
     engine = Upscaler(scale=2, weights=weights, device="cpu", precision="fp32", tta=4)

@@ -59,6 +59,7 @@ class Options:
     matrix: int | None = None
     tta: int = 1
     backend: str = "auto"
+    headroom: int = 0
 
     def __post_init__(self) -> None:
         whole("batch", self.batch, 0)
@@ -74,7 +75,7 @@ class Session:
     """Enlarges frames of one clip. Raises `LKDNError` for what the user may have got wrong."""
 
     def __init__(self, clip: Clip, options: Options) -> None:
-        self._format = _clip_format(clip)
+        self._format = replace(_clip_format(clip), headroom=bool(options.headroom))
         if self._format.family == "rgb" and options.matrix is not None:
             raise ArgumentError(f"matrix: an RGB clip has none, got {options.matrix}")
         self._matrix = options.matrix

@@ -106,7 +106,7 @@ VS_EXTERNAL_API(void) VapourSynthPluginInit2(VSPlugin *plugin, const VSPLUGINAPI
                           "clip:vnode;scale:int:opt;model:data:opt;weights:data:opt;"
                           "batch:int:opt;tile:int:opt;overlap:int:opt;device:data:opt;"
                           "precision:data:opt;num_streams:int:opt;matrix:int:opt;"
-                          "tta:int:opt;backend:data:opt;",
+                          "tta:int:opt;backend:data:opt;headroom:int:opt;",
                           "clip:vnode;", upscale, nullptr, plugin);
     api->registerFunction("Version", "", "version:data;python:data;torch:data;", version, nullptr,
                           plugin);
