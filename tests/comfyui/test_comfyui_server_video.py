@@ -70,6 +70,16 @@ def test_a_trimmed_video(server: Server, tmp_path: Path, tiny_engine: Upscaler) 
     assert copies(got)[0].kind == "audio"
 
 
+def test_codec_quality_and_height_of_choice(server: Server) -> None:
+    prompt = video_prompt("flower.mp4", codec="hevc", crf=40, height=100)
+    got = saved(server, server.run(prompt))
+    with av.open(str(got)) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.codec.canonical_name == "hevc" and stream.height == 100
+    fine = saved(server, server.run(video_prompt("flower.mp4", codec="hevc", crf=10, height=100)))
+    assert got.stat().st_size < fine.stat().st_size
+
+
 def test_a_cropped_video(server: Server) -> None:
     prompt = video_prompt("flower.mp4")
     prompt["5"] = {"class_type": "TestCropVideo", "inputs": {"video": ["2", 0]}}

@@ -12,11 +12,12 @@ import torch
 
 from lkdn_comfyui.clip import write_clip
 from lkdn_comfyui.source import source_file
-from lkdn_comfyui.video import Window, plan_video, upscale_to
+from lkdn_comfyui.video import CODECS, Window, plan_video, upscale_to
 from lkdn_core import Upscaler
 from lkdn_core.color import to_rgb
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.encoders import EncoderChoice
+from lkdn_media.sizes import SizeChoice
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import copies, frames, planes, times
 
@@ -251,6 +252,28 @@ def test_frames_and_sound_that_make_no_video_are_named(
     with pytest.raises(ArgumentError) as caught:
         write_clip(path, torch.rand(shape), Fraction(25), sound, progress=ignore)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le"])
+@pytest.mark.parametrize("sound", ["aac", "wavpack"])  # MP4 holds the first alone
+def test_codecs_and_sizes(
+    tmp_path: Path, upscaler: Upscaler, codec: str, pix_fmt: str, sound: str
+) -> None:
+    """With decoding times for all packets: ComfyUI leaves out those without when it saves."""
+    wanted = Clip(size=(96, 64), pts=range(4), audio=[{}], audio_codec=sound, pix_fmt=pix_fmt)
+    clip = make_clip(tmp_path / "in.mkv", wanted)
+    choice = EncoderChoice(codec=codec, crf=30)
+    plan = plan_video(clip, scale=2, choice=choice, window=FULL, size=SizeChoice(height=96))
+    assert plan.options["crf"] == "30"
+    out = upscale_to(tmp_path / "out", plan, upscaler, progress=ignore)
+    with av.open(str(out)) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.codec.canonical_name, stream.width) == (codec, 144)
+        assert stream.height == 96 and container.streams.audio
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    assert len(frames(out)) == 4
+    assert all(packet.dts is not None for packet in packets)
 
 
 def test_only_what_a_file_loses_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

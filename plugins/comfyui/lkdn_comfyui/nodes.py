@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +26,16 @@ from lkdn_comfyui.models import (
 )
 from lkdn_comfyui.source import source_file
 from lkdn_comfyui.video import plan_video, upscale_to
-from lkdn_comfyui.widgets import ModelSocket, model_input, schema, tta_input, work_inputs
+from lkdn_comfyui.widgets import (
+    ModelSocket,
+    file_inputs,
+    model_input,
+    schema,
+    tta_input,
+    work_inputs,
+)
 from lkdn_core import Upscaler
+from lkdn_media.sizes import SizeChoice
 
 __all__ = ["LKDNExtension", "LKDNModelLoader", "LKDNUpscaleImage", "LKDNUpscaleVideo"]
 
@@ -161,6 +170,7 @@ class LKDNUpscaleVideo(io.ComfyNode):
                 io.Video.Input("video", tooltip="A video of any length."),
                 *work_inputs(),
                 tta_input(),
+                *file_inputs(),
                 model_input(),
             ],
             outputs=[io.Video.Output(display_name="VIDEO")],
@@ -178,6 +188,9 @@ class LKDNUpscaleVideo(io.ComfyNode):
         overlap: int,
         precision: str,
         tta: str = "1",
+        codec: str = "auto",
+        crf: int = -1,
+        height: int = 0,
         model: LKDNModel | None = None,
     ) -> io.NodeOutput:
         """From the file behind ``video`` to one in ComfyUI's temp folder."""
@@ -189,7 +202,17 @@ class LKDNUpscaleVideo(io.ComfyNode):
         check = management.throw_exception_if_processing_interrupted
         with source_file(video, folder, made_of_frames=made, progress=check) as found:
             path, window, choice = found
-            plan = plan_video(path, scale=network.scale, choice=choice, window=window)
+            plan = plan_video(
+                path,
+                scale=network.scale,
+                choice=replace(
+                    choice,
+                    codec=choice.codec if codec == "auto" else codec,
+                    crf=None if crf < 0 else crf,
+                ),
+                window=window,
+                size=SizeChoice(height=height or None),
+            )
             source = plan.source
             bar = comfy.utils.ProgressBar(max(1, source.frames))
             check()

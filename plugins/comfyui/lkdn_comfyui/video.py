@@ -13,10 +13,13 @@ from lkdn_media.encoders import EncoderChoice
 from lkdn_media.pipeline import upscale_video
 from lkdn_media.plan import Plan, make_plan
 from lkdn_media.probe import probe
+from lkdn_media.sizes import SizeChoice
 
-__all__ = ["Window", "plan_video", "upscale_to"]
+__all__ = ["CODECS", "Window", "plan_video", "upscale_to"]
 
 log = logging.getLogger(__name__)
+#: What MP4 holds and browsers or players show.
+CODECS: Final = ("h264", "hevc", "av1")
 #: Frames that x264 keeps. Its defaults take 600 MB at 2560x1440, these take 160.
 _X264_FRAMES: Final = {"rc-lookahead": "2", "bf": "1", "refs": "2"}
 #: ComfyUI saves no packet without a decoding time, and the first ones in Matroska have none before
@@ -40,8 +43,15 @@ class Window:
         return int(self.start / time_base), end
 
 
-def plan_video(path: Path, *, scale: int, choice: EncoderChoice, window: Window) -> Plan:
-    """How ``window`` of the file at ``path`` is enlarged into a new one.
+def plan_video(
+    path: Path,
+    *,
+    scale: int,
+    choice: EncoderChoice,
+    window: Window,
+    size: SizeChoice | None = None,
+) -> Plan:
+    """How ``window`` of the file at ``path`` is enlarged into a new one, of ``size``.
 
     MP4, which browsers show, unless it can't hold the sound; then Matroska. What is lost is logged,
     but for pictures whose format ``choice`` names. Raises ``LKDNError``, also where ``window``
@@ -52,7 +62,8 @@ def plan_video(path: Path, *, scale: int, choice: EncoderChoice, window: Window)
         source = cut_ticks(source, *window.ticks(source.time_base))
     sound = [s.index for s in source.streams if s.kind == "audio"]
     for container in ("mp4", "mkv"):
-        plan = make_plan(source, Path(f"video.{container}"), scale=scale, choice=choice)
+        target = Path(f"video.{container}")
+        plan = make_plan(source, target, scale=scale, choice=choice, size=size)
         if all(plan.copied.get(index, "") is None for index in sound):
             break
     if choice.pix_fmt == "auto":  # else a graph made the frames, and their file is finer than they

@@ -4,10 +4,11 @@ from typing import Any, Final
 
 from comfy_api.latest import io
 
+from lkdn_comfyui.video import CODECS
 from lkdn_core.ensemble import POSITIONS
 from lkdn_core.prepare import DTYPES
 
-__all__ = ["ModelSocket", "model_input", "schema", "tta_input", "work_inputs"]
+__all__ = ["ModelSocket", "file_inputs", "model_input", "schema", "tta_input", "work_inputs"]
 
 #: Where the nodes are in ComfyUI's menu.
 _CATEGORY: Final = "LKDN"
@@ -79,7 +80,10 @@ def work_inputs() -> list[Any]:
 
 
 def tta_input() -> Any:
-    """The widget for a mean over several positions; the last one, as saved graphs count widgets."""
+    """The widget for a mean over several positions.
+
+    Saved graphs count widgets: what is younger comes after it.
+    """
     return io.Combo.Input(
         "tta",
         options=[str(count) for count in POSITIONS],
@@ -87,6 +91,36 @@ def tta_input() -> Any:
         optional=True,
         tooltip="Mean over so many positions of each picture: finer, at as many times the cost.",
     )
+
+
+def file_inputs() -> list[Any]:
+    """The widgets for what a video is written as."""
+    return [
+        io.Combo.Input(
+            "codec",
+            options=["auto", *CODECS],
+            default="auto",
+            optional=True,
+            tooltip="auto: h264 for 8-bit sources, hevc for deeper ones.",
+        ),
+        io.Int.Input(
+            "crf",
+            default=-1,
+            min=-1,
+            max=63,
+            optional=True,
+            tooltip="Quality: smaller is better, and larger in bytes. -1: nearly lossless to the "
+            "eye, 17 to 22 by codec.",
+        ),
+        io.Int.Input(
+            "height",
+            default=0,
+            min=0,
+            max=8192,
+            optional=True,
+            tooltip="Height of the result in pixels, its width in proportion; 0: as scale says.",
+        ),
+    ]
 
 
 def model_input() -> Any:
