@@ -115,6 +115,7 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     agree([y, *torch.autograd.grad(y, tensors[:3], tensors[3])], plain(tensors, 3))
 
 
+@pytest.mark.slow
 def test_kernels_in_the_interpreter() -> None:
     pytest.importorskip("triton")
     check("depthwise_checks.py", interpreted=True)

@@ -112,6 +112,7 @@ def test_official_checkpoints_fuse_exactly(name: str) -> None:
     torch.testing.assert_close(y, network(x), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OFFICIAL)
 @torch.no_grad()
 def test_official_checkpoints_run_in_half_precision(name: str) -> None:
