@@ -14,7 +14,11 @@ struct DepthwiseKernels;  // depthwise.h
 // to the linker: it would keep one copy for all.
 #define LKDN_INLINE inline __attribute__((always_inline))
 // What Python calls.
+#ifdef _WIN32
+#define LKDN_EXPORT extern "C" __declspec(dllexport)
+#else
 #define LKDN_EXPORT extern "C" __attribute__((visibility("default")))
+#endif
 
 // A dense layer. `weight` is cut into strips of a few vectors of outputs, each [inputs][strip]; or,
 // of pairs of bfloat16, [inputs / 2][strip].
