@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lkdn_cli.compare import add_compare_option, check_page, write_page
-from lkdn_cli.console import FAILED, OK, Parser, exit_code, run, say
+from lkdn_cli.console import FAILED, OK, Parser, exit_code, message, run, say
 from lkdn_cli.engine_options import add_engine_options, check_engine, make_upscaler
 from lkdn_cli.interrupts import Interrupts
 from lkdn_cli.paths import find_inputs, names_folder
-from lkdn_cli.progress import bar
+from lkdn_cli.progress import Reporter, bar, teller_of_refusals
 from lkdn_cli.size_options import add_scale_option, add_size_options, scales_of, size_choice
-from lkdn_core.errors import ArgumentError
+from lkdn_core.errors import ArgumentError, LKDNError
 
 if TYPE_CHECKING:
     from lkdn_media.picture_batch import Outcome
@@ -58,8 +58,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     add_compare_option(parser)
     files.add_argument("-y", "--overwrite", action="store_true", help="not only what is missing")
+    parser.add_argument("--json", action="store_true", help="report as JSON lines on stdout")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")
-    return run(parser, _upscale, argv)
+    return run(parser, _upscale, argv, refused=teller_of_refusals(parser.prog, argv))
 
 
 def _upscale(arguments: argparse.Namespace) -> int:
@@ -67,11 +68,12 @@ def _upscale(arguments: argparse.Namespace) -> int:
         raise ArgumentError(f"quality: 1 to 100 is accepted, got {arguments.quality}")
     if not arguments.max_megapixels > 0:
         raise ArgumentError(f"max_megapixels: above 0 is accepted, got {arguments.max_megapixels}")
-    with Interrupts().caught():
-        return _enlarge(arguments)
+    reporter = Reporter("lkdn-image", as_json=arguments.json, quiet=arguments.quiet)
+    with reporter.events(), Interrupts().caught():
+        return _enlarge(arguments, reporter)
 
 
-def _enlarge(arguments: argparse.Namespace) -> int:
+def _enlarge(arguments: argparse.Namespace, reporter: Reporter) -> int:
     from PIL import Image
 
     from lkdn_media.picture_jobs import plan_jobs
@@ -86,26 +88,35 @@ def _enlarge(arguments: argparse.Namespace) -> int:
         recursive=not arguments.no_recursion,
         overwrite=arguments.overwrite,
     )
-    page, done, errors = arguments.compare, [], [*unreadable]
+    page = arguments.compare
+    done: list[Job] = []
+    errors: list[LKDNError] = []
     if page:
         files = [path for job in jobs for path in (job.source, job.target)]
         check_page(page, files, overwrite=arguments.overwrite)
     Image.MAX_IMAGE_PIXELS = None  # read_still has a limit of its own
     if others:
         _tell_others(others)
+
+    def fail(error: LKDNError, facts: dict[str, object]) -> None:
+        errors.append(error)
+        reporter.tell_error(error, facts)
+        say("lkdn-image", message(error))
+
     for error in unreadable:
-        log.error("%s", error)
-    hidden = arguments.quiet or len(jobs) < 2
+        fail(error, {})
+    hidden = arguments.quiet or arguments.json or len(jobs) < 2
     with bar(total=len(jobs), unit="pictures", hidden=hidden) as shown:
-        for outcome in _run(jobs, arguments, size, scales):
+        for job, failure in _run(jobs, arguments, size, scales):
             shown.update()
-            if outcome.error is None:
-                done.append(outcome.job)
+            facts: dict[str, object] = {"input": str(job.source), "output": str(job.target)}
+            if failure is None:
+                done.append(job)
+                reporter.tell("done", facts)
             else:
                 if sys.stderr.isatty():
                     shown.clear()
-                log.error("%s", outcome.error)
-                errors.append(outcome.error)
+                fail(failure, facts)
     if page and done:
         from lkdn_media.compare import compare_stills
 
@@ -116,10 +127,11 @@ def _enlarge(arguments: argparse.Namespace) -> int:
             lambda: compare_stills(pairs, scale=scale, fit=size.fit),
             overwrite=arguments.overwrite,
         )
-    if not arguments.quiet and (done or len(jobs) != 1 or unreadable):
-        counts = {"enlarged": len(done), "there already": skipped, "failed": len(errors)}
-        told = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
-        say("lkdn-image", f"{output}: {told}")
+    counts = {"enlarged": len(done), "there already": skipped, "failed": len(errors)}
+    told = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+    alone = len(jobs) == 1 and not (done or unreadable)  # what failed was said
+    numbers = dict(zip(("done", "skipped", "failed"), counts.values(), strict=True))
+    reporter.tell("summary", numbers, "" if alone else f"{output}: {told}")
     if not errors:
         return OK
     return exit_code(errors[0]) if len(jobs) == 1 else FAILED

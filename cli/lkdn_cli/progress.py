@@ -4,31 +4,33 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from lkdn_cli.console import exit_code, message, put, say
-from lkdn_core.errors import LKDNError
+from lkdn_core.errors import ArgumentError, LKDNError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["Reporter", "bar"]
+__all__ = ["Reporter", "bar", "teller_of_refusals"]
 
 #: Seconds between two lines of JSON about one file.
 _INTERVAL: Final = 0.5
 
 
 class Reporter:
-    """Tells what happens. ``as_json``: on stdout, one object a line; ``quiet``: not to people.
+    """Tells what happens in the command ``prog``.
 
-    Raises ``LKDNError`` where stdout is wanted and closed.
+    ``as_json``: on stdout, one object a line; ``quiet``: not to people. Raises ``LKDNError`` where
+    stdout is wanted and closed.
     """
 
-    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+    def __init__(self, prog: str, *, as_json: bool, quiet: bool) -> None:
         if as_json and sys.stdout is None:  # what Python makes of a closed one
             raise LKDNError("standard output: is closed")
+        self._prog = prog
         self._as_json, self._quiet = as_json, quiet
 
     def tell(self, event: str, facts: Mapping[str, object], text: str = "") -> None:
@@ -39,7 +41,7 @@ class Reporter:
         if self._as_json:
             put(json.dumps({"event": event, **facts}, default=str) + "\n")
         if text and not self._quiet:
-            say("lkdn-video", text)
+            say(self._prog, text)
 
     def tell_error(self, error: BaseException, facts: Mapping[str, object] | None = None) -> None:
         """Tell a program of ``error``, with ``facts``: about which file."""
@@ -69,6 +71,13 @@ class Reporter:
             return
         with bar(total=total, done=done, unit="frames", hidden=self._quiet) as shown:
             yield shown.update
+
+
+def teller_of_refusals(prog: str, argv: Sequence[str] | None) -> Callable[[ArgumentError], object]:
+    """What tells programs of arguments with which nothing began (`console.run`)."""
+    given = sys.argv[1:] if argv is None else argv
+    as_json = "--json" in given and sys.stdout is not None
+    return Reporter(prog, as_json=as_json, quiet=True).tell_error
 
 
 def bar(*, total: int, done: int = 0, unit: str, hidden: bool) -> "tqdm[NoReturn]":

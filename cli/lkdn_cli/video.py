@@ -1,7 +1,6 @@
 """``lkdn-video``: enlarge video files; everything else in them stays as it is."""
 
 import argparse
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -10,7 +9,7 @@ from lkdn_cli.compare import add_compare_option
 from lkdn_cli.console import Parser, run
 from lkdn_cli.interrupts import Interrupts
 from lkdn_cli.paths import find_inputs, names_folder
-from lkdn_cli.progress import Reporter
+from lkdn_cli.progress import Reporter, teller_of_refusals
 from lkdn_cli.video_options import add_options
 from lkdn_core.errors import ArgumentError
 
@@ -41,14 +40,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="only say what would be written")
     parser.add_argument("--json", action="store_true", help="report as JSON lines on stdout")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")
-    given = sys.argv[1:] if argv is None else argv
-    # Programs are told of arguments, too, with which nothing began.
-    reporter = Reporter(as_json="--json" in given and sys.stdout is not None, quiet=True)
-    return run(parser, _upscale, argv, refused=reporter.tell_error)
+    return run(parser, _upscale, argv, refused=teller_of_refusals(parser.prog, argv))
 
 
 def _upscale(arguments: argparse.Namespace) -> int:
-    reporter = Reporter(as_json=arguments.json, quiet=arguments.quiet)
+    reporter = Reporter("lkdn-video", as_json=arguments.json, quiet=arguments.quiet)
     interrupts = Interrupts()
     log = _ffmpeg_log() if arguments.verbose else nullcontext()
     with log, reporter.events(), interrupts.caught():

@@ -273,7 +273,7 @@ def test_a_run_does_not_go_on_with_a_pack_that_was_replaced(
 def test_json_needs_a_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", None)
     with pytest.raises(LKDNError, match="standard output: is closed"):
-        Reporter(as_json=True, quiet=True)
+        Reporter("lkdn-video", as_json=True, quiet=True)
 
 
 @pytest.mark.parametrize(

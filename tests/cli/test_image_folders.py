@@ -1,6 +1,7 @@
 """``lkdn-image``: folders, batches, and what it refuses."""
 
 import errno
+import json
 import os
 import struct
 import subprocess
@@ -108,6 +109,35 @@ def test_links_do_no_harm(
     assert lkdn_image("in", "trap") == 2
     assert "is a link that leads out of trap" in capsys.readouterr().err
     assert not files(tree / "elsewhere")
+
+
+def test_programs_are_told(
+    tree: Path, lkdn_image: ImageCommand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*arguments: str, code: int) -> list[dict[str, Any]]:
+        assert lkdn_image(*arguments, "--json", "-q") == code
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    (tree / "in/cut.png").write_bytes((tree / "in/a.png").read_bytes()[:99])
+    (tree / "in/other.psd").touch()
+    events = told("in", "out", code=1)
+    assert events[0] == {
+        "event": "warning",
+        "message": "1 picture left alone, not read: .psd",
+    }
+    done = {(e["input"], e["output"]) for e in events if e["event"] == "done"}
+    assert len(done) == 5 and ("in/b/a.jpg", "out/b/a.jpg") in done
+    (error,) = [e for e in events if e["event"] == "error"]
+    assert (error["input"], error["output"], error["code"]) == ("in/cut.png", "out/cut.png", 1)
+    assert error["message"].startswith("in/cut.png: is damaged")
+    assert events[-1] == {"event": "summary", "done": 5, "skipped": 0, "failed": 1}
+    assert told("in/b", "out/b", code=0) == [
+        {"event": "summary", "done": 0, "skipped": 3, "failed": 0}
+    ]
+    (refused,) = told("in", "out", "--scale", "9", code=2)
+    assert refused["event"] == "error" and refused["code"] == 2
+    (missing,) = told("none.png", "out.png", code=1)
+    assert missing["event"] == "error" and missing["message"].startswith("none.png: ")
 
 
 def test_failures_do_not_stop_the_rest(
