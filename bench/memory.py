@@ -20,7 +20,7 @@ import av
 import numpy as np
 from pipeline import SCALE, PlaneRepeater, in_segments
 
-from lkdn_media.encoders import EncoderChoice
+from lkdn_media.encoder_choice import EncoderChoice
 from lkdn_media.plan import make_plan
 from lkdn_media.probe import probe
 from lkdn_media.segmented import segment_length

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from lkdn_cli.benchmark.timing import compare
 from lkdn_core import Upscaler
-from lkdn_media.encoders import EncoderChoice
+from lkdn_media.encoder_choice import EncoderChoice
 from lkdn_media.job import Job, identity
 from lkdn_media.pipeline import upscale_video
 from lkdn_media.plan import Plan, make_plan

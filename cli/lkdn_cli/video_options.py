@@ -14,7 +14,7 @@ from lkdn_cli.size_options import add_scale_option, add_size_options
 from lkdn_cli.tables import TABLES, print_table
 
 if TYPE_CHECKING:
-    from lkdn_media.encoders import EncoderChoice
+    from lkdn_media.encoder_choice import EncoderChoice
     from lkdn_media.source import Source
 
 __all__ = ["add_options", "encoder_choice", "source_of"]
@@ -43,7 +43,7 @@ def add_options(parser: Parser) -> None:
 
 def encoder_choice(arguments: argparse.Namespace) -> "EncoderChoice":
     """The wishes about encoding. Raises ``ArgumentError`` where they exclude each other."""
-    from lkdn_media.encoders import EncoderChoice
+    from lkdn_media.encoder_choice import EncoderChoice
 
     return EncoderChoice(
         codec=arguments.codec,

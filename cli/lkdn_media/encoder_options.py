@@ -12,11 +12,10 @@ import av
 from av.codec.context import OptionType
 
 from lkdn_core.errors import ArgumentError
+from lkdn_media.encoder_choice import EncoderChoice
 
 if TYPE_CHECKING:
     from av.codec.context import CodecOption
-
-    from lkdn_media.encoders import EncoderChoice
 
 __all__ = ["encoder_options", "writes_captions", "writes_hdr10"]
 
@@ -90,7 +89,7 @@ _NUMBERS: Final = {
 
 def encoder_options(
     codec: str,
-    choice: "EncoderChoice",
+    choice: EncoderChoice,
     *,
     pix_fmt: str,
     width: int,

@@ -1,7 +1,6 @@
 """Which encoder writes a picture format into a container."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from fractions import Fraction
 from functools import cache
@@ -11,6 +10,7 @@ from typing import Final
 import av
 
 from lkdn_core.errors import ArgumentError
+from lkdn_media.encoder_choice import EncoderChoice
 from lkdn_media.encoder_options import encoder_options
 from lkdn_media.ffmpeg import find_ffmpeg
 from lkdn_media.ffmpeg_codecs import OwnCodec, find_codec
@@ -20,7 +20,6 @@ from lkdn_media.priority import ordinary_priority
 
 __all__ = [
     "CONTAINERS",
-    "EncoderChoice",
     "check_container",
     "default_codec",
     "encoder_pix_fmt",
@@ -53,28 +52,6 @@ _ALIASES: Final = {
 #: A size that every encoder takes, H.263 and DNxHR among them.
 _TRIAL_SIZE: Final = (352, 288)
 _FAMILY_RANK: Final = {"yuv": 1, "rgb": 2, "gray": 3}
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderChoice:
-    """What the user asked for; ``None`` and ``"auto"`` leave it to us.
-
-    ``bitrate``: bits a second. ``options``: (name, value) of the encoder's own. ``ffmpeg``: the
-    program that is asked for encoders PyAV lacks, see `find_ffmpeg`. Raises ``ArgumentError``
-    where two wishes exclude each other.
-    """
-
-    codec: str | None = None
-    crf: float | None = None
-    preset: str | None = None
-    pix_fmt: str = "auto"
-    bitrate: int | None = None
-    options: tuple[tuple[str, str], ...] = ()
-    ffmpeg: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.crf is not None and self.bitrate is not None:
-            raise ArgumentError("crf, bitrate: one of them is accepted, got both")
 
 
 def default_codec(container: str, layout: Layout) -> str:

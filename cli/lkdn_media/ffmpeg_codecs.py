@@ -5,14 +5,12 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import av
 
 from lkdn_core.errors import ArgumentError
-
-if TYPE_CHECKING:
-    from lkdn_media.encoders import EncoderChoice
+from lkdn_media.encoder_choice import EncoderChoice
 
 __all__ = ["OwnCodec", "device_of", "find_codec", "list_codecs", "own_options"]
 
@@ -61,7 +59,7 @@ def device_of(name: str) -> str | None:
     return kind if kind in ("vaapi", "vulkan") else None
 
 
-def own_options(codec: OwnCodec, choice: "EncoderChoice") -> dict[str, str]:
+def own_options(codec: OwnCodec, choice: EncoderChoice) -> dict[str, str]:
     """The user's choice as options of ``codec``. Raises ``ArgumentError`` for what it hasn't."""
     options: dict[str, str] = {}
     if choice.bitrate is not None:

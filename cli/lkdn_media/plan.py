@@ -9,10 +9,10 @@ from lkdn_core.errors import ArgumentError, FormatError
 from lkdn_core.formats import FrameFormat
 from lkdn_core.resize import FinalSize
 from lkdn_media.cut import without_timecode
+from lkdn_media.encoder_choice import EncoderChoice
 from lkdn_media.encoder_options import encoder_options
 from lkdn_media.encoders import (
     CONTAINERS,
-    EncoderChoice,
     check_container,
     default_codec,
     encoder_pix_fmt,

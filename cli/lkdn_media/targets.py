@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from lkdn_core.errors import ArgumentError
-from lkdn_media.encoders import CONTAINERS, EncoderChoice, nearest_pix_fmt
+from lkdn_media.encoder_choice import EncoderChoice
+from lkdn_media.encoders import CONTAINERS, nearest_pix_fmt
 from lkdn_media.formats import PLANAR, Layout
 from lkdn_media.image_writers import WRITERS
 from lkdn_media.images import READABLE

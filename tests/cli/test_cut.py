@@ -11,7 +11,7 @@ import pytest
 from lkdn_core import Upscaler
 from lkdn_core.errors import ArgumentError
 from lkdn_media.cut import cut, cut_ticks
-from lkdn_media.encoders import EncoderChoice
+from lkdn_media.encoder_choice import EncoderChoice
 from lkdn_media.plan import make_plan
 from lkdn_media.probe import probe
 from lkdn_media.source import Span

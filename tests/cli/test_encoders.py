@@ -16,8 +16,9 @@ from av.video.reformatter import ColorRange
 from PIL import Image, ImageSequence
 
 from lkdn_cli.video import main
+from lkdn_media.encoder_choice import EncoderChoice
 from lkdn_media.encoder_options import encoder_options
-from lkdn_media.encoders import EncoderChoice, encoder_pix_fmt, find_encoder, holds, opens
+from lkdn_media.encoders import encoder_pix_fmt, find_encoder, holds, opens
 from lkdn_media.formats import PLANAR, repacked
 from lkdn_media.hwaccel import device_names
 from lkdn_media.priority import ordinary_priority

@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from lkdn_media.encoders import EncoderChoice
+from lkdn_media.encoder_choice import EncoderChoice
 from lkdn_media.pipes import stdin_opener
 from lkdn_media.plan import make_plan
 from lkdn_media.probe import probe

@@ -18,7 +18,7 @@ import pytest
 from lkdn_core import Upscaler
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media import resume
-from lkdn_media.encoders import EncoderChoice
+from lkdn_media.encoder_choice import EncoderChoice
 from lkdn_media.filters import FilterChain
 from lkdn_media.job import Job, identity, was_finished
 from lkdn_media.pipeline import upscale_video

@@ -12,7 +12,7 @@ import torch
 from lkdn_comfyui.video import Window, plan_video, upscale_to
 from lkdn_core import Upscaler
 from lkdn_core.native_library import library_file
-from lkdn_media.encoders import EncoderChoice
+from lkdn_media.encoder_choice import EncoderChoice
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import copies, frames, planes, times
 from tests.comfyui.comfyui_server import Server

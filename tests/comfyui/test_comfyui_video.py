@@ -16,7 +16,7 @@ from lkdn_comfyui.video import CODECS, Window, plan_video, upscale_to
 from lkdn_core import Upscaler
 from lkdn_core.color import to_rgb
 from lkdn_core.errors import ArgumentError, LKDNError
-from lkdn_media.encoders import EncoderChoice
+from lkdn_media.encoder_choice import EncoderChoice
 from lkdn_media.sizes import SizeChoice
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import copies, frames, planes, times

@@ -11,7 +11,7 @@ from typing import Any
 from lkdn_comfyui.clip import write_clip
 from lkdn_comfyui.video import Window
 from lkdn_media.demux import main_video, open_media
-from lkdn_media.encoders import EncoderChoice
+from lkdn_media.encoder_choice import EncoderChoice
 
 __all__ = ["source_file"]
 

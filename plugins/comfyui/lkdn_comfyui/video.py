@@ -9,7 +9,7 @@ from typing import Final
 
 from lkdn_core import Upscaler
 from lkdn_media.cut import cut_ticks
-from lkdn_media.encoders import EncoderChoice
+from lkdn_media.encoder_choice import EncoderChoice
 from lkdn_media.pipeline import upscale_video
 from lkdn_media.plan import Plan, make_plan
 from lkdn_media.probe import probe
