@@ -225,6 +225,9 @@ def _picture_warnings(plan: Plan, size: SizeChoice) -> list[str]:
         filters=plan.filters,
     )
     lines += plain_losses(source, plan.container)
+    ranges = plan.input_format.color_range, plan.output_format.color_range
+    if plan.input_format.headroom and ranges == ("limited", "full"):
+        lines.append(f"{plan.pix_fmt} of full range ends at black and white: no headroom")
     if plan.pix_fmt == PALETTE:
         lines.append("gif has 256 colours a picture, and times of 1/100 s; apng keeps all")
     if plan.codec == "libx264" and max(plan.width, plan.height) > _MOST_PLAYED:

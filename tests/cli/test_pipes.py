@@ -112,6 +112,18 @@ def test_codes_beyond_black_and_white(
     assert np.abs(new[:32, :32] - kept.repeat(2, 0).repeat(2, 1)).max() <= 1
 
 
+def test_headroom_that_the_output_lacks_is_named(tmp_path: Path) -> None:
+    source = probe(make_clip(tmp_path / "in.mp4", Clip(pts=range(2))))
+    word, choice = "no headroom", EncoderChoice()
+    for target, lacking in (("%05d.png", True), ("out.mkv", False)):
+        plan = make_plan(source, tmp_path / target, scale=2, choice=choice, headroom=True)
+        assert any(word in line for line in plan.warnings) is lacking
+    assert not any(
+        word in line
+        for line in make_plan(source, tmp_path / "%05d.png", scale=2, choice=choice).warnings
+    )
+
+
 def test_y4m_to_a_file(lkdn_video: Command, stdin, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     stdin(y4m("F30000:1001 Ip A8:9 C420mpeg2 XCOLORRANGE=FULL", "yuv420p", (34, 26), 20))
     target = tmp_path / "b.mkv"
