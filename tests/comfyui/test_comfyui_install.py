@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -138,6 +139,8 @@ def test_both_folders_are_packs(folder: Path) -> None:
 
 
 def test_the_checkout_is_a_pack_beside_the_rest_of_an_uninstalled_suite(tmp_path: Path) -> None:
+    if (Path(sysconfig.get_path("purelib")) / "lkdn_comfyui").exists():
+        pytest.skip("an installed suite, but for an editable one, comes first")
     for name in ("lkdn_core", "lkdn_media"):
         (tmp_path / name).mkdir()
     pack = tmp_path / "custom_nodes" / "lkdn"
