@@ -172,7 +172,8 @@ def _encode_rows(
 def _decode(plane: Tensor, format: FrameFormat, *, chroma: bool) -> Tensor:
     """Samples to float32 values, in [0, 1] or for chroma in [-0.5, 0.5]; not clipped."""
     scale, offset = coding(format, chroma=chroma and format.family == "yuv")
-    return plane.to(torch.float32, copy=True).sub_(offset).div_(scale)
+    values = plane.to(torch.float32, copy=True)  # float planes are the caller's
+    return values.sub_(offset).div_(scale)
 
 
 def _encode(values: Tensor, format: FrameFormat, *, chroma: bool = False) -> Tensor:

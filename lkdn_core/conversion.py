@@ -102,15 +102,16 @@ def encoding_rows(matrix: str | None) -> tuple[tuple[float, float, float], ...]:
 
 
 def coding(format: FrameFormat, *, chroma: bool) -> tuple[float, float]:
-    """(scale, offset) of samples: offset + scale * value (H.273 equations 20 to 31)."""
-    scale, offset = _coding(format, chroma)
+    """(scale, offset) of a plane: sample = offset + scale * value."""
+    scale, offset = _standard_coding(format, chroma=chroma)
     if not format.headroom:
         return scale, offset
-    # Luma v is (219 v + 16) / 255 there. Chroma has no black to move.
+    # What is v otherwise is (219 v + 16) / 255 there. Chroma has no black to move.
     return scale * 255 / 219, offset - (0 if chroma else scale * 16 / 219)
 
 
-def _coding(format: FrameFormat, chroma: bool) -> tuple[float, float]:
+def _standard_coding(format: FrameFormat, *, chroma: bool) -> tuple[float, float]:
+    """`coding` without headroom (H.273 equations 20 to 31)."""
     if format.sample_type == "float":
         return 1.0, 0.0
     if format.color_range == "full":

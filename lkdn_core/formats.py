@@ -83,9 +83,9 @@ class FrameFormat:
     and vertical chroma subsampling, so 4:2:0 is (1, 1), 4:2:2 (1, 0) and 4:4:4 (0, 0); 0 to 2 each.
     ``matrix`` is one of `SUPPORTED_MATRICES` (for gray it gives the weights of luma). Float samples
     have no range: luma and RGB are in [0, 1], chroma is in [-0.5, 0.5], whatever ``color_range``.
-    ``headroom``: RGB from -16/219 to 239/219, in 8 bits of limited range the codes 0 to 255, stands
-    for what is 0 to 1 otherwise, so that what is whiter than white or blacker than black lies in
-    it, as do most colours that no RGB has. Raises `FormatError` for anything else.
+    ``headroom``: `lkdn_core.color` makes [0, 1] of RGB from -16/219 to 239/219, the codes 0 to 255
+    of 8 bits in limited range, so that what is whiter than white or blacker than black is not
+    clipped, nor are most colours that no RGB has. Raises `FormatError` for anything else.
     """
 
     family: Family

@@ -64,13 +64,19 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _upscale(arguments: argparse.Namespace) -> int:
+    reporter = Reporter("lkdn-image", as_json=arguments.json, quiet=arguments.quiet)
+    with reporter.events(), Interrupts().caught():
+        _check(arguments)
+        return _enlarge(arguments, reporter)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Raise ``ArgumentError`` for what can be refused before any file is looked at."""
     if not 1 <= arguments.quality <= 100:
         raise ArgumentError(f"quality: 1 to 100 is accepted, got {arguments.quality}")
     if not arguments.max_megapixels > 0:
         raise ArgumentError(f"max_megapixels: above 0 is accepted, got {arguments.max_megapixels}")
-    reporter = Reporter("lkdn-image", as_json=arguments.json, quiet=arguments.quiet)
-    with reporter.events(), Interrupts().caught():
-        return _enlarge(arguments, reporter)
+    check_engine(arguments)
 
 
 def _enlarge(arguments: argparse.Namespace, reporter: Reporter) -> int:
@@ -78,7 +84,6 @@ def _enlarge(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
     from lkdn_media.picture_jobs import plan_jobs
 
-    check_engine(arguments)
     size, scales, output = size_choice(arguments), scales_of(arguments), Path(arguments.output)
     jobs, skipped, unreadable, others = plan_jobs(
         find_inputs(arguments.input),
@@ -127,11 +132,11 @@ def _enlarge(arguments: argparse.Namespace, reporter: Reporter) -> int:
             lambda: compare_stills(pairs, scale=scale, fit=size.fit),
             overwrite=arguments.overwrite,
         )
-    counts = {"enlarged": len(done), "there already": skipped, "failed": len(errors)}
-    told = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+    numbers = {"done": len(done), "skipped": skipped, "failed": len(errors)}
+    words = zip(numbers.values(), ("enlarged", "there already", "failed"), strict=True)
+    text = f"{output}: " + ", ".join(f"{number} {word}" for number, word in words if number)
     alone = len(jobs) == 1 and not (done or unreadable)  # what failed was said
-    numbers = dict(zip(("done", "skipped", "failed"), counts.values(), strict=True))
-    reporter.tell("summary", numbers, "" if alone else f"{output}: {told}")
+    reporter.tell("summary", numbers, "" if alone else text)
     if not errors:
         return OK
     return exit_code(errors[0]) if len(jobs) == 1 else FAILED

@@ -83,7 +83,7 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     add_scale_option(group)
     add_engine_options(group)
     group.add_argument(
-        "--headroom", action="store_true", help="keep luma beyond 16 to 235, which is clipped else"
+        "--headroom", action="store_true", help="keep luma beyond 16 to 235 (default: clip it)"
     )
 
 

@@ -306,7 +306,6 @@ def _output_format(
         matrix=source.matrix if same else None,
         color_range=source.color_range if same else None,
         chroma_location=location,
-        headroom=source.headroom,
     ).resolved(*size)
 
 

@@ -134,8 +134,9 @@ def test_programs_are_told(
     assert told("in/b", "out/b", code=0) == [
         {"event": "summary", "done": 0, "skipped": 3, "failed": 0}
     ]
-    (refused,) = told("in", "out", "--scale", "9", code=2)
-    assert refused["event"] == "error" and refused["code"] == 2
+    for wrong in (("--scale", "9"), ("--quality", "0"), ("--backend", "other")):
+        (refused,) = told("in", "out", *wrong, code=2)
+        assert refused["event"] == "error" and refused["code"] == 2
     (missing,) = told("none.png", "out.png", code=1)
     assert missing["event"] == "error" and missing["message"].startswith("none.png: ")
 

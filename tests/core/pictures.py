@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ DEPTHS: Final[list[Any]] = [
     ("float", 16),
     ("float", 32),
 ]
+YUV420P10: Final = FrameFormat(family="yuv", bits=10, subsampling=(1, 1))
 SUBSAMPLED: Final = [(1, 0), (1, 1), (0, 1), (2, 0), (2, 2)]
 
 
@@ -25,6 +27,13 @@ def sitings() -> list[dict[str, Any]]:
         for subsampling in SUBSAMPLED
         for location in places.get(subsampling, CHROMA_LOCATIONS.values())
     ]
+
+
+def frames(count: int, height: int = 23, width: int = 29) -> list[list[np.ndarray]]:
+    """Planes (h, w) of so many frames of ``YUV420P10``, of legal codes."""
+    random = np.random.default_rng(5)
+    shapes = YUV420P10.plane_shapes(width, height)
+    return [[random.integers(64, 940, s).astype(np.uint16) for s in shapes] for _ in range(count)]
 
 
 def random_planes(format: FrameFormat, width: int, height: int, batch: int = 1) -> list[Tensor]:

@@ -65,10 +65,10 @@ def test_stages_follow_each_other() -> None:
 
 
 def test_the_papers_recipes() -> None:
+    """Section 4.2 of the paper, and the patches it gives in high-resolution pixels."""
     for scale, patches in ((2, (128, 240)), (3, (85, 160)), (4, (64, 120))):
         recipe = read_recipe("lkdn-s", LKDN_CONFIGS[f"lkdn-s-x{scale}"])
         assert tuple(stage.patch for stage in recipe.stages) == patches
-    """Section 4.2 of the paper, and the patches it gives in high-resolution pixels."""
     large = read_recipe("lkdn", LKDNConfig(4))
     (stage,) = large.stages
     assert (large.optimizer, large.betas, large.ema) == ("adan", (0.98, 0.92, 0.99), 0.999)
