@@ -15,7 +15,7 @@ from lkdn_cli.benchmark.timing import compare
 from lkdn_core.arch import LKDN, LKDN_CONFIGS
 from lkdn_core.fuse import dense_head, reparameterize
 from lkdn_core.network import run_network
-from lkdn_core.training.depthwise import fast_depthwise
+from lkdn_core.training.forward import Forward, fast_network
 from lkdn_core.training.replay import Replay
 
 
@@ -27,16 +27,15 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    cuda, depthwise = device.type == "cuda", fast_depthwise(device)
+    cuda, fast = device.type == "cuda", fast_network(device, "fp32")
     model = LKDN(LKDN_CONFIGS["lkdn-s-x2"]).to(device)
     shape = arguments.batch_size, 3, arguments.patch, arguments.patch
     x = torch.rand(shape, device=device)
     last = x.contiguous(memory_format=torch.channels_last)
     target = torch.rand(shape[0], 3, 2 * shape[2], 2 * shape[3], device=device)
 
-    def folded(x: Tensor, fast: bool) -> Tensor:
-        weights = dense_head(reparameterize(dict(model.named_parameters())))
-        return run_network(weights, x, depthwise=depthwise if fast else None)
+    def folded(x: Tensor, run: Forward) -> Tensor:
+        return run(dense_head(reparameterize(dict(model.named_parameters()))), x)
 
     def step(forward: Callable[[Tensor], Tensor], x: Tensor, bf16: bool = False) -> None:
         model.zero_grad()
@@ -55,13 +54,14 @@ def main() -> None:
     ways = {
         "modules, fp32": lambda: step(model, x),
         "modules, channels_last": lambda: step(model, last),
-        "folded": lambda: step(lambda x: folded(x, False), last),
-        "folded, fast gradient": lambda: step(lambda x: folded(x, True), last),
+        "folded": lambda: step(lambda x: folded(x, run_network), last),
+        "folded, fast": lambda: step(lambda x: folded(x, fast), last),
     }
     if arguments.bf16:
-        ways["folded, fast gradient, bf16"] = lambda: step(lambda x: folded(x, True), last, True)
+        half = fast_network(device, "bf16")
+        ways["folded, fast, bf16"] = lambda: step(lambda x: folded(x, half), last, True)
     if cuda:
-        ways["folded, fast gradient, recorded"] = Replay(ways["folded, fast gradient"])
+        ways["folded, fast, recorded"] = Replay(ways["folded, fast"])
     compare({name: finished(way) for name, way in ways.items()})
 
 

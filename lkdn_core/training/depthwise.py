@@ -1,11 +1,8 @@
 """Faster gradients of depth-wise convolutions: the attention's 5x5 on the CPU, all on CUDA.
 
-``depthwise_cuda.py`` has CUDA's; the rest is about the CPU.
+``depthwise_cuda.py`` has CUDA's, ``native.py`` the CPU's in float32. The rest is about bfloat16.
 
 torch has no fast CPU kernel for the weight gradient of a depth-wise 5x5, nor for anything dilated.
-In float32 our own C++ kernels take its place (``native/cpu/depthwise.cpp``), where they were
-compiled.
-
 In bfloat16 the input gradient is taken as a forward convolution with the flipped kernel, and the 25
 taps of the weight gradient as four overlapping 3x3 ones, which torch is fast at. ``F.conv2d`` is
 the reference, in float32: in bfloat16 torch 2.15's own weight gradient of a dilated depth-wise
@@ -13,19 +10,16 @@ convolution is wrong on the CPU (relative error above 1, now and then NaN), whic
 bfloat16 training diverges there.
 """
 
-import ctypes as c
 import logging
-from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lkdn_core.native_library import native_library
 from lkdn_core.network import DepthwiseConv, depthwise_conv
 
-__all__ = ["depthwise_cpu", "fast_depthwise", "native_depthwise"]
+__all__ = ["depthwise_cpu", "fast_depthwise"]
 
 log = logging.getLogger(__name__)
 
@@ -51,79 +45,11 @@ def depthwise_cpu(x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Ten
 
     ``x`` (N, C, H, W), ``weight`` (C, 1, K, K), ``bias`` (C,); returns (N, C, H, W).
     """
-    if weight.shape[2] != 5:
+    if weight.shape[2] != 5 or x.dtype == torch.float32:  # torch's own gradients are as fast
         return depthwise_conv(x, weight, bias, dilation)
-    if x.dtype == torch.float32:
-        if _library() is not None:
-            return native_depthwise(x, weight, bias, dilation)
-        return depthwise_conv(x, weight, bias, dilation)  # torch's own gradient is as fast as below
     # Autocast does not reach into a custom function: the input's dtype decides.
     y: Tensor = _Depthwise5.apply(x, weight.to(x.dtype), bias.to(x.dtype), dilation)
     return y
-
-
-def native_depthwise(
-    x: Tensor, weight: Tensor, bias: Tensor, dilation: int, *, instructions: str | None = None
-) -> Tensor:
-    """`depthwise_cpu` by the native library: float32, dilation 1 or 3.
-
-    Shapes as above; the result is channels_last, and ``x`` is best so. ``instructions`` is one of
-    the library's sets, the best if ``None``. Results do not depend on ``torch.get_num_threads()``.
-    """
-    assert weight.shape == (x.shape[1], 1, 5, 5) and bias.shape == (x.shape[1],)
-    how = instructions.encode() if instructions else None, dilation
-    y: Tensor = _Native.apply(x, weight, bias, how)
-    return y
-
-
-#: Instruction set, dilation.
-_How = tuple[bytes | None, int]
-
-
-class _Native(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, how: _How) -> Tensor:
-        x, weight = _channels_last(x), weight.contiguous()
-        ctx.save_for_backward(x, weight)
-        ctx.how = how
-        y = torch.empty_like(x)
-        _call("lkdn_depthwise", how, x, weight, bias.contiguous(), y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        x, weight = ctx.saved_tensors
-        grad_x = torch.empty_like(x)
-        layer = weight.new_empty(len(weight), weight[0].numel() + 1)  # taps, then the bias
-        _call("lkdn_depthwise_gradient", ctx.how, x, weight, _channels_last(grad), grad_x, layer)
-        return grad_x, layer[:, :-1].reshape(weight.shape), layer[:, -1], None
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def _call(function: str, how: _How, x: Tensor, *others: Tensor) -> None:
-    n, channels, height, width = x.shape
-    tensors = x, *others
-    assert all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
-    failed = getattr(_library(), function)(
-        *(*how, n, height, width, channels, torch.get_num_threads()),
-        *(t.data_ptr() for t in tensors),
-    )
-    if failed:
-        raise RuntimeError("not enough memory for a depth-wise convolution, or no kernel for it")
-
-
-@cache
-def _library() -> c.CDLL | None:
-    """The library, with the types of the functions used here."""
-    library = native_library()
-    if library is not None:
-        sizes = c.c_char_p, *(c.c_int,) * 6
-        library.lkdn_depthwise.argtypes = *sizes, *(c.c_void_p,) * 4
-        library.lkdn_depthwise_gradient.argtypes = *sizes, *(c.c_void_p,) * 5
-    return library
 
 
 class _Depthwise5(torch.autograd.Function):

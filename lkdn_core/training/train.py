@@ -16,11 +16,10 @@ from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.checks import whole
 from lkdn_core.errors import ArgumentError, LKDNError, WeightsError
 from lkdn_core.fuse import Weights, dense_head, fuse, reparameterize
-from lkdn_core.network import run_network
 from lkdn_core.training.adan import Adan
 from lkdn_core.training.data import Tiles
-from lkdn_core.training.depthwise import fast_depthwise
 from lkdn_core.training.folder import RunFolder
+from lkdn_core.training.forward import fast_network
 from lkdn_core.training.init import load_body, start_as_bilinear
 from lkdn_core.training.muon import Muon
 from lkdn_core.training.parallel import (
@@ -73,7 +72,7 @@ class Training:
         self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.teacher = _teacher(recipe, device)
         self.tiles = Tiles(packs, scale=recipe.network.scale, seed=recipe.seed, device=device)
-        self.depthwise = fast_depthwise(device)
+        self.run_network = fast_network(device, recipe.precision)
         self.step = self.skipped = self.skipped_in_a_row = 0
         self.decay = torch.zeros((), device=device)
         self.optimizer = self._new_optimizer()
@@ -152,7 +151,7 @@ class Training:
             y: Tensor = self.model(lr)
             return y
         weights = dense_head(reparameterize(dict(self.model.named_parameters())))
-        return run_network(weights, lr, depthwise=self.depthwise)
+        return self.run_network(weights, lr)
 
     def save(self) -> None:
         """Write the state and the weights; ``state.pt`` is a ``start`` for another run too."""
@@ -186,7 +185,7 @@ class Training:
         loss = F.l1_loss(sr.float(), hr) if stage.loss == "l1" else F.mse_loss(sr.float(), hr)
         if self.teacher:
             with torch.no_grad():
-                taught = run_network(self.teacher, lr, depthwise=self.depthwise)
+                taught = self.run_network(self.teacher, lr)
             loss = loss + self.recipe.teacher_weight * F.l1_loss(sr.float(), taught)
         torch.autograd.backward(loss)
         average_gradients(self.model.parameters())

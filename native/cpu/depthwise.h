@@ -1,16 +1,30 @@
-// Depth-wise 5x5 layers for training: "same" ones on maps (height, width, channels), float32.
+// Depth-wise layers for training: "same" ones on maps (height, width, channels), float32.
 #pragma once
 #include "network.h"
+#include "rows.h"
 
 namespace lkdn {
 
-constexpr int kSize = 5, kTaps = kSize * kSize;
+// A map, or some of a map's channels. `pitch`: floats from pixel to pixel.
+struct Floats {
+    const float *at;
+    int pitch;
+};
 
+struct MutableFloats {
+    float *at;
+    int pitch;
+};
+
+// `size`: 3, or 5 with a dilation of 1 or 3.
 struct DepthwiseLayer {
-    int dilation, height, width, channels;
+    int size, dilation, height, width, channels;
 
-    LKDN_INLINE int pad() const { return dilation * (kSize / 2); }
-    LKDN_INLINE size_t row() const { return size_t(width) * channels; }
+    LKDN_INLINE bool exists() const {
+        return (size == 3 && dilation == 1) || (size == 5 && (dilation == 1 || dilation == 3));
+    }
+    LKDN_INLINE int taps() const { return size * size; }
+    LKDN_INLINE int pad() const { return dilation * (size / 2); }
     // Pixels that a row's tiles cover: the last tile may reach beyond the map.
     LKDN_INLINE int covered() const {
         const int tile = 4 * dilation;
@@ -29,11 +43,14 @@ constexpr int kBand = 16;
 // [channels][taps]. A plane is one vector of channels of the band and of the rows around it; it
 // comes with zeros, aligned to its vectors.
 struct DepthwiseKernels {
-    void (*forward)(const DepthwiseLayer &, const float *weight, const float *bias, const float *x,
-                    float *y, int y0, int y1, float *plane);
-    // `sums` is the band's share in the gradient of [channels][taps and bias]. Two planes.
-    void (*backward)(const DepthwiseLayer &, const float *weight, const float *x, const float *grad,
-                     float *grad_x, float *sums, int y0, int y1, float *planes);
+    // With a map for slopes `y` goes through GELU, whose slopes are put there.
+    void (*forward)(const DepthwiseLayer &, const float *weight, const float *bias, Floats x,
+                    MutableFloats y, float *slope, int y0, int y1, float *plane);
+    // `sums` is the band's share in the gradient of [channels][taps and bias]. Two planes. `slope`,
+    // if any, is multiplied with `grad`.
+    void (*backward)(const DepthwiseLayer &, const float *weight, Floats x, Floats grad,
+                     const float *slope, MutableFloats grad_x, float *sums, int y0, int y1,
+                     float *planes);
 };
 
 extern const DepthwiseKernels depthwise_portable;

@@ -18,10 +18,10 @@ set_source_files_properties(${kernels}/depthwise.cpp PROPERTIES
 # add_kernels(NAME LANES FLAGS...): the kernels in vectors of LANES floats, compiled with FLAGS.
 function(add_kernels name lanes)
   add_library(lkdn_native_${name} OBJECT
-    ${kernels}/kernels.cpp ${kernels}/color.cpp ${kernels}/depthwise.cpp)
+    ${kernels}/kernels.cpp ${kernels}/color.cpp ${kernels}/depthwise.cpp ${kernels}/rows.cpp)
   target_compile_definitions(lkdn_native_${name} PRIVATE
     LKDN_LANES=${lanes} LKDN_NAME="${name}" LKDN_KERNELS=kernels_${name}
-    LKDN_COLOR=color_${name} LKDN_DEPTHWISE=depthwise_${name})
+    LKDN_COLOR=color_${name} LKDN_DEPTHWISE=depthwise_${name} LKDN_ROWS=rows_${name})
   # Sums may be fused into multiply-adds; NaN and infinity keep their meaning.
   target_compile_options(lkdn_native_${name} PRIVATE
     -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math ${ARGN})

@@ -317,9 +317,10 @@ bool pays() { return true; }
 
 extern const ColorKernels LKDN_COLOR;
 extern const DepthwiseKernels LKDN_DEPTHWISE;
+extern const RowKernels LKDN_ROWS;
 extern const Kernels LKDN_KERNELS;
 const Kernels LKDN_KERNELS{
     LKDN_NAME, L, usable, pays, stages<float>, stages<bf16>, stages<fp16>,
-    LKDN_COLOR, LKDN_DEPTHWISE};
+    LKDN_COLOR, LKDN_DEPTHWISE, LKDN_ROWS};
 
 }  // namespace lkdn

@@ -9,6 +9,7 @@
 namespace lkdn {
 
 struct DepthwiseKernels;  // depthwise.h
+struct RowKernels;        // rows.h
 
 // The kernels are compiled for several instruction sets, so that no function they share may be left
 // to the linker: it would keep one copy for all.
@@ -130,6 +131,7 @@ struct Kernels {
     Stages fp32, bf16, fp16;
     const ColorKernels &color;
     const DepthwiseKernels &depthwise;
+    const RowKernels &rows;
 };
 
 // The one called `name`, the best for null; null if there is none, or this processor can't run it.

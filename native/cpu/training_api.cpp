@@ -1,15 +1,16 @@
-// What lkdn_core/training/depthwise.py calls, in plain C. Nothing throws.
+// What lkdn_core/training/native.py calls, in plain C. Nothing throws. Maps are
+// [pictures][height][width][channels] in float32, or `rows` of channels; some have a `pitch`, floats
+// from pixel to pixel. The best instructions if null. Functions return 0, 1 for lack of memory, or 2 if there is no such kernel.
 #include "depthwise.h"
 #include "pool.h"
 
 #include <algorithm>
 #include <memory>
 #include <new>
+#include <vector>
 
 namespace lkdn {
 namespace {
-
-bool has_kernel(int dilation) { return dilation == 1 || dilation == 3; }
 
 struct alignas(64) CacheLine {
     float floats[16];
@@ -31,55 +32,131 @@ void for_each_band(const DepthwiseLayer &layer, int lanes, int planes, int pictu
     });
 }
 
-}  // namespace
-}  // namespace lkdn
+int parts(int rows) { return (rows + kRows - 1) / kRows; }
 
-using namespace lkdn;
+// work(task, first row, rows) for kRows of them at a time; threads take them in turn.
+template <class Work>
+void for_some_rows(int rows, int threads, Work work) {
+    const int tasks = parts(rows);
+    take_in_turn(std::min(threads, tasks), tasks, [&](int, int task) {
+        const int first = task * kRows;
+        work(task, size_t(first), std::min(kRows, rows - first));
+    });
+}
 
-// y = the layer of x, both [pictures][height][width][channels]; weights are [channels][5][5].
-// The best instructions if null. Returns 0, 1 for lack of memory, or 2 if there is no such kernel.
-LKDN_EXPORT int lkdn_depthwise(const char *instructions, int dilation, int pictures, int height,
-                               int width, int channels, int threads, const float *x,
-                               const float *weight, const float *bias, float *y) {
-    const Kernels *kernels = find_kernels(instructions);
-    if (!kernels || !has_kernel(dilation)) return 2;
-    const DepthwiseLayer layer{dilation, height, width, channels};
-    const size_t picture = layer.row() * height;
+// Added up in their order, so that the result does not depend on the number of threads.
+void add_up(const std::vector<float> &sums, float *total, size_t count) {
+    std::fill_n(total, count, 0.f);
+    for (size_t at = 0; at < sums.size(); at += count)
+        for (size_t i = 0; i < count; i++) total[i] += sums[at + i];
+}
+
+// 0, or 1 if there was not enough memory for the work.
+template <class Work>
+int finished(Work work) {
     try {
-        for_each_band(layer, kernels->lanes, 1, pictures, threads,
-                      [&](int, int n, int y0, int y1, float *plane) {
-            kernels->depthwise.forward(layer, weight, bias, x + n * picture, y + n * picture, y0, y1,
-                                       plane);
-        });
+        work();
         return 0;
     } catch (const std::bad_alloc &) {
         return 1;
     }
 }
 
-// The gradients of the layer: of x, and [channels][25 + 1] of weights and bias. Bands are summed in
-// their order, so that the result does not depend on the number of threads.
-LKDN_EXPORT int lkdn_depthwise_gradient(const char *instructions, int dilation, int pictures,
-                                        int height, int width, int channels, int threads,
-                                        const float *x, const float *weight, const float *grad,
-                                        float *grad_x, float *grad_layer) {
+}  // namespace
+}  // namespace lkdn
+
+using namespace lkdn;
+
+// y = the layer of x; weights are [channels][size][size]. Where `slope` is not null y goes through
+// GELU, whose slopes are put there, with the pitch of y.
+LKDN_EXPORT int lkdn_depthwise(const char *instructions, int threads, int size, int dilation,
+                               int pictures, int height, int width, int channels, const float *x,
+                               int x_pitch, const float *weight, const float *bias, float *y,
+                               float *slope, int y_pitch) {
     const Kernels *kernels = find_kernels(instructions);
-    if (!kernels || !has_kernel(dilation)) return 2;
-    const DepthwiseLayer layer{dilation, height, width, channels};
-    const size_t picture = layer.row() * height, sums = size_t(channels) * (kTaps + 1);
-    try {
-        const size_t tasks = size_t(pictures) * bands(layer);
-        const std::unique_ptr<float[]> parts(new float[tasks * sums]);
+    const DepthwiseLayer layer{size, dilation, height, width, channels};
+    if (!kernels || !layer.exists()) return 2;
+    const size_t picture = size_t(height) * width;
+    return finished([&] {
+        for_each_band(layer, kernels->lanes, 1, pictures, threads,
+                      [&](int, int n, int y0, int y1, float *plane) {
+            const size_t to = n * picture * y_pitch;
+            kernels->depthwise.forward(layer, weight, bias, {x + n * picture * x_pitch, x_pitch},
+                                       {y + to, y_pitch}, slope ? slope + to : nullptr, y0, y1,
+                                       plane);
+        });
+    });
+}
+
+// The gradients of the layer: of x, and [channels][taps and bias]. `slope`, if any, is multiplied
+// with `grad`, and lies alike.
+LKDN_EXPORT int lkdn_depthwise_gradient(const char *instructions, int threads, int size,
+                                        int dilation, int pictures, int height, int width,
+                                        int channels, const float *x, int x_pitch,
+                                        const float *weight, const float *grad, const float *slope,
+                                        int grad_pitch, float *grad_x, int grad_x_pitch,
+                                        float *grad_layer) {
+    const Kernels *kernels = find_kernels(instructions);
+    const DepthwiseLayer layer{size, dilation, height, width, channels};
+    if (!kernels || !layer.exists()) return 2;
+    const size_t picture = size_t(height) * width, sums = size_t(channels) * (layer.taps() + 1);
+    return finished([&] {
+        std::vector<float> all(size_t(pictures) * bands(layer) * sums);
         for_each_band(layer, kernels->lanes, 2, pictures, threads,
                       [&](int task, int n, int y0, int y1, float *planes) {
-            kernels->depthwise.backward(layer, weight, x + n * picture, grad + n * picture,
-                                        grad_x + n * picture, &parts[task * sums], y0, y1, planes);
+            const size_t from = n * picture * grad_pitch;
+            kernels->depthwise.backward(
+                layer, weight, {x + n * picture * x_pitch, x_pitch}, {grad + from, grad_pitch},
+                slope ? slope + from : nullptr, {grad_x + n * picture * grad_x_pitch, grad_x_pitch},
+                &all[task * sums], y0, y1, planes);
         });
-        std::fill_n(grad_layer, sums, 0.f);
-        for (size_t task = 0; task < tasks; task++)
-            for (size_t i = 0; i < sums; i++) grad_layer[i] += parts[task * sums + i];
-        return 0;
-    } catch (const std::bad_alloc &) {
-        return 1;
-    }
+        add_up(all, grad_layer, sums);
+    });
+}
+
+// RowKernels::gelu.
+LKDN_EXPORT int lkdn_gelu(const char *instructions, int threads, int rows, int channels,
+                          const float *x, const float *bias, float *y, float *slope) {
+    const Kernels *kernels = find_kernels(instructions);
+    if (!kernels) return 2;
+    return finished([&] {
+        for_some_rows(rows, threads, [&](int, size_t first, int count) {
+            const size_t at = first * channels;
+            kernels->rows.gelu(count, channels, x + at, bias, y + at, slope + at);
+        });
+    });
+}
+
+// RowKernels::norm; `stats` is [rows][2].
+LKDN_EXPORT int lkdn_norm(const char *instructions, int threads, int rows, int channels,
+                          int counted, float epsilon, const float *x, const float *gain,
+                          const float *shift, const float *base, float *y, float *stats) {
+    const Kernels *kernels = find_kernels(instructions);
+    if (!kernels || channels > kMostChannels) return 2;
+    return finished([&] {
+        for_some_rows(rows, threads, [&](int, size_t first, int count) {
+            const size_t at = first * channels;
+            kernels->rows.norm(count, channels, counted, epsilon, x + at, gain, shift, base + at, y + at,
+                               stats + 2 * first);
+        });
+    });
+}
+
+// RowKernels::norm_gradient; `sums` is [gain, shift][channels].
+LKDN_EXPORT int lkdn_norm_gradient(const char *instructions, int threads, int rows, int channels,
+                                   int counted, const float *x, const float *gain,
+                                   const float *stats, const float *grad, float *grad_x,
+                                   float *sums) {
+    const Kernels *kernels = find_kernels(instructions);
+    if (!kernels || channels > kMostChannels) return 2;
+    return finished([&] {
+        const size_t each = size_t(channels) * 2;
+        std::vector<float> all(parts(rows) * each);
+        for_some_rows(rows, threads, [&](int task, size_t first, int count) {
+            const size_t at = first * channels;
+            kernels->rows.norm_gradient(count, channels, counted, x + at, gain, stats + 2 * first,
+                                        grad + at, grad_x + at, &all[task * each]);
+        });
+        add_up(all, sums, each);
+    });
 }

@@ -137,6 +137,26 @@ INLINE float sum(V v) {
     return part[0];
 }
 
+// erf(x / sqrt(2)), a quotient of polynomials.
+INLINE V error_function(V x) {
+    const V limit = splat(4.f);
+    const V t = larger(-limit, smaller(limit, x * splat(0.70710678118654752f)));
+    const V s = t * t;
+    V p = splat(-2.72614225801306e-10f);
+    p = p * s + splat(2.77068142495902e-08f);
+    p = p * s + splat(-2.10102402082508e-06f);
+    p = p * s + splat(-5.69250639462346e-05f);
+    p = p * s + splat(-7.34990630326855e-04f);
+    p = p * s + splat(-2.95459980854025e-03f);
+    p = p * s + splat(-1.60960333262415e-02f);
+    V q = splat(-1.45660718464996e-05f);
+    q = q * s + splat(-2.13374055278905e-04f);
+    q = q * s + splat(-1.68282697438203e-03f);
+    q = q * s + splat(-7.37332916720468e-03f);
+    q = q * s + splat(-1.42647390514189e-02f);
+    return t * p / q;
+}
+
 #if LKDN_LANES == 16 && defined __AVX512F__
 // x * Phi(x), as gelu.h says, off by less than 1e-6; a NaN stays.
 INLINE V gelu(V x) {
@@ -154,23 +174,9 @@ INLINE V gelu(V x) {
     return x * splat(.5f) + g;
 }
 #else
-// x * Phi(x). The error function is a quotient of polynomials, off by less than 1e-6; a NaN stays.
+// x * Phi(x), off by less than 1e-6; a NaN stays.
 INLINE V gelu(V x) {
-    const V limit = splat(4.f), half = x * splat(.5f);
-    const V t = larger(-limit, smaller(limit, x * splat(0.70710678118654752f)));
-    const V s = t * t;
-    V p = splat(-2.72614225801306e-10f);
-    p = p * s + splat(2.77068142495902e-08f);
-    p = p * s + splat(-2.10102402082508e-06f);
-    p = p * s + splat(-5.69250639462346e-05f);
-    p = p * s + splat(-7.34990630326855e-04f);
-    p = p * s + splat(-2.95459980854025e-03f);
-    p = p * s + splat(-1.60960333262415e-02f);
-    V q = splat(-1.45660718464996e-05f);
-    q = q * s + splat(-2.13374055278905e-04f);
-    q = q * s + splat(-1.68282697438203e-03f);
-    q = q * s + splat(-7.37332916720468e-03f);
-    q = q * s + splat(-1.42647390514189e-02f);
-    return half * (t * p / q) + half;
+    const V half = x * splat(.5f);
+    return half * error_function(x) + half;
 }
 #endif

@@ -4,6 +4,7 @@ Its vectors of 16 floats and its pairs of bfloat16 are compiled for any processo
 instructions that stand in `vectors.h` and `dense.h` by name have their plain form here.
 """
 
+import ctypes
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,23 +15,26 @@ import torch
 from native_checks import picture, run
 from networks import TINY
 from pictures import agreement
+from training_checks import gradients, same
 
 from lkdn_core import load_model, native_library
 from lkdn_core.arch import LKDN, LKDNConfig
 from lkdn_core.backends import native, reference
+from lkdn_core.network import run_network
+from lkdn_core.training.native import Kernels, run_native
 
 SOURCES = Path(__file__).parents[2] / "native" / "cpu"
-FILES = ("api", "gelu", "plan", "pool", "run", "kernels", "color", "depthwise")
+FILES = ("api", "gelu", "plan", "pool", "run", "kernels", "color", "depthwise", "rows", "training_api")
 FLAGS = ("-shared", "-fPIC", "-std=c++17", "-O1", "-Wno-psabi", "-pthread")
 NAMES = {"LANES": "16", "NAME": '"lanes"', "KERNELS": "kernels_portable"}
-NAMES |= {"COLOR": "color", "DEPTHWISE": "depthwise_16", "PAIRS": "1"}
+NAMES |= {"COLOR": "color", "DEPTHWISE": "depthwise_16", "ROWS": "rows_16", "PAIRS": "1"}
 CONFIGS = [*TINY, LKDNConfig(2, 34, 1), LKDNConfig(3, 64, 1)]
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ctypes.CDLL]:
     """The backend's library is one with the set ``lanes`` alone."""
     compiler = shutil.which("c++")
     if compiler is None:
@@ -46,7 +50,8 @@ def lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(native, "native_library", lambda: library)
         typed = native._library.__wrapped__()
         patch.setattr(native, "_library", lambda: typed)
-        yield
+        assert library is not None
+        yield library
 
 
 @pytest.mark.usefixtures("lanes")
@@ -65,3 +70,14 @@ def test_lanes(case: int) -> None:
         reference.load(weights, config, torch.device("cpu"), "fp32")(x, plain)
         torch.testing.assert_close(single, plain, rtol=0, atol=1e-5)
         assert agreement(run(weights, config, "lanes", x, "bf16"), plain) > 50
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_training_lanes(lanes: ctypes.CDLL, config: LKDNConfig) -> None:
+    torch.manual_seed(1)
+    network, kernels = LKDN(config), Kernels(lanes, "lanes")
+    for shape in ((2, 3, 17, 9), (1, 3, 1, 33)):
+        x = torch.rand(shape)
+        ours = gradients(network, x, lambda w, x: run_native(kernels, w, x))
+        same(ours, gradients(network.double(), x.double(), run_network))
+        network.float()

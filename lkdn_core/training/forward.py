@@ -1,0 +1,24 @@
+"""The network that training runs: the fastest way to its gradients on a device."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from lkdn_core.network import run_network
+from lkdn_core.training.depthwise import fast_depthwise
+from lkdn_core.training.native import run_native, training_kernels
+
+__all__ = ["Forward", "fast_network"]
+
+#: `run_network` with gradients: fused weights and (N, 3, H, W) to (N, 3, sH, sW).
+Forward = Callable[[Mapping[str, Tensor], Tensor], Tensor]
+
+
+def fast_network(device: torch.device, precision: str) -> Forward:
+    """`run_network` in the way that is fastest on ``device`` in ``precision``, fp32 or bf16."""
+    kernels = training_kernels()
+    if device.type == "cpu" and precision == "fp32" and kernels is not None:
+        return partial(run_native, kernels)
+    return partial(run_network, depthwise=fast_depthwise(device))
