@@ -2,13 +2,13 @@
 
 Torch takes most of such a step for what is no matrix product: depth-wise layers, GELU, copies for
 concatenations and for 42 channels, which are no whole number of vectors. Here maps are
-(N, H, W, P), with P channels the next multiple of 8 and zeros in those that the network has not;
+(N, H, W, P), with P channels, whole vectors, and zeros in those that the network has not;
 halves of a block write straight to where the next layer reads; what GELU's gradient needs is made
-beside GELU. Matrix products are torch's. ``network.run_network`` is the reference.
+beside GELU. The first and the last layer are torch's. ``network.run_network`` is the reference.
 """
 
 import ctypes as c
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -21,8 +21,8 @@ from lkdn_core.native_library import native_library
 
 __all__ = ["Kernels", "run_native", "training_kernels"]
 
-#: Channels are rounded up to a multiple of this.
-_VECTOR: Final = 8
+#: Channels are rounded up to a multiple of this at least; weights' gradients go by four of them.
+_LEAST: Final = 8
 
 
 class Kernels:
@@ -35,6 +35,11 @@ class Kernels:
     def __init__(self, library: c.CDLL, instructions: str | None = None) -> None:
         self._library = library
         self._instructions = instructions.encode() if instructions else None
+        self._vector: int = max(_LEAST, library.lkdn_lanes(self._instructions))
+
+    def round(self, channels: int) -> int:
+        """Channels of the maps that hold so many."""
+        return -(-channels // self._vector) * self._vector
 
     def depthwise(  # noqa: PLR0917
         self,
@@ -72,6 +77,32 @@ class Kernels:
         self._call("depthwise_gradient", *kind, *x.shape, *maps, layer)
         return layer[:, :-1].reshape(weight.shape), layer[:, -1]
 
+    def dense(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        y: Tensor | None = None,
+        bias: Tensor | None = None,
+        add: bool = False,
+    ) -> Tensor:
+        """``weight`` (I, O) for each pixel: (N, H, W, I) to (N, H, W, O), put in or added to ``y``.
+
+        O, and for `dense_gradient` I too, are what `round` gives.
+        """
+        if y is None:
+            y = x.new_empty(*x.shape[:3], weight.shape[1])
+        sizes = _pixels(x), *weight.shape
+        self._call("dense", *sizes, *_map(x), weight, *weight.stride(), bias, add, *_map(y))
+        return y
+
+    def dense_gradient(self, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients of the weight, as (O, I), and of the bias."""
+        inputs, outputs = x.shape[3], grad.shape[3]
+        sums = x.new_empty(outputs * (inputs + 1))
+        self._call("dense_gradient", _pixels(x), inputs, outputs, *_map(x), *_map(grad), sums)
+        weight, bias = sums.split((outputs * inputs, outputs))
+        return weight.view(outputs, inputs), bias
+
     def gelu(self, x: Tensor, bias: Tensor, y: Tensor, slope: Tensor) -> None:
         """``y`` = GELU of ``x + bias``, and its slopes. Maps are whole; ``y`` may be ``x``."""
         self._call("gelu", _pixels(x), x.shape[3], x, bias, y, slope)
@@ -96,6 +127,8 @@ class Kernels:
         return grad_x, sums[0], sums[1]
 
     def _call(self, name: str, *arguments: Any) -> None:
+        maps = [a for a in arguments if isinstance(a, Tensor)]
+        assert all(a.dtype == torch.float32 and a.device.type == "cpu" for a in maps)
         passed = [c.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else a for a in arguments]
         run = getattr(self._library, f"lkdn_{name}")
         if run(self._instructions, torch.get_num_threads(), *passed):
@@ -114,32 +147,23 @@ def run_native(kernels: Kernels, weights: Mapping[str, Tensor], x: Tensor) -> Te
 
     ``x`` (N, 3, H, W); returns (N, 3, sH, sW), not clamped.
     """
-    wide = F.conv2d(x, _widen(weights["head.weight"]), _widen(weights["head.bias"]), padding=1)
-    first = wide.permute(0, 2, 3, 1).contiguous()
+    wide = kernels.round(len(weights["head.weight"]))
+    head, bias = (_widen(weights[f"head.{name}"], wide) for name in ("weight", "bias"))
+    first = F.conv2d(x, head, bias, padding=1).permute(0, 2, 3, 1).contiguous()
     y, outs = first, []
     for block in block_names(weights):
         u = _Distill.apply(kernels, y, *_distillation(weights, block))
         epsilon = float(weights.get(f"{block}.eps", EPS))
         y = _Attend.apply(kernels, epsilon, u, y, *_attention(weights, block))
         outs.append(y)
-    y = _Gelu.apply(kernels, _mix(outs, weights["c1.weight"]), weights["c1.bias"])
-    y = _dense(y, _matrix(weights["c2.pw.weight"], y.shape[3], y.shape[3]))
-    y = _Depthwise.apply(kernels, y, weights["c2.dw.weight"], weights["c2.dw.bias"])
+    y = _Mix.apply(kernels, weights["c1.weight"], weights["c1.bias"], *outs)
+    c2 = (weights[f"c2.{name}"] for name in ("pw.weight", "dw.weight", "dw.bias"))
+    y = _Refine.apply(kernels, y, *c2)
     y = (y + first).permute(0, 3, 1, 2)  # channels last
     last = weights["upsampler.0.weight"]
-    last = F.pad(last, (0, 0, 0, 0, 0, y.shape[1] - last.shape[1]))
+    last = F.pad(last, (0, 0, 0, 0, 0, wide - last.shape[1]))
     y = F.conv2d(y, last, weights["upsampler.0.bias"], padding=1)
     return F.pixel_shuffle(y, round((y.shape[1] / 3) ** 0.5))
-
-
-def _mix(maps: Sequence[Tensor], weight: Tensor) -> Tensor:
-    """The layer over all blocks, without its bias, and without one map of all of them."""
-    wide = maps[0].shape[3]
-    first, *others = (_matrix(w, wide, wide) for w in weight.split(len(weight), 1))
-    total = _rows(maps[0]) @ first.T
-    for x, w in zip(maps[1:], others, strict=True):
-        total = torch.addmm(total, _rows(x), w.T)
-    return total.view_as(maps[0])
 
 
 def _distillation(w: Mapping[str, Tensor], block: str) -> Iterator[Tensor]:
@@ -169,56 +193,59 @@ class _Distill(torch.autograd.Function):
     def forward(ctx: Any, kernels: Kernels, y: Tensor, *weights: Tensor) -> Tensor:
         *refinements, c4, c4_dw, c4_bias, c5, c5_bias = weights
         channels, half = len(c5), len(c4)
-        wide, narrow = y.shape[3], _round(half)
+        wide, narrow = y.shape[3], kernels.round(half)
         joined, slope = (y.new_empty(*y.shape[:3], 4 * narrow) for _ in range(2))
         bias = y.new_zeros(4, narrow)
         r, kept = y, []
         for i in range(3):
             d, d_bias, pw, dw, dw_bias = refinements[5 * i : 5 * i + 5]
-            d, pw, dw = _matrix(d, narrow, wide), _matrix(pw, wide, wide), _widen(dw)
+            d, pw, dw = _matrix(d, narrow, wide), _matrix(pw, wide, wide), _widen(dw, wide)
             bias[i, :half] = d_bias
-            torch.mm(_rows(r), d.T, out=_rows(joined[..., _part(i, narrow)]))
-            p, refined, refined_slope = _dense(r, pw), torch.empty_like(y), torch.empty_like(y)
-            kernels.depthwise(p, dw, _widen(dw_bias), 1, refined, refined_slope)
+            kernels.dense(r, d.T, joined[..., _part(i, narrow)])
+            p, refined, refined_slope = (torch.empty_like(y) for _ in range(3))
+            kernels.dense(r, pw.T, p)
+            kernels.depthwise(p, dw, _widen(dw_bias, wide), 1, refined, refined_slope)
             kept += [r, d, pw, dw, p, refined_slope]
             r = refined
-        pw, dw = _matrix(c4, narrow, wide), _widen(c4_dw)
-        p = _dense(r, pw)
-        kernels.depthwise(p, dw, _widen(c4_bias), 1, joined[..., _part(3, narrow)])
+        pw, dw = _matrix(c4, narrow, wide), _widen(c4_dw, narrow)
+        p = kernels.dense(r, pw.T)
+        kernels.depthwise(p, dw, _widen(c4_bias, narrow), 1, joined[..., _part(3, narrow)])
         kernels.gelu(joined, bias, joined, slope)
         join = c5.new_zeros(wide, 4, narrow)
         join[:channels, :, :half] = c5[:, :, 0, 0].unflatten(1, (4, half))
+        join = join.flatten(1)
         ctx.save_for_backward(*kept, r, pw, dw, p, joined, slope, join)
         ctx.how = kernels, channels, half
-        return _dense(joined, join.flatten(1), _widen(c5_bias))
+        return kernels.dense(joined, join.T, bias=_widen(c5_bias, wide))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         kernels, channels, half = ctx.how
         *kept, r, pw, dw, p, joined, slope, join = ctx.saved_tensors
         narrow, grad = len(pw), grad.contiguous()
-        c5 = _product(grad, joined)[:channels].unflatten(1, (4, narrow))[:, :, :half]
-        grads = [c5.reshape(channels, 4 * half, 1, 1), _rows(grad).sum(0)[:channels]]
-        grad_joined = _dense(grad, join.flatten(1).T).mul_(slope)
-        biases = _rows(grad_joined).sum(0)
-        grad_p = torch.empty_like(p)
-        layer = kernels.depthwise_gradient(p, dw, 1, grad_joined[..., _part(3, narrow)], grad_p)
-        c4 = _convolution(_product(grad_p, r), half, channels)
+        c5, c5_bias = kernels.dense_gradient(joined, grad)
+        c5 = c5[:channels].unflatten(1, (4, narrow))[:, :, :half]
+        grads = [c5.reshape(channels, 4 * half, 1, 1), c5_bias[:channels]]
+        grad_joined = kernels.dense(grad, join).mul_(slope)
+        grad_p, grad_d = torch.empty_like(p), grad_joined[..., _part(3, narrow)]
+        layer = kernels.depthwise_gradient(p, dw, 1, grad_d, grad_p)
+        c4 = _convolution(kernels.dense_gradient(r, grad_p)[0], half, channels)
         grads = [c4, *(g[:half] for g in layer), *grads]
-        grad = _dense(grad_p, pw.T)
+        grad = kernels.dense(grad_p, pw)
         for i in (2, 1, 0):
             r, d, pw, dw, p, slope = kept[6 * i : 6 * i + 6]
             grad_d, grad_p = grad_joined[..., _part(i, narrow)], torch.empty_like(p)
             layer = kernels.depthwise_gradient(p, dw, 1, grad, grad_p, slope)
+            d_weight, d_bias = kernels.dense_gradient(r, grad_d)
+            refined = kernels.dense_gradient(r, grad_p)[0]
             grads = [
-                _convolution(_product(grad_d, r), half, channels),
-                biases[_part(i, narrow)][:half],
-                _convolution(_product(grad_p, r), channels, channels),
+                *(_convolution(d_weight, half, channels), d_bias[:half]),
+                _convolution(refined, channels, channels),
                 *(g[:channels] for g in layer),
                 *grads,
             ]
-            grad = _dense(grad_p, pw.T)
-            _rows(grad).addmm_(_rows(grad_d), d)
+            grad = kernels.dense(grad_p, pw)
+            kernels.dense(grad_d, d, grad, add=True)
         return None, grad, *grads
 
 
@@ -230,18 +257,18 @@ class _Attend(torch.autograd.Function):
         ctx: Any, kernels: Kernels, epsilon: float, u: Tensor, y: Tensor, *weights: Tensor
     ) -> Tensor:
         pointwise, bias, small, small_bias, large, large_bias, c6, c6_bias, gain, shift = weights
-        wide = u.shape[3]
+        wide, channels = u.shape[3], len(c6)
         first, last = _matrix(pointwise, wide, wide), _matrix(c6, wide, wide)
-        small, large, gain = _widen(small), _widen(large), _widen(gain)
-        a = _dense(u, first, _widen(bias))
+        small, large, gain = (_widen(w, wide) for w in (small, large, gain))
+        a = kernels.dense(u, first.T, bias=_widen(bias, wide))
         b, v = torch.empty_like(a), torch.empty_like(a)
-        kernels.depthwise(a, small, _widen(small_bias), 1, b)
-        kernels.depthwise(b, large, _widen(large_bias), 3, v)
+        kernels.depthwise(a, small, _widen(small_bias, wide), 1, b)
+        kernels.depthwise(b, large, _widen(large_bias, wide), 3, v)
         product = u * v
-        z = _dense(product, last, _widen(c6_bias))
-        out, stats = kernels.norm(z, gain, _widen(shift), y, len(c6), epsilon)
+        z = kernels.dense(product, last.T, bias=_widen(c6_bias, wide))
+        out, stats = kernels.norm(z, gain, _widen(shift, wide), y, channels, epsilon)
         ctx.save_for_backward(u, a, b, v, product, z, stats, first, last, small, large, gain)
-        ctx.how = kernels, len(c6)
+        ctx.how = kernels, channels
         return out
 
     @staticmethod
@@ -249,69 +276,77 @@ class _Attend(torch.autograd.Function):
         kernels, channels = ctx.how
         u, a, b, v, product, z, stats, first, last, small, large, gain = ctx.saved_tensors
         grad = grad.contiguous()
-        grad_z, grad_gain, grad_shift = kernels.norm_gradient(z, gain, stats, grad, channels)
-        c6, c6_bias = _product(grad_z, product), _rows(grad_z).sum(0)
-        grad_product = _dense(grad_z, last.T)
+        grad_z, *norm = kernels.norm_gradient(z, gain, stats, grad, channels)
+        c6, c6_bias = kernels.dense_gradient(product, grad_z)
+        grad_product = kernels.dense(grad_z, last)
         grad_u, grad_b = grad_product * v, grad_z  # whose memory is free again
         large_layer = kernels.depthwise_gradient(b, large, 3, grad_product, grad_b, u)
         grad_a = grad_product
         small_layer = kernels.depthwise_gradient(a, small, 1, grad_b, grad_a)
-        pointwise, bias = _product(grad_a, u), _rows(grad_a).sum(0)
-        _rows(grad_u).addmm_(_rows(grad_a), first)
+        pointwise, bias = kernels.dense_gradient(u, grad_a)
+        kernels.dense(grad_a, first, grad_u, add=True)
         return (
             *(None, None, grad_u, grad),
             *(_convolution(pointwise, channels, channels), bias[:channels]),
-            *(g[:channels] for g in small_layer),
-            *(g[:channels] for g in large_layer),
+            *(g[:channels] for g in (*small_layer, *large_layer)),
             *(_convolution(c6, channels, channels), c6_bias[:channels]),
-            *(grad_gain[:channels], grad_shift[:channels]),
+            *(g[:channels] for g in norm),
         )
 
 
-class _Gelu(torch.autograd.Function):
-    """GELU of a map and a bias."""
+class _Mix(torch.autograd.Function):
+    """The layer over the results of all blocks, and its GELU, without one map of them all."""
 
     @staticmethod
-    def forward(ctx: Any, kernels: Kernels, x: Tensor, bias: Tensor) -> Tensor:
-        y, slope = torch.empty_like(x), torch.empty_like(x)
-        kernels.gelu(x, _widen(bias), y, slope)
-        ctx.save_for_backward(slope)
-        ctx.channels = len(bias)
+    def forward(ctx: Any, kernels: Kernels, weight: Tensor, bias: Tensor, *maps: Tensor) -> Tensor:
+        channels, wide = len(weight), maps[0].shape[3]
+        parts = [_matrix(part, wide, wide) for part in weight.split(channels, 1)]
+        y, slope = torch.empty_like(maps[0]), torch.empty_like(maps[0])
+        for i, (x, part) in enumerate(zip(maps, parts, strict=True)):
+            kernels.dense(x, part.T, y, add=i > 0)
+        kernels.gelu(y, _widen(bias, wide), y, slope)
+        ctx.save_for_backward(slope, *parts, *maps)
+        ctx.how = kernels, channels
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor]:
-        grad = grad * ctx.saved_tensors[0]
-        return None, grad, _rows(grad).sum(0)[: ctx.channels]
-
-
-class _Depthwise(torch.autograd.Function):
-    """A depth-wise 3x3."""
-
-    @staticmethod
-    def forward(ctx: Any, kernels: Kernels, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.how, wide, y = (kernels, len(weight)), _widen(weight), torch.empty_like(x)
-        ctx.save_for_backward(x, wide)
-        kernels.depthwise(x, wide, _widen(bias), 1, y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         kernels, channels = ctx.how
-        x, weight = ctx.saved_tensors
-        grad_x = torch.empty_like(x)
-        layer = kernels.depthwise_gradient(x, weight, 1, grad.contiguous(), grad_x)
-        return None, grad_x, layer[0][:channels], layer[1][:channels]
+        slope, *others = ctx.saved_tensors
+        parts, maps = others[: len(others) // 2], others[len(others) // 2 :]
+        grad = grad * slope
+        layers = [kernels.dense_gradient(x, grad) for x in maps]
+        weight = torch.cat([_convolution(w, channels, channels) for w, _ in layers], 1)
+        return None, weight, layers[0][1][:channels], *(kernels.dense(grad, w) for w in parts)
 
 
-def _round(channels: int) -> int:
-    return -(-channels // _VECTOR) * _VECTOR
+class _Refine(torch.autograd.Function):
+    """A BSConv."""
+
+    @staticmethod
+    def forward(ctx: Any, kernels: Kernels, x: Tensor, *weights: Tensor) -> Tensor:
+        pw, dw, bias = weights
+        channels, wide = len(pw), x.shape[3]
+        pw, dw, y = _matrix(pw, wide, wide), _widen(dw, wide), torch.empty_like(x)
+        p = kernels.dense(x, pw.T)
+        kernels.depthwise(p, dw, _widen(bias, wide), 1, y)
+        ctx.save_for_backward(x, pw, dw, p)
+        ctx.how = kernels, channels
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        kernels, channels = ctx.how
+        x, pw, dw, p = ctx.saved_tensors
+        grad_p = torch.empty_like(p)
+        layer = kernels.depthwise_gradient(p, dw, 1, grad.contiguous(), grad_p)
+        weight = _convolution(kernels.dense_gradient(x, grad_p)[0], channels, channels)
+        return None, kernels.dense(grad_p, pw), weight, *(g[:channels] for g in layer)
 
 
-def _widen(weight: Tensor) -> Tensor:
-    """A bias, or a weight for each channel: zeros for those up to a multiple of a vector."""
-    more = _round(len(weight)) - len(weight)
-    return F.pad(weight, (0, 0) * (weight.ndim - 1) + (0, more))
+def _widen(weight: Tensor, channels: int) -> Tensor:
+    """A bias, or a weight for each channel, with zeros for channels that the network has not."""
+    return F.pad(weight, (0, 0) * (weight.ndim - 1) + (0, channels - len(weight)))
 
 
 def _matrix(weight: Tensor, outputs: int, inputs: int) -> Tensor:
@@ -327,22 +362,6 @@ def _convolution(matrix: Tensor, outputs: int, inputs: int) -> Tensor:
 def _part(i: int, narrow: int) -> slice:
     """The i-th of the four maps that a block joins."""
     return slice(i * narrow, (i + 1) * narrow)
-
-
-def _rows(x: Tensor) -> Tensor:
-    """(N, H, W, P) to (NHW, P)."""
-    return x.flatten(0, 2)
-
-
-def _dense(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``weight`` (O, I) for each pixel: (N, H, W, I) to (N, H, W, O)."""
-    rows = _rows(x) @ weight.T if bias is None else torch.addmm(bias, _rows(x), weight.T)
-    return rows.view(*x.shape[:3], -1)
-
-
-def _product(grad: Tensor, x: Tensor) -> Tensor:
-    """The gradient (O, I) of `_dense`'s weight."""
-    return _rows(grad).T @ _rows(x)
 
 
 def _pixels(x: Tensor) -> int:

@@ -5,17 +5,6 @@
 
 namespace lkdn {
 
-// A map, or some of a map's channels. `pitch`: floats from pixel to pixel.
-struct Floats {
-    const float *at;
-    int pitch;
-};
-
-struct MutableFloats {
-    float *at;
-    int pitch;
-};
-
 // `size`: 3, or 5 with a dilation of 1 or 3.
 struct DepthwiseLayer {
     int size, dilation, height, width, channels;

@@ -1,5 +1,6 @@
 // The layers of rows.h for one instruction set, compiled like kernels.cpp.
 #include "rows.h"
+#include "dense.h"
 #include "slope.h"
 #include "some.h"
 
@@ -12,6 +13,69 @@ INLINE void vectors(int channels, Run run) {
     int z = 0;
     for (; z + L <= channels; z += L) run(z, L);
     if (z < channels) run(z, channels - z);
+}
+
+// So many pixels lie in L1 with a strip of weights.
+constexpr int kChunk = 96;
+
+void layer(int rows, int inputs, int outputs, Floats x, const float *packed, const float *bias,
+           bool add, MutableFloats y) {
+    for (int row = 0; row < rows; row += kChunk) {
+        const int n = rows - row < kChunk ? rows - row : kChunk;
+        const float *from[] = {x.at + ptrdiff_t(row) * x.pitch};
+        float *to = y.at + ptrdiff_t(row) * y.pitch;
+        if (add)
+            dense<true>(packed, bias, outputs / L, from, 1, inputs, x.pitch, n, to, y.pitch);
+        else
+            dense<false>(packed, bias, outputs / L, from, 1, inputs, x.pitch, n, to, y.pitch);
+    }
+}
+
+// Outputs [o, o + 4) and N vectors of inputs from i on.
+template <int N>
+INLINE void gradient(int rows, int inputs, Floats x, Floats grad, int i, int o, float *sums) {
+    V a[4][N] = {};
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        V in[N];
+#pragma GCC unroll 3
+        for (int n = 0; n < N; n++) in[n] = load(x.at + row * x.pitch + i + n * L);
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++) {
+            const V g = splat(grad.at[row * grad.pitch + o + k]);
+#pragma GCC unroll 3
+            for (int n = 0; n < N; n++) a[k][n] += g * in[n];
+        }
+    }
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++)
+#pragma GCC unroll 3
+        for (int n = 0; n < N; n++) {
+            float *to = sums + ptrdiff_t(o + k) * inputs + i + n * L;
+            store(to, load(to) + a[k][n]);
+        }
+}
+
+void layer_gradient(int rows, int inputs, int outputs, Floats x, Floats grad, float *sums) {
+    std::memset(sums, 0, size_t(outputs) * (inputs + 1) * sizeof *sums);
+    float *biases = sums + size_t(outputs) * inputs;
+    for (int row = 0; row < rows; row += kChunk) {
+        const int n = rows - row < kChunk ? rows - row : kChunk;
+        const Floats in{x.at + ptrdiff_t(row) * x.pitch, x.pitch};
+        const Floats g{grad.at + ptrdiff_t(row) * grad.pitch, grad.pitch};
+        for (int o = 0; o < outputs; o += 4)
+            for (int i = 0; i < inputs;) {
+                const int left = (inputs - i) / L;
+                if (left > 2) gradient<3>(n, inputs, in, g, i, o, sums);
+                if (left == 2) gradient<2>(n, inputs, in, g, i, o, sums);
+                if (left == 1) gradient<1>(n, inputs, in, g, i, o, sums);
+                i += (left > 2 ? 3 : left) * L;
+            }
+        for (int o = 0; o < outputs; o += L) {
+            V total = load(biases + o);
+            for (ptrdiff_t i = 0; i < n; i++) total += load(g.at + i * g.pitch + o);
+            store(biases + o, total);
+        }
+    }
 }
 
 void gelus(int rows, int channels, const float *x, const float *bias, float *y, float *slope) {
@@ -84,6 +148,7 @@ void norm_gradient(int rows, int channels, int counted, const float *x, const fl
 }  // namespace
 
 extern const RowKernels LKDN_ROWS;
-const RowKernels LKDN_ROWS{gelus, norm, norm_gradient};
+const RowKernels LKDN_ROWS{packed_size<float>, pack<float>, layer, layer_gradient,
+                           gelus, norm, norm_gradient};
 
 }  // namespace lkdn

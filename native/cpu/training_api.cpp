@@ -114,6 +114,54 @@ LKDN_EXPORT int lkdn_depthwise_gradient(const char *instructions, int threads, i
     });
 }
 
+// Channels of the maps for dense layers are a multiple of this; 0 if there are no such kernels.
+LKDN_EXPORT int lkdn_lanes(const char *instructions) {
+    const Kernels *kernels = find_kernels(instructions);
+    return kernels ? kernels->lanes : 0;
+}
+
+// y = the layer of x, or is added to it. Of the weights, `next_input` and `next_output` say how many
+// floats it is to the next; `bias` may be null.
+LKDN_EXPORT int lkdn_dense(const char *instructions, int threads, int rows, int inputs, int outputs,
+                           const float *x, int x_pitch, const float *weight, int next_input,
+                           int next_output, const float *bias, int add, float *y, int y_pitch) {
+    const Kernels *kernels = find_kernels(instructions);
+    if (!kernels || outputs % kernels->lanes) return 2;
+    return finished([&] {
+        const RowKernels &run = kernels->rows;
+        std::vector<float> plain(size_t(inputs) * outputs), zeros(outputs);
+        for (int i = 0; i < inputs; i++)
+            for (int o = 0; o < outputs; o++)
+                plain[size_t(i) * outputs + o] =
+                    weight[ptrdiff_t(i) * next_input + ptrdiff_t(o) * next_output];
+        const size_t lines = (run.packed_size(inputs, outputs) + 15) / 16;
+        const std::unique_ptr<CacheLine[]> packed(new CacheLine[lines]);
+        run.pack(plain.data(), inputs, outputs, packed[0].floats);
+        for_some_rows(rows, threads, [&](int, size_t first, int count) {
+            run.dense(count, inputs, outputs, {x + first * x_pitch, x_pitch}, packed[0].floats,
+                      bias ? bias : zeros.data(), add, {y + first * y_pitch, y_pitch});
+        });
+    });
+}
+
+// The gradients of the weights, [outputs][inputs], then of the bias, [outputs].
+LKDN_EXPORT int lkdn_dense_gradient(const char *instructions, int threads, int rows, int inputs,
+                                    int outputs, const float *x, int x_pitch, const float *grad,
+                                    int grad_pitch, float *sums) {
+    const Kernels *kernels = find_kernels(instructions);
+    if (!kernels || inputs % kernels->lanes || outputs % kernels->lanes) return 2;
+    return finished([&] {
+        const size_t each = size_t(outputs) * (inputs + 1);
+        std::vector<float> all(parts(rows) * each);
+        for_some_rows(rows, threads, [&](int task, size_t first, int count) {
+            kernels->rows.dense_gradient(count, inputs, outputs, {x + first * x_pitch, x_pitch},
+                                         {grad + first * grad_pitch, grad_pitch},
+                                         &all[task * each]);
+        });
+        add_up(all, sums, each);
+    });
+}
+
 // RowKernels::gelu.
 LKDN_EXPORT int lkdn_gelu(const char *instructions, int threads, int rows, int channels,
                           const float *x, const float *bias, float *y, float *slope) {

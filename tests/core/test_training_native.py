@@ -125,6 +125,24 @@ def test_a_layer_keeps_to_its_channels(
         assert around[..., :3].isnan().all() and around[..., -5:].isnan().all()
 
 
+@pytest.mark.parametrize(("inputs", "outputs"), [(8, 8), (21, 42), (42, 21), (56, 100), (7, 1)])
+def test_dense(kernels: Kernels, inputs: int, outputs: int) -> None:
+    torch.manual_seed(0)
+    i, o = kernels.round(inputs), kernels.round(outputs)
+    for shape in ((1, 1, 1), (2, 5, 7), (1, 37, 29)):
+        x, grad = torch.randn(*shape, i), torch.randn(*shape, o)
+        weight, bias, base = torch.randn(i, o), torch.randn(o), torch.randn(*shape, o)
+        wide = among(x, 8, 8), among(base, 16, 0), among(grad, 0, 8)
+        product = x.double() @ weight.double()
+        agree([kernels.dense(x, weight)], [product])
+        agree([kernels.dense(wide[0], weight.T.contiguous().T, bias=bias)], [product + bias])
+        agree([kernels.dense(x, weight, wide[1], add=True)], [product + base])
+        agree([wide[1]], [product + base])
+        for maps in ((x, grad), (wide[0], wide[2])):
+            expected = torch.einsum("nhwo,nhwi->oi", grad.double(), x.double())
+            agree(list(kernels.dense_gradient(*maps)), [expected, grad.double().sum((0, 1, 2))])
+
+
 @pytest.mark.parametrize("channels", [1, 7, 24, 48])
 def test_gelu(kernels: Kernels, channels: int) -> None:
     torch.manual_seed(0)
@@ -205,6 +223,9 @@ def test_threads_do_not_change_a_bit(kernels: Kernels) -> None:
             normed, stats = kernels.norm(x, bias, bias, y, 42, 1e-5)
             results.append([*found, y, slope, normed, stats])
             results[-1] += kernels.norm_gradient(x, bias, stats, y, 42)
+            wide = F.pad(x, (0, kernels.round(42) - 42))
+            weight, _ = kernels.dense_gradient(wide, wide)
+            results[-1] += [weight, kernels.dense(wide, weight)]
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(other, results[0], strict=True))
 
