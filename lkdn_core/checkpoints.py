@@ -2,6 +2,7 @@
 
 import logging
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -121,7 +122,10 @@ def _load(path: Path) -> object:
         with zipfile.ZipFile(path) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
                 raise WeightsError(f"weights: {path} unpacks to more than 1 GiB")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        # torch's, of files that are refused or right all the same
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _is_plain(value: Tensor) -> bool:

@@ -97,21 +97,27 @@ class Upscaler:
         self._room = Room(self.device, tile)
         self._copier = Copier(self.device)
 
-    def up(self, rgb: Tensor) -> Tensor:
+    def up(self, rgb: Tensor, *, before_tile: Callable[[], object] | None = None) -> Tensor:
         """Enlarge RGB pictures (N, 3, H, W) of any float dtype on any device, in [0, 1].
 
         Returns (N, 3, sH, sW) float32 on the engine's device, not clamped: a few per cent of the
-        samples lie slightly outside [0, 1]. Raises ``ArgumentError`` and ``OutOfMemoryError``.
+        samples lie slightly outside [0, 1]. ``before_tile`` is called before each tile; what it
+        raises ends the work. Raises ``ArgumentError`` and ``OutOfMemoryError``.
         """
         if not isinstance(rgb, Tensor):
             raise ArgumentError(f"rgb: a tensor is accepted, got {type(rgb).__name__}")
+        if rgb.is_nested or rgb.layout != torch.strided or rgb.is_meta:
+            got = f"{rgb.layout} on {rgb.device}"
+            raise ArgumentError(f"rgb: a dense tensor with data is accepted, got {got}")
         if rgb.ndim != 4 or rgb.shape[1] != 3 or 0 in rgb.shape[2:] or not rgb.is_floating_point():
             got = f"{tuple(rgb.shape)} {rgb.dtype}"
             raise ArgumentError(f"rgb: a float tensor (N, 3, H, W) is accepted, got {got}")
         with shortage_named(self.device), self._plain_arithmetic():
-            return self._enlarge(rgb, clipped=False)
+            return self._enlarge(rgb, clipped=False, before_tile=before_tile)
 
-    def _enlarge(self, rgb: Tensor, *, clipped: bool) -> Tensor:
+    def _enlarge(
+        self, rgb: Tensor, *, clipped: bool, before_tile: Callable[[], object] | None = None
+    ) -> Tensor:
         """`up`; ``clipped``: ``rgb`` lies in [0, 1] already."""
         n, _, height, width = rgb.shape
         shape = (n, 3, height * self.scale, width * self.scale)
@@ -120,8 +126,9 @@ class Upscaler:
         while done < n:
             limits = self.limits
             count = self.frames_per_run(height, width, limit=n - done)
+            part = slice(done, done + count)
             try:
-                self._run(rgb[done : done + count], out[done : done + count], clipped=clipped)
+                self._run(rgb[part], out[part], clipped=clipped, before_tile=before_tile)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -220,13 +227,22 @@ class Upscaler:
         tile = 4 * 3 * height * width * (1 + self.scale**2)
         return tile + self._network.bytes_for(height, width)
 
-    def _run(self, rgb: Tensor, out: Tensor, *, clipped: bool) -> None:
+    def _run(
+        self,
+        rgb: Tensor,
+        out: Tensor,
+        *,
+        clipped: bool,
+        before_tile: Callable[[], object] | None,
+    ) -> None:
         """Fill ``out`` tile by tile."""
         s, (height, width) = self.scale, rgb.shape[2:]
         x = rgb.to(self.device, self._network.dtype)
         x = x if clipped else clip(x)
         rows, columns = self._grid(height, width, len(rgb))
         for t in plan_tiles(height, width, rows=rows, columns=columns, overlap=self.overlap):
+            if before_tile is not None:
+                before_tile()
             window = x[:, :, t.y0 : t.y1, t.x0 : t.x1]
             window = window.contiguous(memory_format=self._network.memory_format)
             if rows * columns == 1:

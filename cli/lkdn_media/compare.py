@@ -35,11 +35,13 @@ MOMENTS: Final = 4
 def compare_video(plan: Plan, target: Path, *, frames: int, rate: float) -> str:
     """The page for ``plan``, ``frames`` of which went to ``target`` at ``rate`` a second."""
     new = probe(target)
-    source, beginnings = plan.source, (_first(plan.source), _first(new))
-    length, pairs = Fraction(max(frames, 1)) / new.frame_rate, []
+    source, pairs = plan.source, []
+    beginnings = _first(source, plan.filters), _first(new)
     count = min(MOMENTS, max(frames, 1))
     for number in range(count):
-        after_start = length * (2 * number + 1) / (2 * count)
+        # The middle of a picture's time: a container may round where it begins.
+        shown = max(frames, 1) * (2 * number + 1) // (2 * count)
+        after_start = (shown + Fraction(1, 2)) / new.frame_rate
         old_picture = _at(source, beginnings[0] + after_start, plan.filters)
         new_picture = _at(new, beginnings[1] + after_start)
         before = _bicubic(_codes(rgb_of(old_picture, source)), plan)
@@ -87,9 +89,10 @@ def compare_stills(files: Sequence[tuple[Path, Path]], *, scale: int | None, fit
     return render_report(f"{name} x{scale}" if scale else name, rows, pairs)
 
 
-def _first(source: Source) -> Fraction:
+def _first(source: Source, filters: FilterChain | None = None) -> Fraction:
     """When the first picture is shown, in seconds."""
-    return next(decode_pictures(source, Damage())).pts * source.time_base
+    base = filters.time_base if filters else source.time_base
+    return next(decode_pictures(source, Damage(), filters)).pts * base
 
 
 def _at(source: Source, seconds: Fraction, filters: FilterChain | None = None) -> Picture:

@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from typing import Any
@@ -17,7 +17,7 @@ from lkdn_media.counts import counted
 from lkdn_media.demux import JOINED, is_cut_off, is_repeat, open_decoder, read_packets
 from lkdn_media.ffmpeg_filter import filtered_frames
 from lkdn_media.filters import FilterChain
-from lkdn_media.formats import PLANAR, repacked
+from lkdn_media.formats import PLANAR, ColourTags, repacked
 from lkdn_media.hwaccel import accelerator
 from lkdn_media.pipes import size_of_pipe
 from lkdn_media.planes import Planes, planes_of
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 _MOST_UNDATED = 16
 #: Encoders are told what the first picture says.
 _LATE_HDR10 = "mastering display and content light of HDR10 that begin after the first picture"
+_OTHER_COLOURS = "colour tags that change after the first picture"
 #: Packets that are kept to be decoded again: more than most encoders put between keyframes.
 _LONGEST_GROUP = 600
 
@@ -63,6 +64,7 @@ class Damage:
     scaled_frames: int = 0
     refused_packets: int = 0
     ends_early: bool = False
+    reshaped: bool = False
 
     def include(self, copied: "Damage") -> None:
         """Add what was wrong with streams that were ``copied``."""
@@ -81,6 +83,8 @@ class Damage:
             (self.refused_packets, "packet", "beside the video too damaged to be copied"),
         ]
         texts = [f"{counted(number, thing)} {text}" for number, thing, text in parts if number]
+        if self.reshaped:
+            texts.append("the shape of pixels changes on the way, and all got the first one")
         return ", ".join(texts + ["the file ends before its time"] * self.ends_early)
 
 
@@ -106,6 +110,7 @@ def decode_pictures(
     timeline = Timeline(step=1)
     usual = round(1 / (filters.frame_rate * filters.time_base))
     frames = _dated(_checked(_spanned(source, damage, start), source, damage), source)
+    tags = None
     for frame, decoded in filters.apply(frames):
         pts = timeline.place(frame.pts, frame.duration or usual)
         damage.moved_frames = timeline.moved
@@ -116,6 +121,10 @@ def decode_pictures(
         unkept = unkept_in(decoded, source.decoder)
         if not has_hdr10_first and has_hdr10(decoded, source.decoder):
             unkept.append(_LATE_HDR10)
+        here = replace(ColourTags.of(decoded), chroma_location=0)
+        tags = tags or here
+        if here != tags:
+            unkept.append(_OTHER_COLOURS)
         yield Picture(planes, pts, frame.duration or 0, alpha, carrier, unkept)
     if source.declared_end is not None:
         missing = source.declared_end - float(timeline.end * filters.time_base)
@@ -157,6 +166,7 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
         stream = container.streams[source.video]
         assert isinstance(stream, av.VideoStream)
         decoder = open_decoder(stream)
+        shape = decoder.sample_aspect_ratio or 1
         group = _Group()
         read = end = 0
         if start is not None:
@@ -183,6 +193,7 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
                 group.bad += not ends
             if ends and not hardware and group.pending > len(frames):
                 frames = max(frames, _last_frames(group, decoder, source, damage), key=len)
+            damage.reshaped |= bool(frames) and (decoder.sample_aspect_ratio or 1) != shape
             for frame in frames:
                 group.shown(frame)
                 if container.format.name == "avi":  # it has no other times; those are guesses

@@ -30,12 +30,14 @@ class FilterChain:
 
     ``steps``: such as ``"bwdif=deint=interlaced"``; none leaves frames as they are. ``input_rate``:
     frames a second that go in. ``time_base`` and ``frame_rate``: of the frames that come out.
+    ``waits``: frames before the first that is flagged as interlaced are left as they are.
     """
 
     steps: tuple[str, ...]
     input_rate: Fraction
     time_base: Fraction
     frame_rate: Fraction
+    waits: bool = False
 
     @property
     def drops(self) -> bool:
@@ -49,8 +51,13 @@ class FilterChain:
         and the one of these it takes the place of, which alone has its own closed captions:
         filters deal them out anew. Raises ``LKDNError`` where a filter can't work on them.
         """
-        if not self.steps:
-            yield from ((frame, frame) for frame in frames)
+        if self.waits or not self.steps:
+            rest = iter(frames)
+            for frame in rest:
+                if self.waits and frame.interlaced_frame:
+                    yield from self._filtered(chain([frame], rest))
+                else:
+                    yield frame, frame
         elif not self.drops:
             yield from self._filtered(frames)
         else:
@@ -123,8 +130,9 @@ def film_chain(source: Source, *, deinterlace: Deinterlace, ivtc: bool) -> Filte
         return FilterChain(steps, source.nominal_rate, base / 4, source.nominal_rate * _FILM)
     if deinterlace == "bwdif":
         return FilterChain(("bwdif=mode=send_frame",), rate, base, rate)
-    if deinterlace == "auto" and (source.interlaced or source.is_broadcast):
-        return FilterChain(("bwdif=mode=send_frame:deint=interlaced",), rate, base, rate)
+    if deinterlace == "auto" and (source.interlaced or source.may_turn_interlaced):
+        flagged = ("bwdif=mode=send_frame:deint=interlaced",)
+        return FilterChain(flagged, rate, base, rate, waits=not source.interlaced)
     return FilterChain((), rate, base, rate)
 
 

@@ -98,10 +98,13 @@ class Still:
 def read_still(path: Path, *, max_pixels: int = MAX_PIXELS) -> Still:
     """Read a picture file; the format is told by the content, not by the name.
 
-    Palettes become RGB (or gray), 1-bit pictures 8-bit gray, CMYK sRGB of 8 bits; an AVIF has 8.
-    Raises ``LKDNError`` for what can't be read, is animated, or has more than ``max_pixels``.
+    Palettes become RGB (or gray), 1-bit pictures 8-bit gray, CMYK and Lab sRGB of 8 bits; an AVIF
+    has 8. Raises ``LKDNError`` for what can't be read, is animated, or is of more than
+    ``max_pixels``.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # pipes may never end
+            raise LKDNError("is not a file")
         data = path.read_bytes()
         Image.init()  # makes all of Pillow's formats known
         with Image.open(BytesIO(data), formats=_FORMATS) as image:
@@ -164,12 +167,15 @@ def _still(image: Image.Image, data: bytes, labels: Labels, losses: list[str]) -
         if image.format == "AVIF" and (bits := avif_bits(data)) > 8:
             losses.append(f"AVIF of {bits} bits is read with 8")
         _scale_transparent_gray(image, data)
+        if image.mode == "LAB":
+            losses.append("Lab is turned into sRGB")
+            labels = replace(labels, icc=b"")
         pixels = np.asarray(image.convert(_plain_mode(image, bool(labels.icc))))
     if pixels.ndim == 2:
         pixels = pixels[..., None]
-    if labels.icc and labels.gray_profile != (pixels.shape[2] < 3):
-        kind = "gray" if labels.gray_profile else "colour"
-        losses.append(f"the ICC profile is left out, it is for {kind} pictures")
+    kind = "gray" if pixels.shape[2] < 3 else "colour"
+    if labels.icc and labels.profile_kind != kind:
+        losses.append(f"the ICC profile is left out, it is for {labels.profile_kind} pictures")
         labels = replace(labels, icc=b"")
     return Still(pixels, labels, tuple(losses))
 

@@ -41,13 +41,13 @@ def identity(plan: Plan, *, segment: int, engine: Mapping[str, object]) -> dict[
     """
     settings = asdict(plan)
     probed = settings.pop("source")
+    del settings["warnings"], probed["path"]
     content = {
         "source": _source(plan.source.path),
         "settings": settings | dict(engine) | {"segment": segment},
         "probed": probed,
         "versions": {"lkdn": __version__, "av": av.__version__},
     }
-    del settings["warnings"], probed["path"]
     loaded: dict[str, Any] = json.loads(json.dumps(content, default=str))
     return loaded
 

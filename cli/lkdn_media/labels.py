@@ -66,9 +66,10 @@ class Labels:
         return exif.tobytes()
 
     @property
-    def gray_profile(self) -> bool:
-        """Whether the ICC profile is for gray pictures."""
-        return self.icc[16:20] == b"GRAY"
+    def profile_kind(self) -> str:
+        """What pictures the ICC profile is for: gray, colour, or the name of another space."""
+        space = self.icc[16:20].decode("ascii", "replace").strip()
+        return {"GRAY": "gray", "RGB": "colour"}.get(space, space or "unknown")
 
     def lost(self, held: Collection[str], *, longest: int, coloured: bool) -> dict[str, str]:
         """The fields that don't fit into a new file, in words.
@@ -78,7 +79,7 @@ class Labels:
         """
         words = self._words()
         lost = {field: text for field, text in words.items() if field not in held}
-        if coloured and self.gray_profile:
+        if coloured and self.profile_kind == "gray":
             lost.setdefault("icc", "a gray ICC profile")
         lengths = {"xmp": len(self.xmp), "comment": len(self.comment)}
         try:

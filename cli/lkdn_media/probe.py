@@ -26,6 +26,7 @@ from lkdn_media.side_data import (
     TIMECODE,
     has_captions,
     has_profile,
+    may_have_fields,
     readable,
     unfielded,
     unkept_in,
@@ -79,7 +80,8 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
             constant_rate=stream.base_rate == rate,
             sample_aspect_ratio=_ratio(stream),
             display_matrix=struct.unpack("=9i", matrix) if len(matrix) == 36 else None,
-            interlaced=any(fields) or context.field_order > _PROGRESSIVE,
+            interlaced=any(fields)
+            or (context.field_order > _PROGRESSIVE and may_have_fields(context.name)),
             telecined=_is_telecine(fields),
             frames=stream.frames or round((end or _seconds(container, stream)) * float(rate)),
             packets=len(stream.index_entries) if "mov" in container.format.name else 0,

@@ -53,7 +53,8 @@ def sequence_opener(path: Path, rate: Fraction) -> Callable[[], InputContainer]:
 
 def _folder(folder: Path) -> tuple[str, dict[str, str]]:
     shown = (p for p in folder.iterdir() if not p.name.startswith("."))
-    files = [p for p in shown if p.suffix.lower() in READABLE and p.is_file()]
+    files = [p for p in shown if p.suffix.lower() in READABLE]
+    _check(files)
     endings = sorted({p.suffix for p in files})
     if len(endings) != 1:
         kinds = ", ".join(endings) or "none"
@@ -67,6 +68,15 @@ def _folder(folder: Path) -> tuple[str, dict[str, str]]:
     return f"{_escaped(folder.resolve())}/*{endings[0]}", {"pattern_type": "glob"}
 
 
+def _check(files: Iterable[Path]) -> None:
+    """Raise ``LKDNError`` for what FFmpeg would take for the end of all pictures."""
+    for file in sorted(files):
+        if not file.is_file():
+            raise LKDNError(f"{file}: is not a file, but has the name of a picture")
+        if not file.stat().st_size:
+            raise LKDNError(f"{file}: is empty")
+
+
 def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
@@ -76,12 +86,14 @@ def _escaped(path: Path) -> str:
 
 
 def _numbered(pattern: Path) -> tuple[str, dict[str, str]]:
-    numbers = sorted(_matching(pattern))
+    found = _matching(pattern)
+    numbers = sorted(found)
     if not numbers:
         raise LKDNError(f"{pattern}: no such pictures")
     missing = set(range(numbers[0], numbers[-1])) - set(numbers)
     if missing:
         raise LKDNError(f"{pattern}: number {min(missing)} of {numbers[-1]} is missing")
+    _check(found.values())
     # FFmpeg takes every other per cent sign for one of its own, unless it is doubled.
     before, after = (part.replace("%", "%%") for part in NUMBER.split(pattern.name)[::2])
     number = NUMBER.search(pattern.name)

@@ -13,6 +13,7 @@ __all__ = [
     "has_captions",
     "has_hdr10",
     "has_profile",
+    "may_have_fields",
     "progressive",
     "readable",
     "unfielded",
@@ -36,8 +37,9 @@ _HDR10: Final = (SideData.MASTERING_DISPLAY_METADATA, SideData.CONTENT_LIGHT_LEV
 #: Decoders that give a colour profile its name, which PyAV 19 frees once too often: to look at
 #: `side_data` of such a frame at all kills the process.
 _NAME_PROFILES: Final = {"apng", "png"}
-#: Decoders that call "interlaced" what has no fields: Adam7 is an order of storing pixels.
-_STORE_INTERLACED: Final = {"apng", "png"}
+#: Decoders whose "interlaced" pictures have no two fields to take apart: Adam7 is an order of
+#: storing pixels, and HEVC's are single fields.
+_WHOLE: Final = {"apng", "hevc", "png"}
 
 
 def has_captions(frame: av.VideoFrame, decoder: str) -> bool:
@@ -73,9 +75,14 @@ def readable(frame: av.VideoFrame, decoder: str) -> av.VideoFrame:
     return plain
 
 
+def may_have_fields(decoder: str) -> bool:
+    """Whether pictures made by ``decoder`` and flagged as interlaced have two fields."""
+    return decoder not in _WHOLE
+
+
 def unfielded(frame: av.VideoFrame, decoder: str) -> av.VideoFrame:
     """``frame``, made by ``decoder``, flagged as interlaced only if it may have fields."""
-    return progressive(frame) if decoder in _STORE_INTERLACED else frame
+    return frame if may_have_fields(decoder) else progressive(frame)
 
 
 def progressive(frame: av.VideoFrame) -> av.VideoFrame:

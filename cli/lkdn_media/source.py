@@ -10,7 +10,7 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition
 
-from lkdn_media.demux import JOINED, open_media
+from lkdn_media.demux import open_media
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar, without_alpha
 from lkdn_media.matroska_head import MatroskaHead
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["FfmpegFilter", "Source", "Span", "StreamInfo"]
 
 Kind = Literal["video", "audio", "subtitle", "attachment", "data", "unknown"]
-#: Decoders of broadcasts in whose streams single pictures may be interlaced.
+#: Decoders in whose streams single pictures may be interlaced.
 _WITH_FIELDS: Final = ("h264", "mpeg2video", "vc1")
 
 
@@ -152,10 +152,9 @@ class Source:
         return self.matroska.tracks[index] if found else b""
 
     @property
-    def is_broadcast(self) -> bool:
+    def may_turn_interlaced(self) -> bool:
         """Whether interlaced pictures may come after others, as on air and on DVDs."""
-        aired = self.container in JOINED and self.decoder in _WITH_FIELDS
-        return (aired or self.decoder == "mpeg2video") and self.ffmpeg_filter is None
+        return self.decoder in _WITH_FIELDS and self.ffmpeg_filter is None
 
     @property
     def decoder(self) -> str:

@@ -56,7 +56,7 @@ class Kernels:
         """
         kind = weight.shape[2], dilation
         weight, bias = weight.contiguous(), bias.contiguous()
-        self._call("depthwise", *kind, *x.shape, *_map(x), weight, bias, y, slope, y.stride(2))
+        self._call("depthwise", *kind, *x.shape, *_map(x), weight, bias, y, slope, _pitch(y))
 
     def depthwise_gradient(  # noqa: PLR0917
         self,
@@ -73,7 +73,7 @@ class Kernels:
         """
         kind = weight.shape[2], dilation
         layer = weight.new_empty(len(weight), weight[0].numel() + 1)  # taps, then the bias
-        maps = *_map(x), weight.contiguous(), grad, slope, grad.stride(2), *_map(grad_x)
+        maps = *_map(x), weight.contiguous(), grad, slope, _pitch(grad), *_map(grad_x)
         self._call("depthwise_gradient", *kind, *x.shape, *maps, layer)
         return layer[:, :-1].reshape(weight.shape), layer[:, -1]
 
@@ -369,5 +369,10 @@ def _pixels(x: Tensor) -> int:
 
 
 def _map(x: Tensor) -> tuple[Tensor, int]:
-    """A map, and its floats from pixel to pixel."""
-    return x, x.stride(2)
+    return x, _pitch(x)
+
+
+def _pitch(x: Tensor) -> int:
+    """Floats from pixel to pixel. A side of 1 has any stride."""
+    sides = (i for i in (2, 1, 0) if x.shape[i] > 1)
+    return x.stride(next(sides, 2))

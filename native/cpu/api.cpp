@@ -187,7 +187,7 @@ struct lkdn_network {
 };
 
 // Changes whenever something that Python relies on does, here or in another file with an LKDN_EXPORT.
-LKDN_EXPORT int lkdn_abi() { return 6; }
+LKDN_EXPORT int lkdn_abi() { return 7; }
 
 // The instruction sets this processor has, the best first; null past the last.
 LKDN_EXPORT const char *lkdn_instructions(int index) {

@@ -1,6 +1,7 @@
 """``lkdn-image``: pixels, depth, transparency and labels of the new file."""
 
 import io
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -273,6 +274,40 @@ def test_cmyk_becomes_srgb_with_a_warning(
     assert lkdn_image(tmp_path / "a.tif", tmp_path / "b.png") == 0
     assert "CMYK is turned into sRGB" in capsys.readouterr().err
     assert Image.open(tmp_path / "b.png").convert("RGB").getpixel((3, 3)) == (255, 0, 0)
+
+
+def test_lab_becomes_srgb_with_a_warning(
+    tmp_path: Path, lkdn_image: ImageCommand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (9, 7), (200, 90, 40)).convert("LAB").save(tmp_path / "a.tif")
+    assert Image.open(tmp_path / "a.tif").mode == "LAB"
+    assert lkdn_image(tmp_path / "a.tif", tmp_path / "b.png") == 0
+    assert "Lab is turned into sRGB" in capsys.readouterr().err
+    result = Image.open(tmp_path / "b.png")
+    assert "icc_profile" not in result.info
+    assert np.abs(np.asarray(result).astype(int) - (200, 90, 40)).max() <= 2
+
+
+@pytest.mark.parametrize("space", [b"CMYK", b"Lab ", b"GRAY"])
+def test_a_profile_of_another_space_is_left_out(
+    tmp_path: Path, lkdn_image: ImageCommand, capsys: pytest.CaptureFixture[str], space: bytes
+) -> None:
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[16:20] = space
+    Image.new("RGB", (9, 7)).save(tmp_path / "a.png", icc_profile=bytes(profile))
+    assert lkdn_image(tmp_path / "a.png", tmp_path / "b.png") == 0
+    name = space.decode().strip().replace("GRAY", "gray")
+    assert f"the ICC profile is left out, it is for {name} pictures" in capsys.readouterr().err
+    assert "icc_profile" not in Image.open(tmp_path / "b.png").info
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_no_picture(
+    tmp_path: Path, lkdn_image: ImageCommand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    assert lkdn_image(tmp_path / "a.png", tmp_path / "b.png") == 1
+    assert "a.png: is not a file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

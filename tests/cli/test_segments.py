@@ -234,6 +234,13 @@ def test_other_settings_are_refused(begun: tuple[Plan, Path]) -> None:
     assert not folder.exists()
 
 
+def test_warnings_are_no_settings(begun: tuple[Plan, Path]) -> None:
+    plan, target = begun
+    other = replace(plan, warnings=(*plan.warnings, "the picture is squeezed"))
+    with Job(target, identity(other, segment=LENGTH, engine={}), restart=False) as job:
+        assert job.frames == LENGTH
+
+
 def test_the_command_refuses_other_settings_in_one_line(
     begun: tuple[Plan, Path], lkdn_video: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -182,3 +182,26 @@ def test_any_numbers_in_a_pattern(tmp_path: Path, lkdn_video: Command) -> None:
     assert lkdn_video(tmp_path / "in/%d.png", tmp_path / "out/%d.png") == 0
     for number, pixels in enumerate(made, 1):
         assert np.array_equal(read_still(tmp_path / f"out/{number}.png").pixels, twice(pixels))
+
+
+@pytest.mark.parametrize("source", ["in", "in/%03d.png"])
+def test_an_empty_picture_is_named(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str], source: str
+) -> None:
+    """FFmpeg takes it for the end of all pictures."""
+    pictures(tmp_path / "in", [f"{i:03d}.png" for i in range(4)])
+    (tmp_path / "in" / "002.png").write_bytes(b"")
+    assert lkdn_video(tmp_path / source, tmp_path / "b.mkv") == 1
+    assert "002.png: is empty" in capsys.readouterr().err
+    assert not (tmp_path / "b.mkv").exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_what_is_no_file_but_named_like_a_picture(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    pictures(tmp_path / "in", [f"{i:03d}.png" for i in range(4)])
+    odd = tmp_path / "in" / "001b.png"
+    odd.mkdir() if kind == "folder" else odd.symlink_to("nowhere")
+    assert lkdn_video(tmp_path / "in", tmp_path / "b.mkv") == 1
+    assert "001b.png: is not a file, but has the name of a picture" in capsys.readouterr().err

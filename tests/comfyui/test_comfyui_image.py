@@ -54,6 +54,12 @@ def test_empty_batch(upscaler: Upscaler) -> None:
     assert enlarge(pictures(0, 5, 4, 4), upscaler, alpha="drop").shape == (0, 10, 8, 3)
 
 
+def test_it_can_be_stopped_within_a_picture() -> None:
+    upscaler, seen = Upscaler(scale=2, tile=8), list[None]()
+    enlarge(pictures(1, 20, 20, 3), upscaler, before_tile=lambda: seen.append(None))
+    assert len(seen) == 9
+
+
 def test_long_batch_goes_in_parts(upscaler: Upscaler) -> None:
     images, seen = pictures(200, 3, 2, 3), list[int]()
     out = enlarge(images, upscaler, progress=seen.append)
@@ -175,11 +181,11 @@ def test_no_room_for_the_pictures_halves_the_batch(
     images, sizes = pictures(7, 8, 8, 3), list[int]()
     plenty, up = enlarge(images, upscaler), Upscaler.up
 
-    def limited(self: Upscaler, rgb: Tensor) -> Tensor:
+    def limited(self: Upscaler, rgb: Tensor, **options: Any) -> Tensor:
         sizes.append(len(rgb))
         if len(rgb) > 1:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-        return up(self, rgb)
+        return up(self, rgb, **options)
 
     monkeypatch.setattr(Upscaler, "up", limited)
     torch.testing.assert_close(enlarge(images, upscaler), plenty, rtol=0, atol=2e-6)
@@ -191,7 +197,7 @@ def test_other_errors_and_a_single_picture_without_room_are_told(
 ) -> None:
     for error in (torch.cuda.OutOfMemoryError("CUDA out of memory"), RuntimeError("no kernel")):
 
-        def failing(self: Upscaler, rgb: Tensor, error: RuntimeError = error) -> Tensor:
+        def failing(*_: object, error: RuntimeError = error, **__: object) -> Tensor:
             raise error
 
         monkeypatch.setattr(Upscaler, "up", failing)

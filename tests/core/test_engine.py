@@ -271,6 +271,32 @@ def test_up_names_a_wrong_tensor(weights_file: Path, rgb: torch.Tensor) -> None:
         Upscaler(scale=2, weights=weights_file).up(rgb)
 
 
+@pytest.mark.parametrize(
+    "rgb",
+    [torch.zeros(1, 3, 8, 8, device="meta"), torch.zeros(1, 3, 8, 8).to_sparse()],
+    ids=["meta", "sparse"],
+)
+def test_up_wants_data(weights_file: Path, rgb: torch.Tensor) -> None:
+    with pytest.raises(ArgumentError, match="rgb: a dense tensor with data is accepted, got torch"):
+        Upscaler(scale=2, weights=weights_file).up(rgb)
+
+
+def test_up_can_be_stopped_between_tiles(weights_file: Path, rgb: torch.Tensor) -> None:
+    upscaler, seen = Upscaler(scale=2, weights=weights_file, tile=16), list[int]()
+
+    def stop() -> None:
+        seen.append(1)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        upscaler.up(rgb, before_tile=stop)
+    seen.clear()
+    seen += [1] * 4
+    upscaler.up(rgb[:1], before_tile=stop)
+    assert len(seen) == 4 + 3 * 3
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_cuda_agrees_with_the_cpu(weights_file: Path, precision: str) -> None:

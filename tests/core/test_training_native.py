@@ -192,7 +192,7 @@ def test_norm(kernels: Kernels, channels: int, counted: int) -> None:
 def test_network(kernels: Kernels, config: LKDNConfig) -> None:
     torch.manual_seed(1)
     network = LKDN(config)
-    for shape in ((2, 3, 11, 7), (1, 3, 1, 1)):
+    for shape in ((2, 3, 11, 7), (1, 3, 1, 1), (3, 3, 1, 1), (2, 3, 1, 5), (2, 3, 5, 1)):
         x = torch.rand(shape)
         ours = gradients(network, x, lambda w, x: run_native(kernels, w, x))
         same(ours, gradients(network.double(), x.double(), run_network))

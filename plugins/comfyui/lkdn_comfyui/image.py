@@ -29,6 +29,7 @@ def upscale_images(
     device: torch.device,
     dtype: torch.dtype,
     progress: Callable[[int], object],
+    before_tile: Callable[[], object] | None = None,
 ) -> Tensor:
     """Enlarge an IMAGE (B, H, W, C) of any float dtype on any device.
 
@@ -37,7 +38,8 @@ def upscale_images(
     pictures; what is opaque or transparent all around stays so, and colours that it hides don't
     reach those that it shows. Returns (B, sH, sW, C), one channel less for ``"drop"``, in [0, 1] on
     ``device`` in ``dtype``. ``progress`` gets the number of pictures done, first 0 and then after
-    each batch; what it raises ends the work. Raises ``ArgumentError`` and ``OutOfMemoryError``.
+    each batch, ``before_tile`` is `Upscaler.up`'s; what they raise ends the work. Raises
+    ``ArgumentError`` and ``OutOfMemoryError``.
     """
     shape = tuple(images.shape)
     if len(shape) != 4 or 0 in shape[1:] or shape[3] > 4 or not images.is_floating_point():
@@ -56,7 +58,8 @@ def upscale_images(
         limits = upscaler.limits
         count = upscaler.frames_per_run(height, width, limit=batch - done)
         try:
-            _upscale(images[done : done + count], upscaler, out[done : done + count])
+            part = slice(done, done + count)
+            _upscale(images[part], upscaler, out[part], before_tile)
         except (MemoryError, RuntimeError) as error:
             # The engine halves what it runs; here there was no room for the pictures themselves.
             if count == 1 or not is_out_of_memory(error):
@@ -68,13 +71,15 @@ def upscale_images(
     return out
 
 
-def _upscale(images: Tensor, upscaler: Upscaler, out: Tensor) -> None:
+def _upscale(
+    images: Tensor, upscaler: Upscaler, out: Tensor, before_tile: Callable[[], object] | None
+) -> None:
     """Fill ``out`` (N, sH, sW, K) with the first K channels of ``images`` (N, H, W, C)."""
     if out.shape[-1] in (2, 4):
         images = _fill(images)
     single = 0
     if images.shape[-1] >= 3:
-        rgb = upscaler.up(images[..., :3].movedim(-1, 1))
+        rgb = upscaler.up(images[..., :3].movedim(-1, 1), before_tile=before_tile)
         out[..., :3].copy_(rgb.clamp(0, 1).movedim(1, -1))
         single = 3
     for channel in range(single, out.shape[-1]):

@@ -35,6 +35,7 @@ from lkdn_comfyui.widgets import (
     work_inputs,
 )
 from lkdn_core import Upscaler
+from lkdn_core.errors import ArgumentError
 from lkdn_media.sizes import SizeChoice
 
 __all__ = ["LKDNExtension", "LKDNModelLoader", "LKDNUpscaleImage", "LKDNUpscaleVideo"]
@@ -135,7 +136,7 @@ class LKDNUpscaleImage(io.ComfyNode):
         tta: str = "1",
         model: LKDNModel | None = None,
     ) -> io.NodeOutput:
-        """Batch by batch, with a look at the stop button before each."""
+        """Batch by batch and tile by tile, with a look at the stop button before each."""
         options = _options(batch_size, tile, overlap, precision, tta)
         bar = comfy.utils.ProgressBar(max(1, len(image)))
 
@@ -143,7 +144,7 @@ class LKDNUpscaleImage(io.ComfyNode):
             management.throw_exception_if_processing_interrupted()
             bar.update_absolute(done)
 
-        with _engine(model or LKDNModel(scale), options, *image.shape[1:3]) as upscaler:
+        with _engine(_network(model, scale), options, *image.shape[1:3]) as upscaler:
             enlarged = upscale_images(
                 image,
                 upscaler,
@@ -151,6 +152,7 @@ class LKDNUpscaleImage(io.ComfyNode):
                 device=management.intermediate_device(),
                 dtype=_intermediate_dtype(),
                 progress=progress,
+                before_tile=management.throw_exception_if_processing_interrupted,
             )
         return io.NodeOutput(enlarged)
 
@@ -194,7 +196,7 @@ class LKDNUpscaleVideo(io.ComfyNode):
         model: LKDNModel | None = None,
     ) -> io.NodeOutput:
         """From the file behind ``video`` to one in ComfyUI's temp folder."""
-        network = model or LKDNModel(scale)
+        network = _network(model, scale)
         options = _options(batch_size, tile, overlap, precision, tta)
         folder = Path(folder_paths.get_temp_directory())
         folder.mkdir(parents=True, exist_ok=True)
@@ -240,6 +242,15 @@ def _find(label: str) -> LKDNModel:
     if label in named:
         return named[label]
     return model_from_file(Path(folder_paths.get_full_path_or_raise(FOLDER, label)))
+
+
+def _network(model: object, scale: int) -> LKDNModel:
+    """What is linked, or the default. Programs may send anything in the place of a link."""
+    if model is None:
+        return LKDNModel(scale)
+    if not isinstance(model, LKDNModel):
+        raise ArgumentError(f"model: a link to Load LKDN Model is accepted, got {model!r:.80}")
+    return model
 
 
 def _options(batch_size: int, tile: int, overlap: int, precision: str, tta: str) -> EngineOptions:
