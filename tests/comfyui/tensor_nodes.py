@@ -119,10 +119,10 @@ class TestScarceMemory:
         return {"required": {"image": ("IMAGE",), "pictures": ("INT", {"default": 1})}}
 
     def limit(self, image, pictures):
-        def up(engine, rgb):
+        def up(engine, rgb, **options):
             if len(rgb) > pictures:
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory, on purpose")
-            return ENLARGE(engine, rgb)
+            return ENLARGE(engine, rgb, **options)
 
         Upscaler.up = up
         return (image,)
