@@ -238,7 +238,7 @@ def test_warnings_are_no_settings(begun: tuple[Plan, Path]) -> None:
     plan, target = begun
     other = replace(plan, warnings=(*plan.warnings, "the picture is squeezed"))
     with Job(target, identity(other, segment=LENGTH, engine={}), restart=False) as job:
-        assert job.frames == LENGTH
+        assert job.frames >= LENGTH  # begun anew it would have none
 
 
 def test_the_command_refuses_other_settings_in_one_line(
