@@ -102,7 +102,8 @@ def decode_pictures(
     ``start``: in seconds; begins at the keyframe before it, as far as the file can be sought in.
     Timestamps, in the time base of ``filters`` (else of the source), rise strictly (see
     `Timeline`). Pictures that change size or format on the way, as broadcasts do, are made like the
-    first; numbered picture files that do raise ``LKDNError``.
+    first; numbered picture files that do raise ``LKDNError``. Colour tags and a shape of pixels
+    that change are told of, and the samples left as they are.
     """
     layout = source.layout
     filters = filters or FilterChain((), source.frame_rate, source.time_base, source.frame_rate)
@@ -121,7 +122,7 @@ def decode_pictures(
         unkept = unkept_in(decoded, source.decoder)
         if not has_hdr10_first and has_hdr10(decoded, source.decoder):
             unkept.append(_LATE_HDR10)
-        here = replace(ColourTags.of(decoded), chroma_location=0)
+        here = replace(ColourTags.of(decoded), chroma_location=0)  # some pictures only tell it
         tags = tags or here
         if here != tags:
             unkept.append(_OTHER_COLOURS)
@@ -166,7 +167,7 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
         stream = container.streams[source.video]
         assert isinstance(stream, av.VideoStream)
         decoder = open_decoder(stream)
-        shape = decoder.sample_aspect_ratio or 1
+        shape: object = None
         group = _Group()
         read = end = 0
         if start is not None:
@@ -193,7 +194,10 @@ def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[
                 group.bad += not ends
             if ends and not hardware and group.pending > len(frames):
                 frames = max(frames, _last_frames(group, decoder, source, damage), key=len)
-            damage.reshaped |= bool(frames) and (decoder.sample_aspect_ratio or 1) != shape
+            if frames:  # before them, the container may say something else
+                here = decoder.sample_aspect_ratio or 1
+                shape = shape or here
+                damage.reshaped |= here != shape
             for frame in frames:
                 group.shown(frame)
                 if container.format.name == "avi":  # it has no other times; those are guesses

@@ -18,7 +18,7 @@ Forward = Callable[[Mapping[str, Tensor], Tensor], Tensor]
 
 def fast_network(device: torch.device, precision: str) -> Forward:
     """`run_network` in the way that is fastest on ``device`` in ``precision``, fp32 or bf16."""
-    kernels = training_kernels()
-    if device.type == "cpu" and precision == "fp32" and kernels is not None:
+    native = device.type == "cpu" and precision == "fp32"
+    if native and (kernels := training_kernels()) is not None:
         return partial(run_native, kernels)
     return partial(run_network, depthwise=fast_depthwise(device))

@@ -1,6 +1,7 @@
 // What lkdn_core/training/native.py calls, in plain C. Nothing throws. Maps are
 // [pictures][height][width][channels] in float32, or `rows` of channels; some have a `pitch`, floats
-// from pixel to pixel. The best instructions if null. Functions return 0, 1 for lack of memory, or 2 if there is no such kernel.
+// from pixel to pixel. The best instructions if null. Functions return 0, 1 for lack of memory, or 2
+// if there is no such kernel.
 #include "depthwise.h"
 #include "pool.h"
 
@@ -184,8 +185,8 @@ LKDN_EXPORT int lkdn_norm(const char *instructions, int threads, int rows, int c
     return finished([&] {
         for_some_rows(rows, threads, [&](int, size_t first, int count) {
             const size_t at = first * channels;
-            kernels->rows.norm(count, channels, counted, epsilon, x + at, gain, shift, base + at, y + at,
-                               stats + 2 * first);
+            kernels->rows.norm(count, channels, counted, epsilon, x + at, gain, shift, base + at,
+                               y + at, stats + 2 * first);
         });
     });
 }

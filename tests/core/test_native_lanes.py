@@ -24,18 +24,8 @@ from lkdn_core.network import run_network
 from lkdn_core.training.native import Kernels, run_native
 
 SOURCES = Path(__file__).parents[2] / "native" / "cpu"
-FILES = (
-    "api",
-    "gelu",
-    "plan",
-    "pool",
-    "run",
-    "kernels",
-    "color",
-    "depthwise",
-    "rows",
-    "training_api",
-)
+FILES = ("api", "gelu", "plan", "pool", "run", "kernels", "color")
+FILES += ("depthwise", "rows", "training_api")
 FLAGS = ("-shared", "-fPIC", "-std=c++17", "-O1", "-Wno-psabi", "-pthread")
 NAMES = {"LANES": "16", "NAME": '"lanes"', "KERNELS": "kernels_portable"}
 NAMES |= {"COLOR": "color", "DEPTHWISE": "depthwise_16", "ROWS": "rows_16", "PAIRS": "1"}
