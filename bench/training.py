@@ -16,6 +16,7 @@ from lkdn_core.arch import LKDN, LKDN_CONFIGS
 from lkdn_core.fuse import dense_head, reparameterize
 from lkdn_core.network import run_network
 from lkdn_core.training.forward import Forward, fast_network
+from lkdn_core.training.heap import kept_heap
 from lkdn_core.training.replay import Replay
 
 
@@ -62,7 +63,8 @@ def main() -> None:
         ways["folded, fast, bf16"] = lambda: step(lambda x: folded(x, half), last, True)
     if cuda:
         ways["folded, fast, recorded"] = Replay(ways["folded, fast"])
-    compare({name: finished(way) for name, way in ways.items()})
+    with kept_heap():
+        compare({name: finished(way) for name, way in ways.items()})
 
 
 if __name__ == "__main__":

@@ -82,6 +82,7 @@ def _train(arguments: argparse.Namespace) -> int:
     from lkdn_core.devices import resolve_device
     from lkdn_core.errors import ArgumentError
     from lkdn_core.training.folder import locked
+    from lkdn_core.training.heap import kept_heap
     from lkdn_core.training.parallel import main_process, processes
     from lkdn_core.training.train import Training, check_weights
 
@@ -98,6 +99,7 @@ def _train(arguments: argparse.Namespace) -> int:
     with (
         processes(resolve_device(arguments.device)) as device,
         locked(arguments.run) if main_process() else nullcontext(),
+        kept_heap() if device.type == "cpu" else nullcontext(),
     ):
         main = main_process()  # it alone measures pictures and shows progress
         validate = validation(arguments.validate, recipe.network.scale) if main else None
