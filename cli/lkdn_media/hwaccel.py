@@ -7,7 +7,7 @@ from av.codec.hwaccel import HWAccel, HWDevice, hwdevices_available
 
 from lkdn_core.errors import ArgumentError
 
-__all__ = ["accelerator", "check_name", "device_names", "opens"]
+__all__ = ["accelerator", "check_name", "device_names", "opens", "unmet"]
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ def check_name(wanted: str) -> str:
 def accelerator(wanted: str, codec: str) -> HWAccel | None:
     """What helps the decoder ``codec``: a device of the kind ``wanted``; ``None`` is software.
 
-    ``"none"`` is software, ``"auto"`` the first kind that is here. Where the wish can't be had, the
-    log says so and software it is.
+    ``"none"`` is software, ``"auto"`` the first kind that is here. Where the wish can't be had,
+    software it is, which `unmet` says.
     """
     if wanted == "none":
         return None
@@ -47,6 +47,12 @@ def accelerator(wanted: str, codec: str) -> HWAccel | None:
         if name in able and opens(name):
             log.info("hwaccel: %s decodes %s", name, codec)
             return HWAccel(name, allow_software_fallback=True)
-    level = logging.INFO if wanted == "auto" else logging.WARNING
-    log.log(level, "hwaccel: %s can't decode %s here, so software does", wanted, codec)
+    log.info("hwaccel: software decodes %s", codec)
     return None
+
+
+def unmet(wanted: str, codec: str) -> list[str]:
+    """A line for a kind of device that was named and can't decode here."""
+    if wanted in ("none", "auto") or accelerator(wanted, codec):
+        return []
+    return [f"hwaccel: {wanted} can't decode {codec} here, so software does"]

@@ -22,6 +22,7 @@ from lkdn_media.encoders import (
 from lkdn_media.ffmpeg_codecs import OwnCodec, own_options
 from lkdn_media.filters import Deinterlace, FilterChain, film_chain
 from lkdn_media.formats import PLANAR, ColourTags, frame_format, nearest_planar
+from lkdn_media.hwaccel import unmet
 from lkdn_media.losses import (
     field_notes,
     holds_alpha,
@@ -196,7 +197,8 @@ def make_plan(
         keys=covers.isdisjoint(copied) and need_keys(container, metadata, rate=filters.frame_rate),
         warnings=(),
     )
-    lines = [*_picture_warnings(plan, size or SizeChoice()), *dropped, *_tag_warnings(plan)]
+    lines = unmet(source.hwaccel, source.decoder) + _picture_warnings(plan, size or SizeChoice())
+    lines += [*dropped, *_tag_warnings(plan)]
     if source != given:
         lines.append(f"{container} has timecodes up to {_MOST_TIMECODED} frames/s; mkv keeps it")
     return replace(plan, warnings=tuple(lines))
