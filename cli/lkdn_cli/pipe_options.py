@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from lkdn_core.errors import ArgumentError, FormatError
+from lkdn_core.errors import ArgumentError, FormatError, LKDNError
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -53,9 +53,10 @@ def check_ends(source: Path, target: Path, arguments: argparse.Namespace) -> Non
 
 def opener_of(source: Path, arguments: argparse.Namespace) -> "Callable[[], InputContainer] | None":
     """What opens ``source`` where that is no file of its own. Raises ``LKDNError``."""
+    from lkdn_media.images import READABLE
     from lkdn_media.pipes import RawVideo, stdin_opener
     from lkdn_media.sequences import sequence_opener
-    from lkdn_media.targets import PIPE, is_pattern
+    from lkdn_media.targets import NUMBER, PIPE, is_pattern
 
     rate = arguments.fps or Fraction(25)
     if source == PIPE:
@@ -66,6 +67,8 @@ def opener_of(source: Path, arguments: argparse.Namespace) -> "Callable[[], Inpu
         return stdin_opener(getattr(sys.stdin, "buffer", None), raw)
     if source.is_dir() or (is_pattern(source) and not source.exists()):
         return sequence_opener(source, rate)
+    if NUMBER.search(source.name) and not source.exists():
+        raise LKDNError(f"{source}: no such file; numbered pictures end in {', '.join(READABLE)}")
     return None
 
 

@@ -7,6 +7,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -57,7 +58,7 @@ def _folder(folder: Path) -> tuple[str, dict[str, str]]:
     _check(files)
     endings = sorted({p.suffix for p in files})
     if len(endings) != 1:
-        kinds = ", ".join(endings) or "none"
+        kinds = ", ".join(endings) or f"none ({', '.join(READABLE)})"
         raise LKDNError(f"{folder}: pictures of one ending make a video, found {kinds}")
     names = sorted(p.name for p in files)
     if names != sorted(names, key=_natural):
@@ -151,6 +152,7 @@ class SequenceWriter:
         self.frames = 0
         self.damage = Damage()
         shutil.rmtree(self._part, ignore_errors=True)
+        self._folder_is_ours = not pattern.parent.exists()
         self._part.mkdir(parents=True)
 
     def write(self, picture: Picture) -> None:
@@ -182,6 +184,9 @@ class SequenceWriter:
         """Take away what was written."""
         self._pool.shutdown(cancel_futures=True)
         shutil.rmtree(self._part, ignore_errors=True)
+        if self._folder_is_ours:
+            with suppress(OSError):  # something else may be in it by now
+                self._pattern.parent.rmdir()
 
     def _save(self, still: Still, number: int) -> None:
         (self._part / self._name(number)).write_bytes(self._writer.encode(still, Quality()))

@@ -146,6 +146,9 @@ def test_a_failure_leaves_no_pictures(
     Image.new("RGB", (5, 5)).save(tmp_path / "in/2.png")
     assert lkdn_video(tmp_path / "in", tmp_path / "out/%05d.png") == 1
     assert "changes from 26x20" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    assert lkdn_video(tmp_path / "in", tmp_path / "out/%05d.png") == 1
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -154,7 +157,8 @@ def test_a_failure_leaves_no_pictures(
     [
         (["1.png", "2.png", "10.png"], "in", "are not in the order of their numbers; name them as"),
         (["1.png", "2.jpg"], "in", "pictures of one ending make a video, found .jpg, .png"),
-        ([], "in", "pictures of one ending make a video, found none"),
+        ([], "in", "pictures of one ending make a video, found none (.png, "),
+        (["1.png"], "in/%d.exr", "in/%d.exr: no such file; numbered pictures end in .png, .jpg, "),
         (["1.png", "2.png", "4.png"], "in/%d.png", "number 3 of 4 is missing"),
         (["1.png"], "in/%05d.png", "in/%05d.png: no such pictures"),
     ],
