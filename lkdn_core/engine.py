@@ -145,6 +145,7 @@ class Upscaler:
         out_format: FrameFormat | None = None,
         size: FinalSize | None = None,
         out: Sequence[Tensor] | None = None,
+        before_tile: Callable[[], object] | None = None,
     ) -> list[Tensor]:
         """Enlarge a batch of frames given as planes (N, h, w) in ``format``.
 
@@ -153,25 +154,27 @@ class Upscaler:
         ``scale`` times larger, or of ``size``: then the enlarged RGB is resized on the device.
         They have headroom where ``format`` has it; that costs some hundredths of a dB.
         ``out``: planes on the source's device to fill and return instead of new ones.
+        ``before_tile``: as of `up`.
 
         Planes that a decoder left on the GPU are never copied to the host. Those of PyAV's hardware
         frames know of no stream: ``torch.utils.dlpack.from_dlpack(plane.__dlpack__())``.
         """
         with shortage_named(self.device):
             if out is None or planes[0].device.type == self.device.type:
-                return self._start(planes, format, out_format, size, out)()
-            enlarged = self._start(planes, format, out_format, size)()
+                return self._start(planes, format, out_format, size, out, before_tile)()
+            enlarged = self._start(planes, format, out_format, size, None, before_tile)()
         for plane, done in zip(out, enlarged, strict=True):
             plane.copy_(done)
         return list(out)
 
-    def _start(
+    def _start(  # noqa: PLR0917
         self,
         planes: Sequence[Tensor],
         format: FrameFormat,
         out_format: FrameFormat | None,
         size: FinalSize | None,
         out: Sequence[Tensor] | None = None,
+        before_tile: Callable[[], object] | None = None,
     ) -> Callable[[], list[Tensor]]:
         """``up_planes``, on a GPU without waiting for it; the function returned waits."""
         check_planes(planes, format)
@@ -180,7 +183,7 @@ class Upscaler:
         home = planes[0].device
         with self._plain_arithmetic():
             rgb = to_rgb(self._copier.upload(planes), source, dtype=self._network.dtype)
-            rgb = self._enlarge(rgb, clipped=True)
+            rgb = self._enlarge(rgb, clipped=True, before_tile=before_tile)
             if size is not None:
                 rgb = size.apply(rgb.clamp_(0, 1))
             final_height, final_width = rgb.shape[2:]

@@ -54,10 +54,11 @@ def test_empty_batch(upscaler: Upscaler) -> None:
     assert enlarge(pictures(0, 5, 4, 4), upscaler, alpha="drop").shape == (0, 10, 8, 3)
 
 
-def test_it_can_be_stopped_within_a_picture() -> None:
+@pytest.mark.parametrize(("channels", "passes"), [(1, 1), (2, 2), (3, 1), (4, 2)])
+def test_it_can_be_stopped_within_a_picture(channels: int, passes: int) -> None:
     upscaler, seen = Upscaler(scale=2, tile=8), list[None]()
-    enlarge(pictures(1, 20, 20, 3), upscaler, before_tile=lambda: seen.append(None))
-    assert len(seen) == 9
+    enlarge(pictures(1, 20, 20, channels), upscaler, before_tile=lambda: seen.append(None))
+    assert len(seen) == 9 * passes
 
 
 def test_long_batch_goes_in_parts(upscaler: Upscaler) -> None:

@@ -288,6 +288,10 @@ def test_up_can_be_stopped_between_tiles(weights_file: Path, rgb: torch.Tensor) 
     assert tiles.call_count == 3 * 3
     with pytest.raises(KeyboardInterrupt):
         upscaler.up(rgb, before_tile=Mock(side_effect=[None, KeyboardInterrupt]))
+    gray = FrameFormat(family="gray")
+    planes = [torch.zeros(1, 40, 40, dtype=torch.uint8)]
+    upscaler.up_planes(planes, gray, before_tile=tiles)
+    assert tiles.call_count == 2 * 3 * 3
 
 
 @pytest.mark.gpu

@@ -84,7 +84,7 @@ def _upscale(
         single = 3
     for channel in range(single, out.shape[-1]):
         values = images[..., channel].float()
-        (new,) = upscaler.up_planes([values], _GRAY)
+        (new,) = upscaler.up_planes([values], _GRAY, before_tile=before_tile)
         out[..., channel].copy_(_held(new, values) if channel in (1, 3) else new)
 
 
