@@ -115,9 +115,11 @@ def _tensors(path: Path) -> Weights:
 def _load(path: Path) -> object:
     """Whatever is in the file."""
     if path.suffix.lower() in {".safetensors", ".sft"}:
-        from safetensors.torch import load_file  # training may do without it
+        from safetensors.torch import load  # training may do without it
 
-        return load_file(path)
+        # Not mapped: a file that shrinks later would end the process, and torch takes Ctrl-C
+        # while it makes a tensor of a map for an error in the file.
+        return load(path.read_bytes())
     if zipfile.is_zipfile(path):  # torch compresses nothing; a small file may still be huge
         with zipfile.ZipFile(path) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
