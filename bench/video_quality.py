@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -47,7 +48,8 @@ def main() -> None:
     for crf in arguments.crf:
         options = {"crf": crf, "preset": "medium"}
         for clip in arguments.clips:
-            original = _even(read_clip(clip)[: arguments.frames], arguments.scale)
+            frames = [*islice(read_clip(clip), arguments.frames)]
+            original = _even(torch.cat(frames), arguments.scale)
             small = compress(
                 shrink(original, arguments.scale), codec=arguments.codec, options=options
             )

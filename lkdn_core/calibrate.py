@@ -46,9 +46,10 @@ def _watched(maps: dict[str, Tensor]) -> DepthwiseConv:
 def calibration_pictures() -> Tensor:
     """Photographs, drawings, text and synthetic extremes: (N, 3, 64, 64) float32 in [0, 1]."""
     natural = load_file(Path(__file__).parent / "weights" / "calibration.safetensors")["pictures"]
-    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    sides = [torch.arange(64, device="cpu")] * 2  # whatever torch's default device is
+    rows, columns = torch.meshgrid(sides, indexing="ij")
     patterns = [(rows + columns) % 2, rows % 2, (rows // 4 + columns // 4) % 2, rows * 0 + 1]
     synthetic = torch.stack(patterns).float()[:, None].expand(-1, 3, -1, -1)
-    random = torch.Generator().manual_seed(0)
-    noise = torch.rand(1, 3, 64, 64, generator=random, dtype=torch.float32)
+    random = torch.Generator("cpu").manual_seed(0)
+    noise = torch.rand(1, 3, 64, 64, generator=random, dtype=torch.float32, device="cpu")
     return torch.cat([natural.float() / 255, synthetic, noise])

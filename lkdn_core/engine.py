@@ -15,13 +15,13 @@ from lkdn_core.checks import choose, whole
 from lkdn_core.color import check_planes, clip, from_rgb, to_rgb
 from lkdn_core.devices import resolve_device
 from lkdn_core.ensemble import POSITIONS, SelfEnsemble
-from lkdn_core.errors import ArgumentError, OutOfMemoryError
+from lkdn_core.errors import ArgumentError
 from lkdn_core.formats import FrameFormat
 from lkdn_core.memory import is_out_of_memory, shortage_named
 from lkdn_core.models import DEFAULT_MODEL, load_model
 from lkdn_core.prepare import DTYPES
 from lkdn_core.resize import FinalSize
-from lkdn_core.room import Limits, Room
+from lkdn_core.room import MIN_TILE, Limits, Room
 from lkdn_core.streaming import FrameStream, Planes
 from lkdn_core.tiling import fit_grid, plan_tiles
 from lkdn_core.transfer import Copier
@@ -102,7 +102,8 @@ class Upscaler:
 
         Returns (N, 3, sH, sW) float32 on the engine's device, not clamped: a few per cent of the
         samples lie slightly outside [0, 1]. ``before_tile`` is called before each tile; what it
-        raises ends the work. Raises ``ArgumentError`` and ``OutOfMemoryError``.
+        raises ends the work, unless it says that memory is short. Raises ``ArgumentError`` and
+        ``OutOfMemoryError``.
         """
         if not isinstance(rgb, Tensor):
             raise ArgumentError(f"rgb: a tensor is accepted, got {type(rgb).__name__}")
@@ -160,7 +161,7 @@ class Upscaler:
         frames know of no stream: ``torch.utils.dlpack.from_dlpack(plane.__dlpack__())``.
         """
         with shortage_named(self.device):
-            if out is None or planes[0].device.type == self.device.type:
+            if out is None or all(p.device.type == self.device.type for p in planes):
                 return self._start(planes, format, out_format, size, out, before_tile)()
             enlarged = self._start(planes, format, out_format, size, None, before_tile)()
         for plane, done in zip(out, enlarged, strict=True):
@@ -265,11 +266,8 @@ class Upscaler:
             fits=lambda tall, wide: count * self.bytes_for(tall, wide) <= limits.budget,
             overlap=self.overlap,
         )
-        if grid is None:
-            raise OutOfMemoryError(
-                f"{self.device} has no room for one tile with an overlap of {self.overlap} pixels"
-            )
-        return grid
+        most = -(-height // MIN_TILE), -(-width // MIN_TILE)
+        return (min(grid[0], most[0]), min(grid[1], most[1])) if grid else most
 
     @contextmanager
     def _plain_arithmetic(self) -> Iterator[None]:
@@ -291,7 +289,13 @@ class Upscaler:
         ``limits``: what they were when that run began. ``frames_per_run`` gives less from then on.
         Raises ``OutOfMemoryError`` when nothing is left to halve.
         """
-        self._room.lower(limits, count * self.bytes_for(height, width), several=count > 1)
+        window = MIN_TILE + 2 * self.overlap
+        self._room.lower(
+            limits,
+            count * self.bytes_for(height, width),
+            least=self.bytes_for(min(height, window), min(width, window)),
+            several=count > 1,
+        )
 
     def renew(self) -> None:
         """Forget shortages, for an engine kept from job to job: memory may be free again."""

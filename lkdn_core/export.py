@@ -10,6 +10,7 @@ LayerNormalization (``stash_type`` 1), whose folded epsilon can be below what fl
 """
 
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -104,7 +105,7 @@ def _program(scale: int, model: str, weights: str | Path | None, precision: str)
         raise ArgumentError(f"precision: {accepted} is accepted, got {precision!r}")
     trained, _ = load_model(model, scale, weights=weights)
     network = Network(prepare(trained, device=torch.device("cpu"), precision=precision)).eval()
-    example = torch.zeros(2, 3, 16, 24)
+    example = torch.zeros(2, 3, 16, 24, dtype=torch.float32, device="cpu")
     free = {0: Dim("batch"), 2: Dim("height"), 3: Dim("width")}
     return torch.export.export(network, (example,), dynamic_shapes=(free,), strict=False)
 
@@ -143,8 +144,9 @@ def _translate(program: ExportedProgram) -> tuple[list[Operation], dict[str, Ten
     signature = program.graph_signature
     tensors = dict(program.state_dict)
     inside = tensors["head_weight"].dtype
-    tensors |= {"black": torch.tensor(0.0), "white": torch.tensor(1.0)}
-    tensors |= {k: torch.tensor(v, dtype=inside) for k, v in _GELU_CONSTANTS.items()}
+    single = partial(torch.tensor, dtype=torch.float32, device="cpu")
+    tensors |= {"black": single(0.0), "white": single(1.0)}
+    tensors |= {k: single(v).to(inside) for k, v in _GELU_CONSTANTS.items()}
     names = dict(signature.inputs_to_buffers) | dict.fromkeys(signature.user_inputs, "input")
     names |= dict.fromkeys(signature.user_outputs, "output")
     operations = []

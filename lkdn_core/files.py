@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from secrets import token_hex
 from typing import IO
 
 __all__ = ["naming", "replacing"]
@@ -28,23 +28,15 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
     Makes the folder. Raises ``OSError``.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Close without deleting: the rename moves the file away when it is right.
-    prefix = f"{target.name}."
-    with (
-        naming(target),
-        NamedTemporaryFile(dir=target.parent, prefix=prefix, suffix=".part", delete=False) as part,
-    ):
+    part = target.with_name(f"{target.name}.{token_hex(4)}.part")
+    with naming(target), open(part, "xb") as file:
         try:
-            yield part
-            part.flush()
-            os.fsync(part.fileno())  # else a power failure could leave the name without its content
-            part.close()
-            # Only its owner may read a temporary file; this one becomes a file like any other.
-            umask = os.umask(0o077)  # cannot be read in another way
-            os.umask(umask)
-            os.chmod(part.name, 0o666 & ~umask)
-            os.replace(part.name, target)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # else a power failure could leave the name without its content
+            file.close()
+            os.replace(part, target)
         finally:
             with suppress(OSError):  # the error before it says more
-                part.close()
-            Path(part.name).unlink(missing_ok=True)
+                file.close()
+            part.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ out and the rest scaled up.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -61,6 +61,7 @@ def resize(x: Tensor, height: int, width: int) -> Tensor:
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # kept for callers that want gradients too
 def bicubic_weights(size: int, new_size: int, *, shift: float = 0.0) -> Tensor:
     """The matrix (``new_size``, ``size``), float64, whose rows make one output sample each.
 
@@ -68,15 +69,16 @@ def bicubic_weights(size: int, new_size: int, *, shift: float = 0.0) -> Tensor:
     """
     scale = new_size / size
     support = 2.0 * max(1.0, 1.0 / scale)
-    centre = (torch.arange(new_size, dtype=torch.float64) + 0.5) / scale - 0.5 + shift
+    count = partial(torch.arange, dtype=torch.float64, device="cpu")
+    centre = (count(new_size) + 0.5) / scale - 0.5 + shift
     taps = int(support * 2) + 2
-    index = torch.floor(centre - support)[:, None].long() + 1 + torch.arange(taps)  # (new, taps)
+    index = (torch.floor(centre - support)[:, None] + 1 + count(taps)).long()  # (new, taps)
     weight = _cubic((centre[:, None] - index) * min(1.0, scale))
     weight = weight / weight.sum(1, keepdim=True)
     # Mirror with the edge sample repeated: ... 1 0 | 0 1 2 ... n-1 | n-1 n-2 ...
     index = index % (2 * size)
     index = torch.where(index < size, index, 2 * size - 1 - index)
-    return torch.zeros(new_size, size, dtype=torch.float64).scatter_add_(1, index, weight)
+    return weight.new_zeros(new_size, size).scatter_add_(1, index, weight)
 
 
 def _cubic(x: Tensor) -> Tensor:

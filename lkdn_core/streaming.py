@@ -76,7 +76,7 @@ class FrameStream:
                 f"frames: lists of planes (h, w) are accepted, got an array {first.shape}"
             )
         kind = _kind(first)
-        if not first or any(plane.ndim != 2 for plane in first):
+        if not first or any(plane.ndim != 2 or not plane.size for plane in first):
             raise FormatError(f"frames: planes (h, w) are accepted, got {kind or 'none'}")
 
         def copies() -> Iterator[Planes]:

@@ -59,8 +59,8 @@ def fit_grid(
 ) -> tuple[int, int] | None:
     """The grid (rows, columns) with the least work whose windows all fit.
 
-    ``fits(height, width)`` says so of one window; smaller ones then fit too. ``None`` if not even
-    tiles of one pixel do, overlap included.
+    ``fits(height, width)`` says so of one window; smaller ones are taken to fit then too. ``None``
+    if not even tiles of one pixel do, overlap included.
     """
     best: tuple[int, tuple[int, int]] | None = None
     for rows in range(1, height + 1):

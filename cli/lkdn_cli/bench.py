@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     plot = "draw what was measured (needs the extra 'plot')"
     parser.add_argument("--plot", type=Path, metavar="PNG", help=plot)
+    parser.add_argument("-y", "--overwrite", action="store_true", help="overwrite that PNG")
     return run(parser, _bench, argv)
 
 
@@ -58,7 +59,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
     _check(arguments)
     if arguments.plot:
-        require(arguments.plot)
+        require(arguments.plot, overwrite=arguments.overwrite)
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     device = resolve_device(arguments.device)

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -179,18 +180,22 @@ def _sequences(sources: list[Path], exclude: str, multiple: int) -> Iterator["Te
 
 
 def _windows(clip: Path, multiple: int) -> Iterator["Tensor"]:
+    import torch
+
     from lkdn_core.errors import ArgumentError
     from lkdn_media.degrade import LENGTH
     from lkdn_media.pictures import read_clip
 
-    frames = _cut(read_clip(clip), multiple)
-    if len(frames) < LENGTH:
+    window, count = deque["Tensor"](maxlen=LENGTH), 0
+    for count, frame in enumerate(read_clip(clip), 1):
+        window.append(_cut(frame, multiple))
+        if count >= LENGTH and (count - LENGTH) % STEP == 0:
+            yield torch.cat([*window])
+    if count < LENGTH:
         raise ArgumentError(
             f"data: videos from {LENGTH} frames are accepted, and folders of pictures, "
-            f"{clip} has {len(frames)}"
+            f"{clip} has {count}"
         )
-    for start in range(0, len(frames) - LENGTH + 1, STEP):
-        yield frames[start : start + LENGTH]
 
 
 def _cut(pictures: "Tensor", multiple: int) -> "Tensor":

@@ -52,6 +52,7 @@ class Enlarger:
         """The engine for that scale."""
         if scale not in self._upscalers:
             self._upscalers[scale] = make_upscaler(self._arguments, scale)
+        self._upscalers[scale].renew()  # another job may have more room
         return self._upscalers[scale]
 
     @property

@@ -68,6 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help=as_json)
     plot = "draw PSNR against multiply-adds (needs the extra 'plot')"
     parser.add_argument("--plot", type=Path, metavar="PNG", help=plot)
+    parser.add_argument("-y", "--overwrite", action="store_true", help="overwrite that PNG")
     return run(parser, _evaluate, argv)
 
 
@@ -78,7 +79,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from lkdn_cli.plot import plot_scatter, require
 
     if arguments.plot:
-        require(arguments.plot)
+        require(arguments.plot, overwrite=arguments.overwrite)
     methods = dict(_methods(arguments))
     pairs = read_pairs(arguments.folder, arguments.scale, small=arguments.small)
     progress = tqdm(pairs, unit="picture", disable=None)

@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lkdn_core.errors import LKDNError
+from lkdn_core.errors import ArgumentError, LKDNError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ __all__ = ["plot_bench", "plot_curves", "plot_scatter", "require"]
 _MARKERS: Final = "osD^vph"
 
 
-def require(target: Path | None = None) -> None:
+def require(target: Path | None = None, *, overwrite: bool = False) -> None:
     """Raise ``LKDNError`` if nothing can be drawn here, or not into ``target``."""
     try:
         import matplotlib  # noqa: F401
@@ -28,6 +28,8 @@ def require(target: Path | None = None) -> None:
         from lkdn_media.files import check_place
 
         check_place("plot", target)
+        if target.exists() and not overwrite:
+            raise ArgumentError(f"plot: {target} is there already; -y overwrites it")
 
 
 def plot_curves(logs: Mapping[str, Path], target: Path) -> None:

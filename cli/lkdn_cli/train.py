@@ -130,6 +130,8 @@ def _recipe(arguments: argparse.Namespace) -> "Recipe":
         raise ArgumentError(f"network: one of {names} is accepted, got {arguments.network!r}")
     known = {f.name for kind in (Recipe, Stage) for f in fields(kind)} - {"network"}
     given = {k: v for k, v in vars(arguments).items() if k in known}
+    if given.get("teacher"):
+        given["teacher"] = str(Path(given["teacher"]).resolve())  # wherever the run goes on
     if "optimizer" in given:
         given["betas"] = ()  # those of the other optimiser are of no use
     return read_recipe(arguments.preset, network).changed(given)

@@ -143,8 +143,18 @@ def _png_labels(still: Still) -> bytes:
     if labels.xmp and b"XML:com.adobe.xmp" not in labels.chunks:
         made.append(png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + labels.xmp))
     if labels.comment and not labels.chunks:
-        made.append(png_chunk(b"iTXt", b"Comment\0\0\0\0\0" + labels.comment))
+        made.append(png_chunk(b"iTXt", b"Comment\0\0\0\0\0" + _utf8(labels.comment)))
     return b"".join((*made, labels.chunks))
+
+
+def _utf8(comment: bytes) -> bytes:
+    """A JPEG's comment, which is in no encoding that is known, as PNG's text has to be."""
+    text = comment.replace(b"\0", b"")
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return text.decode("latin-1").encode()
+    return text
 
 
 def _jpeg(still: Still, quality: Quality) -> bytes:

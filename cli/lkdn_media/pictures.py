@@ -1,5 +1,6 @@
-"""Decoded pictures as RGB in memory: one, or a whole short clip."""
+"""Decoded pictures as RGB."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,16 @@ from lkdn_media.source import Source
 __all__ = ["read_clip", "rgb_of"]
 
 
-def read_clip(path: Path) -> Tensor:
-    """All frames of a video file as float32 RGB (T, 3, H, W) in [0, 1]. Raises ``LKDNError``."""
+def read_clip(path: Path) -> Iterator[Tensor]:
+    """The frames of a video file as float32 RGB (1, 3, H, W) in [0, 1].
+
+    Raises ``LKDNError``, for damage at the end.
+    """
     source, damage = probe(path), Damage()
-    pictures = [rgb_of(picture, source) for picture in decode_pictures(source, damage)]
+    for picture in decode_pictures(source, damage):
+        yield rgb_of(picture, source)
     if damage:
         raise LKDNError(f"{path}: {damage}")
-    return torch.cat(pictures)
 
 
 def rgb_of(picture: Picture, source: Source) -> Tensor:

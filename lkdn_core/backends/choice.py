@@ -103,9 +103,9 @@ def _seconds(networks: dict[str, Network], case: _Case) -> dict[str, float]:
     """Medians, all networks in turn in every round; a first round warms up."""
     side, scale = _SIDE[case.device.type], case.config.scale
     spent = {name: list[float]() for name in networks}
-    random = torch.Generator().manual_seed(0)
-    rgb = torch.rand(1, 3, side, side, generator=random, dtype=torch.float32).to(case.device)
-    size = side * scale
+    random, size = torch.Generator("cpu").manual_seed(0), side * scale
+    rgb = torch.rand(1, 3, side, side, generator=random, dtype=torch.float32, device="cpu")
+    rgb = rgb.to(case.device)
     out = torch.empty(1, 3, size, size, dtype=torch.float32, device=case.device)
     for turn in range(_ROUNDS + 1):
         for name in list(spent):

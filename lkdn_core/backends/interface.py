@@ -33,7 +33,7 @@ class Network(Protocol):
     def bytes_for(self, height: int, width: int) -> int:
         """Bytes one picture of this input size takes while it runs, ``x`` and ``out`` aside.
 
-        An upper bound that grows with both sides.
+        An upper bound that grows with the height, and but for small steps with the width.
         """
 
     def release(self) -> None:

@@ -95,7 +95,7 @@ class NativeNetwork:
         return int(self._library.lkdn_bytes(self._handle, height, width, threads))
 
     def release(self) -> None:
-        pass  # nothing is kept
+        self._library.lkdn_release(self._handle)
 
 
 def _flatten(w: Weights, config: LKDNConfig) -> Tensor:
@@ -149,7 +149,8 @@ def _library() -> c.CDLL | None:
     sizes, plane = (c.c_int, c.c_int, c.c_int), (c.c_void_p, c.c_int64, c.c_int64)
     library.lkdn_create.argtypes = (c.c_char_p, *sizes, c.c_int, c.c_void_p, c.c_int64)
     library.lkdn_create.restype = c.c_void_p
-    library.lkdn_destroy.argtypes, library.lkdn_destroy.restype = (c.c_void_p,), None
+    for free in (library.lkdn_release, library.lkdn_destroy):
+        free.argtypes, free.restype = (c.c_void_p,), None
     library.lkdn_bytes.argtypes, library.lkdn_bytes.restype = (c.c_void_p, *sizes), c.c_int64
     library.lkdn_run.argtypes = (c.c_void_p, *plane, *plane, *sizes)
     return library

@@ -131,21 +131,27 @@ class RunFolder:
         with naming(file), file.open("a", newline="") as handle:
             csv.DictWriter(handle, list(rows[0]), "nan").writerow(row)
 
-    def cut_log(self, step: int) -> None:
-        """Drop the rows beyond ``step``: those steps are taken again."""
+    def cut_log(self, step: int) -> int:
+        """Drop the rows beyond ``step``: those steps are taken again. Returns that of the last."""
         rows = self._curve()
         kept = [row for row in rows if int(row["step"]) <= step]
         if len(kept) < len(rows):
             self._write_curve(kept)
+        return int(kept[-1]["step"]) if kept else 0
 
     def _curve(self) -> list[dict[str, str]]:
         file = self.path / "log.csv"
         if not file.exists():
             return []
-        with file.open(newline="") as handle:
-            # Rows may be longer than their header where that was not followed.
-            rows = csv.DictReader(handle, restkey="", restval="nan")
-            return [{k: v for k, v in row.items() if k} for row in rows]
+        try:
+            with file.open(newline="") as handle:
+                # Rows may be longer than their header where that was not followed.
+                rows = list(csv.DictReader(handle, restkey="", restval="nan"))
+            for row in rows:
+                int(row["step"]), float(row.get("psnr", 0))
+        except (csv.Error, LookupError, ValueError) as error:
+            raise FormatError(f"{file} is damaged; without it, a new one begins") from error
+        return [{k: v for k, v in row.items() if k} for row in rows]
 
     def _write_curve(self, rows: Sequence[Mapping[str, object]]) -> None:
         columns = dict.fromkeys(name for row in rows for name in row)

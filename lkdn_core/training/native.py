@@ -15,6 +15,7 @@ from typing import Any, Final
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from lkdn_core.fuse import EPS, block_names
 from lkdn_core.native_library import native_library
@@ -219,6 +220,7 @@ class _Distill(torch.autograd.Function):
         return kernels.dense(joined, join.T, bias=_widen(c5_bias, wide))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         kernels, channels, half = ctx.how
         *kept, r, pw, dw, p, joined, slope, join = ctx.saved_tensors
@@ -272,6 +274,7 @@ class _Attend(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         kernels, channels = ctx.how
         u, a, b, v, product, z, stats, first, last, small, large, gain = ctx.saved_tensors
@@ -310,6 +313,7 @@ class _Mix(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         kernels, channels = ctx.how
         slope, *others = ctx.saved_tensors
@@ -335,6 +339,7 @@ class _Refine(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         kernels, channels = ctx.how
         x, pw, dw, p = ctx.saved_tensors

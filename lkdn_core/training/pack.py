@@ -3,6 +3,7 @@
 import json
 import os
 import tarfile
+import warnings
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from hashlib import sha256
@@ -88,10 +89,10 @@ class Packer:
         try:
             with naming(self._files[0]):
                 self._binary.close()
-        except OSError:
-            self._parts[0].unlink()
-            raise
-        if kind is None and self._index:
+            if kind is not None:
+                return
+            if not self._index:
+                raise ArgumentError("data: there is no picture to pack")
             with naming(self._files[1]):
                 self._parts[1].write_text(json.dumps(self._index))
             # Never an index beside the samples of another pack; who has the old ones mapped
@@ -99,10 +100,9 @@ class Packer:
             self._files[1].unlink(missing_ok=True)
             for part, file in zip(self._parts, self._files, strict=True):
                 os.replace(part, file)
-            return
-        self._parts[0].unlink()
-        if kind is None:
-            raise ArgumentError("data: there is no picture to pack")
+        finally:
+            for part in self._parts:
+                part.unlink(missing_ok=True)
 
 
 def pack(sources: Sequence[Path], target: Path, *, exclude: str = "") -> None:
@@ -113,14 +113,16 @@ def pack(sources: Sequence[Path], target: Path, *, exclude: str = "") -> None:
 
 
 def read_pictures(sources: Sequence[Path], *, exclude: str = "") -> Iterator[Picture]:
-    """The pictures in folders and ``.tar`` files, in order of names.
+    """The pictures in folders, in order of names, and ``.tar`` files, in theirs.
 
-    Other files and hidden ones are passed over. ``exclude``: a glob on names without
-    their folders. Raises ``ArgumentError`` for a source of another kind, or if there is no picture,
-    and ``FormatError`` for one that is damaged or has samples of another kind.
+    Other files, hidden ones and links in ``.tar`` files are passed over. ``exclude``: a glob on
+    names without their folders. Raises ``ArgumentError`` for a source of another kind, or if there
+    is no picture, and ``FormatError`` for one that is damaged or has samples of another kind.
     """
     from PIL import Image, UnidentifiedImageError  # packing needs it, training does not
 
+    # Its warnings have a path into its own code; see `lkdn_media.images`.
+    warnings.filterwarnings("ignore", module=r"PIL\.", append=True)
     found = False
     for path, file in _files(sources):
         if exclude and fnmatch(path.name, exclude):
@@ -157,17 +159,36 @@ def _files(sources: Sequence[Path]) -> Iterator[tuple[PurePath, Path | IO[bytes]
             try:
                 with tarfile.open(source) as tar:
                     for member in tar:
-                        file = None if _is_hidden(member.name) else tar.extractfile(member)
-                        if file is not None:
+                        file = tar.extractfile(member) if member.isreg() else None
+                        if file is not None and not _is_hidden(member.name):
                             yield source / member.name, file
+                    _check_end(tar)
             except (tarfile.TarError, EOFError) as error:
                 raise FormatError(f"data: {source} can't be read: {error}") from error
         elif source.is_dir():
-            for path in sorted(p for p in source.rglob("*") if p.is_file()):
-                if not _is_hidden(path.relative_to(source)):
-                    yield path, path
+            yield from ((path, path) for path in sorted(_visible(source)))
         else:
             raise ArgumentError(f"data: folders and .tar files are accepted, got {source}")
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """Raise ``TarError`` unless its end is marked: a damaged head ends the reading too."""
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("it is damaged, or cut off")
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    """The files in ``folder`` and those below it. Raises ``FormatError``."""
+
+    def refuse(error: OSError) -> None:
+        raise FormatError(f"data: {error.filename} can't be read: {error.strerror}") from error
+
+    for place, folders, names in folder.walk(on_error=refuse):
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        files = (place / name for name in names if not _is_hidden(name))
+        yield from (file for file in files if file.is_file())
 
 
 def _is_hidden(path: str | PurePath) -> bool:

@@ -37,9 +37,10 @@ class Stage:
     loss: Literal["l1", "l2"] = "l1"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "patch"):
-            whole(name, getattr(self, name), 1)
-        whole("warmup", self.warmup, 0)
+        # Beyond these something overflows, after pictures were packed for an hour.
+        for name, most in (("steps", 10**12), ("batch_size", 10**6), ("patch", 10**4)):
+            whole(name, getattr(self, name), 1, most)
+        whole("warmup", self.warmup, 0, 10**12)
         number("lr", self.lr)
         if self.final_lr is not None:
             number("final_lr", self.final_lr)

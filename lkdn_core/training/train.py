@@ -74,6 +74,7 @@ class Training:
         self.tiles = Tiles(packs, scale=recipe.network.scale, seed=recipe.seed, device=device)
         self.run_network = fast_network(device, recipe.precision)
         self.step = self.skipped = self.skipped_in_a_row = 0
+        self.row: dict[str, object] = {}  # of the curve, at the last save
         self.decay = torch.zeros((), device=device)
         self.optimizer = self._new_optimizer()
         self._resume()
@@ -95,10 +96,11 @@ class Training:
         """
         whole("save_every", save_every, 1)
         if main_process():
-            self.folder.cut_log(self.step)
             if self.step:
                 # Where the last steps were taken there may have been no library to write them.
                 self.folder.save_weights(self.ema, self.step)
+            if self.folder.cut_log(self.step) < self.step and self.row:
+                self._log(validate)  # which the last command did not come to
         begun = started = time.monotonic()
         losses: list[Tensor] = []
         for _ in progress(range(self.step, self.recipe.steps)):
@@ -109,8 +111,15 @@ class Training:
             finite = torch.stack([loss for loss in losses if loss.isfinite()] or losses)
             loss = mean_of_all(finite.mean())
             if main_process():
+                self.row = {
+                    "step": self.step,
+                    "loss": f"{loss:.6f}",
+                    "lr": f"{self.recipe.lr_at(self.step - 1):.3e}",
+                    "seconds_per_step": f"{seconds:.4f}",
+                    "skipped": self.skipped,
+                }
                 self.save()  # first: whatever goes wrong in validate costs no steps
-                self._log(loss, seconds, validate)
+                self._log(validate)
             losses, started = [], time.monotonic()
             if any_process(started - begun > 60 * minutes, self.device):
                 return
@@ -159,6 +168,7 @@ class Training:
             {
                 "step": self.step,
                 "skipped": self.skipped,
+                "row": self.row,
                 "model": self.model.state_dict(),
                 "params_ema": self.ema,
                 "optimizer": self.optimizer.state_dict(),
@@ -214,24 +224,21 @@ class Training:
         if state is None:
             return
         try:
-            self.step, self.skipped = state["step"], state["skipped"]
+            self.step, self.skipped = int(state["step"]), int(state["skipped"])
+            self.row = state.get("row", {})  # not in older runs
             self.model.load_state_dict(state["model"])
             self.ema = state["params_ema"]
             self.optimizer.load_state_dict(state["optimizer"])
             self.tiles.random.bit_generator.state = state["data"]
-        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            if self.step < 0 or _shapes(self.ema) != _shapes(self.model.state_dict()):
+                raise ValueError("of another network")
+        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
             file = self.folder.path / "state.pt"
             raise WeightsError(f"{file} is not the state of this run") from error
         log.info("resumed %s at step %d", self.folder.path, self.step)
 
-    def _log(self, loss: float, seconds: float, validate: Validate | None) -> None:
-        row: dict[str, object] = {
-            "step": self.step,
-            "loss": f"{loss:.6f}",
-            "lr": f"{self.recipe.lr_at(self.step - 1):.3e}",
-            "seconds_per_step": f"{seconds:.4f}",
-            "skipped": self.skipped,
-        }
+    def _log(self, validate: Validate | None) -> None:
+        row = dict(self.row)
         if validate is not None:
             averaged = LKDN(self.recipe.network).to(self.device)
             averaged.load_state_dict(self.ema)
@@ -247,6 +254,10 @@ def check_weights(recipe: Recipe, start: Path | None) -> None:
     if start is not None:
         load_body(LKDN(recipe.network), read_checkpoint(start)[0])
     _teacher(recipe, torch.device("cpu"))
+
+
+def _shapes(weights: Weights) -> dict[str, torch.Size]:
+    return {name: weight.shape for name, weight in weights.items()}
 
 
 def _place_numbers(optimizer: torch.optim.Optimizer, device: torch.device) -> None:

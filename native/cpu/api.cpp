@@ -187,7 +187,7 @@ struct lkdn_network {
 };
 
 // Changes whenever something that Python relies on does, here or in another file with an LKDN_EXPORT.
-LKDN_EXPORT int lkdn_abi() { return 7; }
+LKDN_EXPORT int lkdn_abi() { return 8; }
 
 // The instruction sets this processor has, the best first; null past the last.
 LKDN_EXPORT const char *lkdn_instructions(int index) {
@@ -212,6 +212,12 @@ LKDN_EXPORT lkdn_network *lkdn_create(const char *instructions, int channels, in
 }
 
 LKDN_EXPORT void lkdn_destroy(lkdn_network *network) { delete network; }
+
+// Gives back the memory that is kept for the next run.
+LKDN_EXPORT void lkdn_release(lkdn_network *network) {
+    const std::lock_guard<std::mutex> lock(network->mutex);
+    network->idle.clear();
+}
 
 // Bytes a run takes; -1 for lack of memory to find out.
 LKDN_EXPORT int64_t lkdn_bytes(const lkdn_network *n, int height, int width, int threads) {

@@ -129,7 +129,8 @@ static void rescale(const S *__restrict in, int n, float scale, float offset,
     for (int x = 0; x < n; x++) out[x] = clipped((static_cast<float>(in[x]) - offset) / scale);
 }
 
-// Grey is exactly grey, and white 1: offsets go first, and luma, which counts once, is divided.
+// Grey is exactly grey, and white 1: offsets go first, and luma, which counts once, is divided. Red has
+// nothing of Cb and blue nothing of Cr, also where those are no numbers.
 template <class S>
 static void mix(const Conversion &c, int channel, const S *__restrict luma,
                 const float *__restrict cb, const float *__restrict cr, float *__restrict out) {
@@ -137,10 +138,18 @@ static void mix(const Conversion &c, int channel, const S *__restrict luma,
                 cr_offset = c.offset[2];
     const float from_cb = c.matrix[channel][1] / c.scale[1],
                 from_cr = c.matrix[channel][2] / c.scale[2];
-    for (int x = 0; x < c.width; x++) {
-        const float y = (static_cast<float>(luma[x]) - offset) / scale;
-        out[x] = clipped(y + (cb[x] - cb_offset) * from_cb + (cr[x] - cr_offset) * from_cr);
-    }
+    const auto with_cb = [&](float y, int x) { return y + (cb[x] - cb_offset) * from_cb; };
+    const auto with_cr = [&](float y, int x) { return y + (cr[x] - cr_offset) * from_cr; };
+    const auto fill = [&](auto with_chroma) {
+        for (int x = 0; x < c.width; x++)
+            out[x] = clipped(with_chroma((static_cast<float>(luma[x]) - offset) / scale, x));
+    };
+    if (from_cb == 0)
+        fill(with_cr);
+    else if (from_cr == 0)
+        fill(with_cb);
+    else
+        fill([&](float y, int x) { return with_cr(with_cb(y, x), x); });
 }
 
 template <class S> static void decode_band(const Conversion &c, const Band &band, float *scratch) {

@@ -9,12 +9,13 @@ from pictures import YUV420P10, frames
 from lkdn_core import Upscaler
 from lkdn_core.arch import LKDN
 from lkdn_core.backends import reference
+from lkdn_core.calibrate import calibration_pictures
 from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.color import from_rgb, to_rgb
 from lkdn_core.errors import ArgumentError, FormatError, OutOfMemoryError, WeightsError
 from lkdn_core.formats import FrameFormat
 from lkdn_core.native_library import instruction_sets
-from lkdn_core.resize import FinalSize
+from lkdn_core.resize import FinalSize, bicubic_weights
 from lkdn_core.room import Limits
 
 
@@ -146,6 +147,30 @@ def test_no_room_at_all_is_one_sentence(
     for tile in (0, 32):
         with pytest.raises(OutOfMemoryError, match="no room"):
             Upscaler(scale=2, weights=weights_file, backend="reference", tile=tile).up(rgb)
+
+
+def test_a_shortage_of_one_picture_is_not_that_of_the_next(
+    weights_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing can be halved for a small one, and little is enough for a strip."""
+    upscaler, real = Upscaler(scale=2, weights=weights_file, backend="reference"), []
+    real.append(reference.run_unshuffled)
+
+    def once(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        monkeypatch.setattr(reference, "run_unshuffled", real[0])
+        raise RuntimeError("not enough memory: you tried to allocate 1 byte")
+
+    limits, sizes = upscaler.limits, [(32, 32), (300, 5), (70, 90)]
+    expected = {size: upscaler.up(torch.full((1, 3, *size), 0.5)) for size in sizes}
+    monkeypatch.setattr(reference, "run_unshuffled", once)
+    with pytest.raises(OutOfMemoryError, match="has no room for a tile of 16 pixels"):
+        upscaler.up(torch.zeros(1, 3, 32, 32))
+    assert upscaler.limits == limits
+    monkeypatch.setattr(reference, "run_unshuffled", once)
+    for size in ((300, 5), (32, 32), (70, 90)):
+        again = upscaler.up(torch.full((1, 3, *size), 0.5))
+        torch.testing.assert_close(again, expected[size], rtol=0, atol=1e-5)
+    assert upscaler.limits.budget < limits.budget // 2
 
 
 def test_a_result_without_room_is_one_sentence(weights_file: Path) -> None:
@@ -292,6 +317,21 @@ def test_up_can_be_stopped_between_tiles(weights_file: Path, rgb: torch.Tensor) 
     planes = [torch.zeros(1, 40, 40, dtype=torch.uint8)]
     upscaler.up_planes(planes, gray, before_tile=tiles)
     assert tiles.call_count == 2 * 3 * 3
+
+
+def test_torchs_default_device_does_not_matter(weights_file: Path) -> None:
+    yuv = FrameFormat(family="yuv", subsampling=(1, 1))
+    planes = [torch.full((1, *size), 99, dtype=torch.uint8) for size in ((6, 8), (3, 4), (3, 4))]
+
+    def enlarged() -> list[torch.Tensor]:
+        for kept in (calibration_pictures, bicubic_weights):
+            kept.cache_clear()
+        upscaler = Upscaler(scale=2, weights=weights_file, device="cpu", precision="fp16")
+        return upscaler.up_planes(planes, yuv)
+
+    expected = enlarged()
+    with torch.device("meta"):
+        assert all(map(torch.equal, enlarged(), expected))
 
 
 @pytest.mark.gpu

@@ -188,7 +188,9 @@ def test_without_a_choice_every_model_at_hand_is_measured(
     assert names == ["bicubic", *bundled, "bicubic (paper)", "LKDN (paper)"]
 
 
-def test_the_scatter_is_drawn(folder: Path, weights_file: Path, tmp_path: Path) -> None:
+def test_the_scatter_is_drawn(
+    folder: Path, weights_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("matplotlib")
     target = tmp_path / "new" / "scatter.png"
     arguments = [str(folder), "--scale", "2", "--weights", str(weights_file)]
@@ -196,6 +198,11 @@ def test_the_scatter_is_drawn(folder: Path, weights_file: Path, tmp_path: Path) 
     picture = np.array(Image.open(target).convert("L"))
     assert picture.min() < 50
     assert 0.001 < (picture < 128).mean() < 0.2
+    before = target.read_bytes()
+    assert main([*arguments, "--plot", str(target)]) == 2
+    assert f"plot: {target} is there already; -y overwrites it" in capsys.readouterr().err
+    assert target.read_bytes() == before
+    assert main([*arguments, "--plot", str(target), "-y"]) == 0
 
 
 def test_a_place_for_the_scatter_is_looked_for_first(

@@ -1,5 +1,6 @@
 """The CPU backend against plain torch: every instruction set this processor has, in turn."""
 
+import mmap
 import os
 import subprocess
 import sys
@@ -145,6 +146,23 @@ def test_memory_grows_with_the_width_only() -> None:
     wide = network.bytes_for(2160, 3840)
     assert 1.9 < wide / network.bytes_for(2160, 1920) < 2.1
     assert wide < 2**30
+
+
+@compiled
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the memory of a process")
+def test_released_memory_is_given_back() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+    weights, config = load_model(scale=4)
+    network = native.NativeNetwork(weights, config, SETS[0])
+    x = picture(1, 3, 40, 1300)
+    out = torch.empty(1, 3, 160, 5200)
+    network(x, out)
+    before = resident()
+    network.release()
+    assert before - resident() > network.bytes_for(40, 1300) / 2 > 2**24
+    network(x, out)  # with memory of its own again
 
 
 @compiled

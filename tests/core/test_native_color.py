@@ -60,6 +60,21 @@ def test_planes_to_rgb(bits: int, kind: str, instructions: str) -> None:
 
 @compiled
 @every_set
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+def test_chroma_that_is_no_number_spoils_only_what_it_is_for(
+    instructions: str, value: float
+) -> None:
+    format = FrameFormat(family="yuv", bits=32, sample_type="float", matrix="bt709")
+    for broken in (1, 2):
+        planes = [torch.full((1, 2, 9), level) for level in (0.5, 0.1, 0.2)]
+        planes[broken][0, 1, 4] = value
+        rgb = torch.full((1, 3, 2, 9), 9.0)
+        native_color.decode(planes, rgb, decoding(format), instructions=instructions)
+        torch.testing.assert_close(rgb, to_rgb_plain(planes, format), rtol=0, atol=1e-6)
+
+
+@compiled
+@every_set
 @depths
 def test_rgb_to_planes(bits: int, kind: str, instructions: str) -> None:
     """Integers differ where a value lies between two codes, which is rare, and never by two."""

@@ -1,10 +1,14 @@
 """Training data: what is packed, and the patches cut from it."""
 
+import errno
 import json
 import math
+import os
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -168,6 +172,16 @@ def test_an_aborted_pack_leaves_the_old_one(tmp_path: Path, pictures: Path, pack
     assert torch.equal(tiles.batch(4, 8)[1], first)  # the old one is still mapped
 
 
+def test_an_index_without_room_leaves_nothing(tmp_path: Path, pictures: Path) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with (
+        patch.object(Path, "write_text", side_effect=full),
+        pytest.raises(OSError, match=r"x\.json"),
+    ):
+        pack([pictures], tmp_path / "new" / "x")
+    assert not list((tmp_path / "new").iterdir())
+
+
 def test_deep_gray_is_divided_and_deeper_refused(tmp_path: Path) -> None:
     deep = np.array([[0, 128, 129], [32896, 65406, 65535]], dtype=np.uint16)
     (tmp_path / "gray").mkdir()
@@ -185,12 +199,46 @@ def test_damaged_sources_are_named(
     whole = tmp_path / "whole.tar"
     with tarfile.open(whole, "w") as tar:
         tar.add(pictures, arcname="x")
-    for name, data in (("cut.tar", whole.read_bytes()[:3000]), ("no.tar", b"nothing" * 99)):
-        (tmp_path / name).write_bytes(data)
-        with pytest.raises(FormatError, match=rf"data: .*{name}.* can't be read: "):
-            list(read_pictures([tmp_path / name]))
+        last = tar.getmembers()[-1]
+    data = whole.read_bytes()
+    changed = bytearray(data)
+    changed[last.offset + 9] ^= 1  # in its name, beside a sum that says so
+    damaged = {"cut": data[:3000], "no": b"nothing" * 99, "early": data[: last.offset]}
+    for name, content in (*damaged.items(), ("changed", changed)):
+        (tmp_path / f"{name}.tar").write_bytes(content)
+        with pytest.raises(FormatError, match=rf"data: .*{name}.tar.* can't be read: "):
+            list(read_pictures([tmp_path / f"{name}.tar"]))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     with pytest.raises(FormatError, match=r"A_0\.png can't be read: .*decompression bomb"):
+        list(read_pictures([pictures]))
+
+
+def test_links_in_a_shard_are_passed_over(tmp_path: Path, pictures: Path) -> None:
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        for name in ("README", "loop", "again.png"):
+            link = tarfile.TarInfo(name)
+            link.type = tarfile.SYMTYPE
+            link.linkname = {"README": "../../README", "again.png": "x/A_0.png"}.get(name, name)
+            tar.addfile(link)
+        tar.add(pictures, arcname="x")
+    assert len(list(read_pictures([tmp_path / "shard.tar"]))) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders of POSIX")
+def test_a_folder_that_may_not_be_read_is_named(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by somebody who isn't root."""
+    (pictures / "sub").mkdir()
+    real = os.scandir
+
+    def scandir(path: Path) -> Any:
+        if Path(path).name == "sub":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    with pytest.raises(FormatError, match=r"data: .*sub can't be read: Permission denied"):
         list(read_pictures([pictures]))
 
 

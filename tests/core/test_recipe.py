@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from lkdn_core.arch import LKDN, LKDN_CONFIGS, LKDNConfig
 from lkdn_core.checkpoints import read_checkpoint
-from lkdn_core.errors import ArgumentError
+from lkdn_core.errors import ArgumentError, FormatError
 from lkdn_core.fuse import reparameterize
 from lkdn_core.training.pack import Packer
 from lkdn_core.training.recipe import PRESETS, Recipe, Stage, read_recipe
@@ -112,12 +112,15 @@ def test_ablations_name_their_network(name: str, tmp_path: Path, packed: Path) -
         ("[network]\nscale = 2\nattention = -1", "attention: .* got -1"),
         ('loss = "l1"', "loss"),
         ('[[stages]]\nloss = "l3"', "loss: l1 or l2 is accepted, got 'l3'"),
-        ("[[stages]]\nsteps = 0", "steps: an integer from 1 is accepted, got 0"),
-        ("[[stages]]\nsteps = 2.5", "steps: an integer from 1 is accepted, got 2.5"),
-        ("[[stages]]\nwarmup = -1", "warmup: an integer from 0 is accepted, got -1"),
+        ("[[stages]]\nsteps = 0", "steps: an integer from 1 to 10+ is accepted, got 0"),
+        ("[[stages]]\nsteps = 2.5", "steps: an integer from 1 to 10+ is accepted, got 2.5"),
+        ("[[stages]]\nwarmup = -1", "warmup: an integer from 0 to 10+ is accepted, got -1"),
         ("[[stages]]\nlr = nan", "lr: a number of at least 0, finite, is accepted, got nan"),
         ("[[stages]]\nlr = inf", "lr: .* got inf"),
         ('[[stages]]\nlr = "1"', "lr: .* got '1'"),
+        (f"[[stages]]\nlr = {10**400}", "lr: a number of at least 0, finite, is accepted, got 10"),
+        (f"[[stages]]\nsteps = {10**20}", "steps: an integer from 1 to 1000000000000 is accepted"),
+        (f"[[stages]]\nbatch_size = {10**18}", "batch_size: an integer from 1 to 1000000 is"),
         ("[[stages]]\nfinal_lr = -1.0", "final_lr: .* got -1"),
         ("ema = -1", "ema: a number of at least 0, below 1, is accepted, got -1"),
         ("ema = 1", "ema: .* got 1"),
@@ -295,10 +298,17 @@ def test_a_failing_validation_costs_no_steps(tmp_path: Path, packed: Path) -> No
     def validate(network: LKDN) -> dict[str, float]:
         raise RuntimeError("no pictures today")
 
-    training = Training(TINY, tmp_path / "run", [packed], device=CPU)
+    run = tmp_path / "run"
+    training = Training(TINY, run, [packed], device=CPU)
     with pytest.raises(RuntimeError, match="no pictures"):
         training.run(save_every=2, validate=validate)
-    assert Training(TINY, tmp_path / "run", [packed], device=CPU).step == 2
+    training = Training(TINY, run, [packed], device=CPU)
+    assert training.step == 2
+    training.run(save_every=2, validate=lambda network: {"psnr": 30.0 - training.step})
+    with (run / "log.csv").open() as handle:  # what was missed is made up for
+        assert [row["psnr"] for row in csv.DictReader(handle)] == ["28.0000", "26.0000"]
+    with safe_open(run / "best.safetensors", "pt") as file:
+        assert file.metadata()["steps"] == "2"
 
 
 def test_the_curve_fits_the_steps_over_a_resume(tmp_path: Path, packed: Path) -> None:
@@ -315,6 +325,10 @@ def test_the_curve_fits_the_steps_over_a_resume(tmp_path: Path, packed: Path) ->
     assert [row["step"] for row in rows] == ["2", "3", "4"]
     assert [row["psnr"] for row in rows] == ["nan", "30.0000", "nan"]
     assert all(len(row) == 6 and float(row["loss"]) != 0.5 for row in rows)
+    for damage in (b"two,0.5,1e-3,1,0,30\n", b"\xff\n"):
+        log.write_bytes(log.read_bytes() + damage)
+        with pytest.raises(FormatError, match=r"log\.csv is damaged; without it, a new one"):
+            training.run(save_every=1)
 
 
 RUN = """

@@ -94,12 +94,14 @@ def test_a_full_disk_leaves_the_old_state(
 
 def test_a_broken_state_is_named(tmp_path: Path, packed: Path) -> None:
     Training(RECIPE, tmp_path / "run", [packed], device=CPU).save()
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
     (tmp_path / "run" / "state.pt").write_bytes(b"")
     with pytest.raises(WeightsError, match=r"state\.pt is damaged"):
         Training(RECIPE, tmp_path / "run", [packed], device=CPU)
-    torch.save({"step": 1}, tmp_path / "run" / "state.pt")
-    with pytest.raises(WeightsError, match=r"state\.pt is not the state of this run"):
-        Training(RECIPE, tmp_path / "run", [packed], device=CPU)
+    for change in ({"step": -1}, {"step": "two"}, {"optimizer": 5}, {"params_ema": {}}):
+        torch.save({**state, **change}, tmp_path / "run" / "state.pt")
+        with pytest.raises(WeightsError, match=r"state\.pt is not the state of this run"):
+            Training(RECIPE, tmp_path / "run", [packed], device=CPU)
     for text in ("{", "[]", "1"):
         (tmp_path / "run" / "recipe.json").write_text(text)
         with pytest.raises(FormatError, match=r"recipe\.json is damaged"):

@@ -12,7 +12,7 @@ from torch import Tensor
 from training_checks import gradients, same
 
 from lkdn_core.arch import LKDN, LKDN_CONFIGS, LKDNConfig
-from lkdn_core.fuse import fuse
+from lkdn_core.fuse import dense_head, fuse, reparameterize
 from lkdn_core.native_library import instruction_sets
 from lkdn_core.network import run_network
 from lkdn_core.training import forward
@@ -209,6 +209,16 @@ def test_layout_of_the_input_and_no_gradients(kernels: Kernels) -> None:
         for layout in (torch.contiguous_format, torch.channels_last):
             y = run_native(kernels, weights, x.contiguous(memory_format=layout))
             torch.testing.assert_close(y.double(), expected, rtol=0, atol=1e-5)
+
+
+def test_second_derivatives_are_refused(kernels: Kernels) -> None:
+    """They would be wrong."""
+    network = LKDN(LKDNConfig(2, 14, 1))
+    weights = dense_head(reparameterize(dict(network.named_parameters())))
+    loss = run_native(kernels, weights, torch.rand(1, 3, 9, 6)).square().mean()
+    found = torch.autograd.grad(loss, list(network.parameters()), create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        sum(grad.square().sum() for grad in found).backward()
 
 
 def test_threads_do_not_change_a_bit(kernels: Kernels) -> None:
