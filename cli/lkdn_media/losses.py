@@ -218,7 +218,8 @@ def label_losses(source: Source, *, container: str, copied: Collection[int]) -> 
         f"{name} of #{info.index}"
         for info in source.streams
         for name in copied_tags(info.tags)
-        if info.index in copied and name.lower() not in _MP4_STREAM_TAGS
+        if (info.index in copied and name.lower() not in _MP4_STREAM_TAGS)
+        or (info.index == source.video and name == "reel_name" and container == "mp4")
     ]
     tags += [
         f"language {language} of #{info.index}"

@@ -4,6 +4,7 @@ import struct
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from av.rational import AVRational
 from av.sidedata.sidedata import Type as SideData
 from av.stream import Discard, Disposition, Stream
 
-from lkdn_core.errors import LKDNError
+from lkdn_core.errors import FormatError, LKDNError
 from lkdn_media.demux import JOINED, codec_name, is_repeat, main_video, open_decoder, open_media
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar
 from lkdn_media.matroska_head import MatroskaHead, read_head
@@ -61,6 +62,10 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
         matrix = context.coded_side_data.get("display_matrix", b"")
         if not matrix and SideData.DISPLAYMATRIX in frame.side_data:
             matrix = bytes(frame.side_data[SideData.DISPLAYMATRIX])
+        try:
+            nearest_planar(frame.format.name)
+        except FormatError as error:
+            raise FormatError(f"{path}: {error}") from error
         rate = _rate(stream)
         in_file = opener is None and "matroska" in container.format.name
         end = _declared_end(container, stream)
@@ -68,7 +73,7 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
             path=path,
             container=container.format.name,
             video=stream.index,
-            streams=tuple(_info(s) for s in container.streams),
+            streams=_streams(container, stream),
             width=frame.width,
             height=frame.height,
             pix_fmt=frame.format.name,
@@ -112,12 +117,13 @@ def _first_frames(
         for packet in container.demux(stream):
             if is_repeat(packet):
                 continue
-            with suppress(av.FFmpegError):  # a damaged start; a later keyframe may do
+            # A damaged start, after which a keyframe may do; or samples that nobody knows.
+            with suppress(av.FFmpegError, ValueError):
                 found += decoder.decode(packet)
             if len(found) >= wanted:
                 break
     if not found:  # reading failed before the decoder was emptied
-        with suppress(av.FFmpegError):
+        with suppress(av.FFmpegError, ValueError):
             found = decoder.decode(None)
     if not found:
         raise LKDNError(f"{path}: no frame of its video could be decoded")
@@ -147,6 +153,16 @@ def _is_telecine(fields: list[bool]) -> bool:
         [cycles[0][i - j] for j in range(_CYCLE)] == [True, True, False, False, False]
         for i in range(_CYCLE)
     )
+
+
+def _streams(container: InputContainer, video: av.VideoStream) -> tuple[StreamInfo, ...]:
+    """All streams; the ``video`` has the name of its reel, which MOV keeps with the timecode."""
+    infos = [_info(stream) for stream in container.streams]
+    reels = [info.tags["reel_name"] for info in infos if info.rebuilt and "reel_name" in info.tags]
+    if reels:
+        main = infos[video.index]
+        infos[video.index] = replace(main, tags={**main.tags, "reel_name": reels[0]})
+    return tuple(infos)
 
 
 def _info(stream: Stream) -> StreamInfo:

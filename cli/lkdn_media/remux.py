@@ -56,6 +56,7 @@ class StreamCopier:
         self._recoders: dict[int, Recoder] = {}
         self._timelines: dict[int, Timeline] = {}
         self._shown: set[int] = set()  # streams of which a packet was not hidden
+        self._last: dict[int, int | None] = {}  # the time of each stream's last packet
         self._next: av.Packet[Any] | None = None
         self._packets: Iterator[av.Packet[Any]] | None = None
         #: Of the streams that are copied.
@@ -124,7 +125,7 @@ class StreamCopier:
         if self._window is not None:
             self._window.seek(self._container())
         try:
-            for packet in read_packets(self._container(), self._outputs):
+            for packet in map(self._in_time, read_packets(self._container(), self._outputs)):
                 if self._window is not None and self._window.is_over(packet):
                     return
                 self.damage.ends_early |= is_cut_off(packet)
@@ -136,6 +137,22 @@ class StreamCopier:
             self.damage.ends_early = True
         if self._window is not None:
             yield from self._window.rest()
+
+    def _in_time(self, packet: "av.Packet[Any]") -> "av.Packet[Any]":
+        """``packet``, or where it has the time of the last one, a copy that follows that.
+
+        Fragments of MP4 may begin so, and FFmpeg flags that packet as one that an edit hides.
+        """
+        index, last = packet.stream_index, self._last.get(packet.stream_index)
+        self._last[index] = packet.dts
+        if not packet.is_discard or packet.dts is None or packet.dts != last:
+            return packet
+        copy = av.Packet(bytes(packet))
+        copy.stream, copy.time_base = packet.stream, packet.time_base
+        copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
+        copy.is_keyframe = packet.is_keyframe
+        shift_packet(copy, packet.duration or 0)
+        return copy
 
     def _is_cut_out(self, packet: "av.Packet[Any]") -> bool:
         """Whether an edit of MP4 hides ``packet``, and no decoder needs it for what comes first."""

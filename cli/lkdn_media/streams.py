@@ -62,22 +62,31 @@ def _takes(container: str, stream: Stream) -> bool:
 
 
 def can_hold(container: str, stream: Stream) -> bool:
-    """Whether the muxer ``container`` takes a copy of ``stream``: it is asked to write a header."""
+    """Whether the muxer ``container`` takes a copy of ``stream``: it is asked to write some."""
     if isinstance(stream, AttachmentStream):
         return container == "matroska"
     if is_cover(stream) and container == "mov":
         return False  # it takes one, and writes nothing
     if is_cover(stream) and container == "matroska":
         return True  # as an attachment, of any kind
-    if stream.type == "data" and not codec_name(stream) and container in ("mp4", "mov"):
-        return False  # it takes any, and writes no description: no reader knows what the data are
+    file = BytesIO()
     try:
-        with av.open(BytesIO(), "w", format=container) as trial:
-            add_copy(stream, trial)
+        with av.open(file, "w", format=container) as trial:
+            copy = add_copy(stream, trial)
             trial.start_encoding()
+            if stream.type != "data" or container not in ("mp4", "mov"):
+                return True
+            # These take any, but of some they write no description: no reader knows what they are.
+            packet = av.Packet(bytes(16))
+            packet.stream, packet.time_base = copy, copy.time_base
+            packet.pts = packet.dts = 0
+            trial.mux(packet)
+        file.seek(0)
+        with av.open(file) as written:
+            name = codec_name(stream)
+            return bool(name) and name in map(codec_name, written.streams)
     except (av.FFmpegError, ValueError):
         return False
-    return True
 
 
 def add_copy(stream: Stream, out: OutputContainer) -> Stream:

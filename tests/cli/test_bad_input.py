@@ -34,6 +34,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
     (tmp_path / "there.mp4").write_text("a file of somebody's own")
     (tmp_path / "folder.mp4").mkdir()
     sound_only(tmp_path / "sound.mkv")
+    make_clip(tmp_path / "unknown.mov", Clip(codec="rawvideo", options={}))
+    bayer(tmp_path / "bayer.nut")
     no_packets(tmp_path / "no_frames.mp4")
     no_packets(tmp_path / "sound_first.mkv", with_sound=True)
     (tmp_path / "cut.mp4").write_bytes((tmp_path / "good.mp4").read_bytes()[:3000])
@@ -49,6 +51,16 @@ def digests(folder: Path) -> Folder:
 def sound_only(path: Path) -> None:
     with av.open(str(path), "w") as out:
         add_sound(out)
+
+
+def bayer(path: Path) -> None:
+    """Samples as a sensor gives them."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("rawvideo", rate=25, width=34, height=26)
+        stream.pix_fmt = "bayer_rggb8"
+        frame = av.VideoFrame(34, 26, "bayer_rggb8")
+        frame.pts = 0
+        out.mux([*stream.encode(frame), *stream.encode(None)])
 
 
 def no_packets(path: Path, *, with_sound: bool = False) -> None:
@@ -79,6 +91,8 @@ def add_sound(out: av.container.OutputContainer) -> None:
         ("folder.mp4 out.mp4", 1, "folder.mp4: pictures of one ending make a video, found none"),
         ("sound.mkv out.mkv", 1, "sound.mkv: has no video stream"),
         ("no_frames.mp4 out.mp4", 1, "no_frames.mp4: has no video stream"),
+        ("unknown.mov out.mkv", 1, "unknown.mov: no frame of its video could be decoded"),
+        ("bayer.nut out.mkv", 1, "bayer.nut: pixel format bayer_rggb8 is not supported"),
         ("sound_first.mkv out.mkv", 1, "sound_first.mkv: no frame of its video"),
         ("list.mp4 out.mp4", 1, "list.mp4: is a playlist"),
         ("list.m3u8 out.mp4", 1, "list.m3u8: is "),

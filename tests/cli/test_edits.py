@@ -4,6 +4,7 @@ import struct
 from pathlib import Path
 from typing import Final
 
+import av
 import numpy as np
 import pytest
 
@@ -49,3 +50,27 @@ def test_what_edits_hide_stays_hidden(tmp_path: Path, lkdn_video: Command, endin
     distances = np.diff([float(start) for _, start, _ in new.packets if start is not None])
     assert distances.min() > 0.01  # a packet at a cut overlaps with the next one
     assert distances.max() == pytest.approx(1024 / RATE, abs=2e-3)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_fragments_whose_times_repeat_are_no_edits(
+    tmp_path: Path, lkdn_video: Command, ending: str
+) -> None:
+    """FFmpeg's own, of one frame each, whose sound it then takes for cut out."""
+    clip = Clip(pts=range(25), audio=({},), options={"bf": "2", "g": "12"})
+    whole, here = make_clip(tmp_path / "whole.mp4", clip), tmp_path / "a.mp4"
+    there = tmp_path / f"b.{ending}"
+    flags = {"movflags": "frag_every_frame+delay_moov"}
+    with av.open(str(whole)) as source, av.open(str(here), "w", container_options=flags) as out:
+        streams = [out.add_stream_from_template(stream) for stream in source.streams]
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                out.mux(packet)
+    assert lkdn_video(here, there) == 0
+    (old,), (new,) = copies(here), copies(there)
+    starts = [start for _, start, _ in old.packets]
+    assert len(set(starts)) < len(starts)
+    assert [data for data, _, _ in new.packets] == [data for data, _, _ in old.packets]
+    distances = np.diff([float(start) for _, start, _ in new.packets if start is not None])
+    assert distances.min() == pytest.approx(1024 / RATE, abs=2e-3)

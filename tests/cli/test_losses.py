@@ -289,6 +289,63 @@ def test_a_matrix_that_is_not_known(
     assert "got chroma-derived-nc; --ffmpeg-vf setparams=colorspace=bt709 says" in said
 
 
+@pytest.mark.parametrize(
+    ("codec", "able"), [("timed_id3", []), ("klv", []), ("bin_data", ["mp4", "mov"])]
+)
+def test_data_stay_where_they_can_be_told_from_others(
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    codec: str,
+    able: list[str],
+) -> None:
+    """MP4's muxer takes any, writes what nobody can read of some, and fails at last for others."""
+    here = tmp_path / ("a.mp4" if able else "a.ts")
+    with av.open(str(make_clip(tmp_path / "v.mp4"))) as film, av.open(str(here), "w") as out:
+        video = out.add_stream_from_template(film.streams.video[0])
+        data = out.add_mux_stream(codec)
+        if able:
+            data.codec_tag = "gpmd"  # as cameras write them
+        for number, packet in enumerate(p for p in film.demux() if p.size):
+            packet.stream = video
+            out.mux(packet)
+            if number % 3 == 0:
+                note = av.Packet(b"ID3\4\0\0\0\0\0\x0fTXXX\0\0\0\5\0\0\3a\0bc")
+                note.stream, note.time_base = data, Fraction(1, 25)
+                note.pts = note.dts = number
+                note.duration = 3
+                out.mux(note)
+    for ending in ("mp4", "mov", "mkv"):
+        there = tmp_path / f"b.{ending}"
+        assert lkdn_video(here, there, "-q") == 0
+        container = "matroska" if ending == "mkv" else ending
+        others = " or ".join(able) or "no container here"
+        lines = [f"dropped, since {container} can't hold them: #1 data {codec}; {others} can"]
+        assert warnings(capsys) == ([] if ending in able else lines)
+        assert [len(copy.packets) for copy in copies(there)] == ([3] if ending in able else [])
+
+
+def test_the_reel_of_a_timecode_stays(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = tmp_path / "a.mov"
+    with av.open(str(make_clip(tmp_path / "v.mp4"))) as film, av.open(str(here), "w") as out:
+        video = out.add_stream_from_template(film.streams.video[0])
+        video.metadata.update({"timecode": "01:00:00:00", "reel_name": "R001"})
+        for packet in film.demux():
+            if packet.size:
+                packet.stream = video
+                out.mux(packet)
+    for ending, stream in (("mov", 1), ("mkv", 0)):
+        assert lkdn_video(here, tmp_path / f"b.{ending}", "-q") == 0
+        with av.open(str(tmp_path / f"b.{ending}")) as result:
+            tags = {k.lower(): v for k, v in result.streams[stream].metadata.items()}
+        assert tags["reel_name"] == "R001"
+    assert warnings(capsys) == []
+    assert lkdn_video(here, tmp_path / "b.mp4", "-q") == 0
+    assert warnings(capsys) == ["mp4 can't hold the tags reel_name of #0; mkv can"]
+
+
 def test_data_of_an_unknown_kind_are_dropped(
     tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
