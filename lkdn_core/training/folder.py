@@ -44,11 +44,12 @@ def keep_sources(run: Path, data: Mapping[str, Any], *, start: Path | None = Non
     """
     file, packed, state = (run / name for name in ("sources.json", "data.json", "state.pt"))
     old = _read(file) if file.exists() else {}
-    new = {**data, "start": str(start.resolve()) if start else None}
-    if state.exists():
-        # Who only goes on need not say where it all began; older runs don't know.
-        asked = new.keys() & old.keys() - (set() if start else {"start"})
-        _same_recipe(old, {name: new[name] for name in new if name in asked})
+    new = dict(data)
+    if start or not state.exists():  # who only goes on need not say where it all began
+        new["start"] = str(start.resolve()) if start else None
+    if old and state.exists():
+        # Older runs don't know all.
+        _same_recipe(old, {name: new[name] for name in new if name in old})
         return
     if old and any(old.get(name) != value for name, value in data.items()):
         packed.unlink(missing_ok=True)

@@ -165,6 +165,7 @@ def test_a_run_takes_the_data_it_names(
     assert "exclude: this folder was trained with '', got 'x*'" in capsys.readouterr().err
     (run / "sources.json").unlink()  # a run of before there was such a file
     assert train.main(train_arguments(run, other)) == 0
+    assert train.main(arguments) == 2  # it knows these now
 
 
 def test_a_run_keeps_where_it_started(
@@ -212,7 +213,7 @@ def test_a_second_command_on_a_run_is_refused(
     ("change", "code", "message"),
     [
         (["--network", "lkdn-x9"], 2, "got 'lkdn-x9'"),
-        (["--steps", "0"], 2, "steps: an integer from 1 is accepted, got 0"),
+        (["--steps", "0"], 2, "steps: an integer from 1 to 1000000000000 is accepted, got 0"),
         (["--save-every", "0"], 2, "save_every: an integer from 1 is accepted, got 0"),
         (["--ema", "5"], 2, "ema: a number of at least 0, below 1, is accepted, got 5.0"),
         (

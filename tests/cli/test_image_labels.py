@@ -173,6 +173,24 @@ def test_a_pointer_to_no_interoperability_is_left_out(tmp_path: Path, said: Any)
             assert dict(new.getexif().get_ifd(0x8769)) == {0x829A: 0.5}
 
 
+@pytest.mark.parametrize(
+    ("comment", "text"),
+    [
+        ("Grüße aus Köln".encode(), "Grüße aus Köln"),
+        ("Grüße aus Köln".encode("latin-1"), "Grüße aus Köln"),
+        (b"ends\0", "ends"),
+    ],
+)
+def test_a_comment_of_a_jpeg_is_text_in_a_png(
+    tmp_path: Path, said: Any, comment: bytes, text: str
+) -> None:
+    save(tmp_path / "a.jpg", comment=comment)
+    assert said("a.jpg", "b.png") == []
+    with Image.open(tmp_path / "b.png") as image:
+        assert isinstance(image, PngImagePlugin.PngImageFile)
+        assert image.text == {"Comment": text}
+
+
 def test_comment_and_resolution_of_a_jpeg(tmp_path: Path, said: Any) -> None:
     save(tmp_path / "a.jpg", comment=b"a comment", dpi=(300, 300))
     assert said("a.jpg", "b.jpg") == said("a.jpg", "b.png") == []
