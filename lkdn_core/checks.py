@@ -1,6 +1,5 @@
 """What numbers and names may be, said in one way."""
 
-import math
 import sys
 from collections.abc import Collection
 
@@ -16,13 +15,10 @@ def whole(name: str, value: object, least: int, most: int | None = None) -> None
         raise ArgumentError(f"{name}: an integer from {least}{end} is accepted, got {value!r}")
 
 
-def number(name: str, value: object, *, below: float = math.inf) -> None:
+def number(name: str, value: object, *, below: float = sys.float_info.max) -> None:
     """Raise ``ArgumentError`` unless ``value`` is a number from 0 up to ``below``, exclusive."""
-    most = sys.float_info.max  # which an integer below infinity may exceed
-    if not (isinstance(value, int | float) and 0 <= value < below and value <= most) or (
-        isinstance(value, bool)
-    ):
-        end = "finite" if below == math.inf else f"below {below:g}"
+    if isinstance(value, bool) or not (isinstance(value, int | float) and 0 <= value < below):
+        end = "finite" if below == sys.float_info.max else f"below {below:g}"
         raise ArgumentError(f"{name}: a number of at least 0, {end}, is accepted, got {value!r}")
 
 

@@ -16,7 +16,7 @@ from av.rational import AVRational
 from av.sidedata.sidedata import Type as SideData
 from av.stream import Discard, Disposition, Stream
 
-from lkdn_core.errors import FormatError, LKDNError
+from lkdn_core.errors import LKDNError
 from lkdn_media.demux import JOINED, codec_name, is_repeat, main_video, open_decoder, open_media
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar
 from lkdn_media.matroska_head import MatroskaHead, read_head
@@ -62,10 +62,6 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
         matrix = context.coded_side_data.get("display_matrix", b"")
         if not matrix and SideData.DISPLAYMATRIX in frame.side_data:
             matrix = bytes(frame.side_data[SideData.DISPLAYMATRIX])
-        try:
-            nearest_planar(frame.format.name)
-        except FormatError as error:
-            raise FormatError(f"{path}: {error}") from error
         rate = _rate(stream)
         in_file = opener is None and "matroska" in container.format.name
         end = _declared_end(container, stream)

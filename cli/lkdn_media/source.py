@@ -10,6 +10,7 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition
 
+from lkdn_core.errors import FormatError
 from lkdn_media.demux import open_media
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar, without_alpha
 from lkdn_media.matroska_head import MatroskaHead
@@ -169,6 +170,12 @@ class Source:
 
     @property
     def layout(self) -> str:
-        """The planar format the pictures are handled in, with alpha where there is any."""
-        layout = nearest_planar(self.pix_fmt)
+        """The planar format the pictures are handled in, with alpha where there is any.
+
+        Raises ``FormatError`` where there is none.
+        """
+        try:
+            layout = nearest_planar(self.pix_fmt)
+        except FormatError as error:
+            raise FormatError(f"{self.path}: {error}") from error
         return layout if self.alpha or not has_alpha(layout) else without_alpha(layout)
