@@ -199,6 +199,7 @@ class Upscaler:
         *,
         out_format: FrameFormat | None = None,
         size: FinalSize | None = None,
+        before_tile: Callable[[], object] | None = None,
     ) -> Iterator[list[np.ndarray]]:
         """Enlarge frames one after another, in order, holding a few batches at a time.
 
@@ -206,11 +207,12 @@ class Upscaler:
         ``out_format`` and ``size`` as ``up_planes`` does. The work runs in ``num_streams`` threads,
         so reading ``frames`` overlaps with it; on a GPU the copies of one batch overlap with the
         work on another. A batch that repeats recent frames, as a still scene does, costs
-        nothing: their arrays are yielded again, so all are read-only.
+        nothing: their arrays are yielded again, so all are read-only. ``before_tile``: as of `up`,
+        called in those threads.
         """
 
         def start(planes: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
-            return self._start(planes, format, out_format, size)
+            return self._start(planes, format, out_format, size, None, before_tile)
 
         return FrameStream(self, start).run(frames)
 

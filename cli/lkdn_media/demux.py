@@ -20,6 +20,7 @@ __all__ = [
     "ALPHA_DECODERS",
     "JOINED",
     "codec_name",
+    "is_animated_avif",
     "is_cut_off",
     "is_repeat",
     "main_video",
@@ -83,13 +84,23 @@ def _lacks_sound(container: InputContainer) -> bool:
 
 
 def main_video(container: InputContainer, path: Path) -> av.VideoStream:
-    """The first video stream that isn't a cover. Raises ``LKDNError`` where there is none."""
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            if stream.codec_context is None:
-                raise LKDNError(f"{path}: no decoder for its video stream #{stream.index}")
-            return stream
-    raise LKDNError(f"{path}: has no video stream")
+    """The first video stream that isn't a cover, or an AVIF's animation.
+
+    Raises ``LKDNError`` where there is none.
+    """
+    streams = container.streams.video
+    videos = [s for s in streams if not s.disposition & Disposition.attached_pic]
+    if not videos:
+        raise LKDNError(f"{path}: has no video stream")
+    main = max(videos, key=lambda s: s.frames) if is_animated_avif(container) else videos[0]
+    if main.codec_context is None:
+        raise LKDNError(f"{path}: no decoder for its video stream #{main.index}")
+    return main
+
+
+def is_animated_avif(container: InputContainer) -> bool:
+    """Whether this is an AVIF whose first picture is there twice, as a still before the others."""
+    return container.metadata.get("major_brand") == "avis"
 
 
 def codec_name(stream: Stream) -> str:

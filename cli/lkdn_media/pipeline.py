@@ -71,16 +71,18 @@ def upscale_video(
     *,
     progress: Callable[[], object],
     overwrite: bool = False,
+    before_tile: Callable[[], object] | None = None,
 ) -> Result:
     """Enlarge ``plan.source`` into ``target``, which appears only when it is whole.
 
     A file that is there then, whenever it came, is replaced only with ``overwrite``.
 
-    ``progress`` is called, in the calling thread, after each frame handed to the encoder. Raises
+    ``progress`` is called, in the calling thread, after each frame handed to the encoder,
+    ``before_tile`` in another, before each tile; what they raise ends the work. Raises
     ``LKDNError``; then, as after any other exception, ``target`` is what it was before.
     """
     with _writer(plan, target, overwrite=overwrite) as writer:
-        return _upscale(plan, writer, upscaler, progress)
+        return _upscale(plan, writer, upscaler, progress, before_tile)
 
 
 class Writer(Protocol):
@@ -122,7 +124,11 @@ def _writer(plan: Plan, target: Path, *, overwrite: bool) -> Iterator[Writer]:
 
 
 def _upscale(
-    plan: Plan, writer: Writer, upscaler: Upscaler, progress: Callable[[], object]
+    plan: Plan,
+    writer: Writer,
+    upscaler: Upscaler,
+    progress: Callable[[], object],
+    before_tile: Callable[[], object] | None,
 ) -> Result:
     damage = Damage()
 
@@ -141,7 +147,7 @@ def _upscale(
     with (
         closing(read_ahead(decoded(), READ_AHEAD)) as pictures,
         write_behind(write, WRITE_BEHIND) as put,
-        closing(enlarge(pictures, plan, upscaler)) as enlarged,
+        closing(enlarge(pictures, plan, upscaler, before_tile)) as enlarged,
     ):
         for picture in enlarged:
             put(picture)
@@ -150,7 +156,12 @@ def _upscale(
     return Result(writer.frames, damage)
 
 
-def enlarge(pictures: Iterable[Picture], plan: Plan, upscaler: Upscaler) -> Generator[Picture]:
+def enlarge(
+    pictures: Iterable[Picture],
+    plan: Plan,
+    upscaler: Upscaler,
+    before_tile: Callable[[], object] | None = None,
+) -> Generator[Picture]:
     """The network's output with all else of its input, which it keeps in order."""
     inside: deque[Picture] = deque()
 
@@ -160,7 +171,11 @@ def enlarge(pictures: Iterable[Picture], plan: Plan, upscaler: Upscaler) -> Gene
             yield _visible(picture, plan)
 
     stream = upscaler.stream(
-        planes(), plan.input_format, out_format=plan.output_format, size=plan.size
+        planes(),
+        plan.input_format,
+        out_format=plan.output_format,
+        size=plan.size,
+        before_tile=before_tile,
     )
     for enlarged in stream:
         picture = inside.popleft()

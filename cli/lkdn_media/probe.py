@@ -17,7 +17,15 @@ from av.sidedata.sidedata import Type as SideData
 from av.stream import Discard, Disposition, Stream
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.demux import JOINED, codec_name, is_repeat, main_video, open_decoder, open_media
+from lkdn_media.demux import (
+    JOINED,
+    codec_name,
+    is_animated_avif,
+    is_repeat,
+    main_video,
+    open_decoder,
+    open_media,
+)
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar
 from lkdn_media.matroska_head import MatroskaHead, read_head
 from lkdn_media.palette import PALETTE
@@ -90,7 +98,7 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
             mastering_display=_side_data(frame, SideData.MASTERING_DISPLAY_METADATA),
             content_light=_side_data(frame, SideData.CONTENT_LIGHT_LEVEL),
             captions=any(has_captions(f, context.name) for f in first),
-            unkept=_unkept(context, frame, profile=has_profile(first[0], context.name)),
+            unkept=_unkept(stream, frame, profile=has_profile(first[0], context.name)),
             stereo="stereo_3d" in context.coded_side_data or SideData.STEREO3D in frame.side_data,
             early=frame.pts is not None and frame.pts < 0,
             chapters=chapters,
@@ -153,6 +161,8 @@ def _is_telecine(fields: list[bool]) -> bool:
 
 def _streams(container: InputContainer, video: av.VideoStream) -> tuple[StreamInfo, ...]:
     """All streams; the ``video`` has the name of its reel, which MOV keeps with the timecode."""
+    if is_animated_avif(container):
+        return (_info(video),)  # beside the same as a still, and alpha
     infos = [_info(stream) for stream in container.streams]
     reels = [info.tags["reel_name"] for info in infos if info.rebuilt and "reel_name" in info.tags]
     if reels:
@@ -176,9 +186,9 @@ def _info(stream: Stream) -> StreamInfo:
     )
 
 
-def _unkept(
-    context: av.VideoCodecContext, frame: av.VideoFrame, *, profile: bool
-) -> tuple[str, ...]:
+def _unkept(stream: av.VideoStream, frame: av.VideoFrame, *, profile: bool) -> tuple[str, ...]:
+    context, container = stream.codec_context, stream.container
+    assert isinstance(container, InputContainer)
     found = unkept_in(frame, context.name)
     timecode = _side_data(frame, SideData.GOP_TIMECODE)
     if timecode and int.from_bytes(timecode, sys.byteorder) not in _NO_TIMECODE:
@@ -189,6 +199,8 @@ def _unkept(
         found.append("the ICC colour profile of the pictures")
     if "frame_cropping" in context.coded_side_data:
         found.append("the crop of the picture in its container")
+    if is_animated_avif(container) and len(container.streams.video) > 2:
+        found.append("the transparency of AVIF")
     return tuple(found)
 
 

@@ -264,6 +264,27 @@ def test_webp_needs_alpha_only_where_it_is_transparent(
     assert frames(there)[0].format.name == ("yuva444p12le" if transparent else "yuv420p")
 
 
+@pytest.mark.parametrize("transparent", [True, False])
+def test_avif_is_its_animation(
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    transparent: bool,
+) -> None:
+    """The first picture is there as a still too, and alpha in streams of its own."""
+    from PIL import features
+
+    if not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    here, there = gif_of(tmp_path / "a.avif", transparent=transparent), tmp_path / "b.mkv"
+    assert lkdn_video(here, there, "-q") == 0
+    with av.open(str(there)) as result:
+        assert len(result.streams) == 1
+        assert len(list(result.decode(video=0))) == 3
+    said = capsys.readouterr().err
+    assert ("the transparency of AVIF can't be kept" in said) == transparent
+
+
 @pytest.mark.parametrize(
     ("codec", "pix_fmt"), [("libx265", "yuv420p"), ("ffv1", "yuva420p"), ("libvpx-vp9", "yuva420p")]
 )

@@ -77,6 +77,17 @@ def test_a_link_into_a_python_that_is_gone_is_ours(comfyui: Path) -> None:
         assert main(["uninstall", *where]) == 0 and not pack.is_symlink()
 
 
+def test_links_in_a_circle_are_somebody_elses(
+    comfyui: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack, where = comfyui / "custom_nodes" / "lkdn", ["--comfyui", str(comfyui)]
+    pack.symlink_to("lkdn")
+    for command in ("install", "uninstall"):
+        assert main([command, *where]) == 1
+        assert "lkdn: was not made by lkdn-comfyui" in capsys.readouterr().err
+    assert pack.is_symlink()
+
+
 def test_a_full_disk_is_told(
     comfyui: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -211,6 +211,14 @@ def test_bad_input_is_the_error_of_its_node(server: Server) -> None:
     }
     run = server.run(prompt)
     assert run.error["node_id"] == "3" and "image: " in run.error["exception_message"]
+    # What programs may send in the place of a link.
+    prompt["3"]["inputs"]["image"] = None
+    run = server.run(prompt)
+    assert "image: a link to pictures is accepted, got None" in run.error["exception_message"]
+    prompt = video_prompt("flower.mp4")
+    prompt["3"]["inputs"]["video"] = None
+    run = server.run(prompt)
+    assert "video: a link to a video is accepted, got None" in run.error["exception_message"]
 
 
 def test_no_room_for_a_batch_halves_it(server: Server) -> None:

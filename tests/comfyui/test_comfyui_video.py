@@ -276,6 +276,22 @@ def test_codecs_and_sizes(
     assert all(packet.dts is not None for packet in packets)
 
 
+def test_it_can_be_stopped_within_a_frame(tmp_path: Path) -> None:
+    clip, seen = make_clip(tmp_path / "in.mp4", Clip(size=(34, 26))), list[None]()
+    upscaler = Upscaler(scale=2, tile=8)
+    plan = plan_video(clip, scale=2, choice=EncoderChoice(), window=FULL)
+
+    def stop() -> None:
+        seen.append(None)
+        if len(seen) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        upscale_to(tmp_path / "out", plan, upscaler, progress=ignore, before_tile=stop)
+    assert len(seen) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
 def test_only_what_a_file_loses_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Not that the file in between, of a graph's frames, is finer than the result."""
     made = tmp_path / "frames.mp4"

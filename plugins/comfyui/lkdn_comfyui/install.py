@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -87,8 +88,9 @@ def uninstall(comfyui: Path) -> Status:
 def _installed(pack: Path) -> Installed:
     if pack.is_symlink():
         # The other folder that a checkout offers for a link is the one above this package.
-        if pack.resolve() in (_PACKAGE, _PACKAGE.parent):
-            return "link"
+        with suppress(OSError, RuntimeError):  # of links in a circle
+            if pack.resolve() in (_PACKAGE, _PACKAGE.parent):
+                return "link"
         return "old link" if pack.readlink().name == _PACKAGE.name else "other"
     if not pack.exists():
         return "no"

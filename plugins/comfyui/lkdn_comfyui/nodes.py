@@ -138,6 +138,8 @@ class LKDNUpscaleImage(io.ComfyNode):
     ) -> io.NodeOutput:
         """Batch by batch and tile by tile, with a look at the stop button before each."""
         options = _options(batch_size, tile, overlap, precision, tta)
+        if not isinstance(image, torch.Tensor) or image.ndim != 4:
+            raise ArgumentError(f"image: a link to pictures is accepted, got {_shown(image)}")
         bar = comfy.utils.ProgressBar(max(1, len(image)))
 
         def progress(done: int) -> None:
@@ -198,6 +200,8 @@ class LKDNUpscaleVideo(io.ComfyNode):
         """From the file behind ``video`` to one in ComfyUI's temp folder."""
         network = _network(model, scale)
         options = _options(batch_size, tile, overlap, precision, tta)
+        if not hasattr(video, "get_stream_source"):
+            raise ArgumentError(f"video: a link to a video is accepted, got {_shown(video)}")
         folder = Path(folder_paths.get_temp_directory())
         folder.mkdir(parents=True, exist_ok=True)
         made = isinstance(video, InputImpl.VideoFromComponents)
@@ -225,7 +229,7 @@ class LKDNUpscaleVideo(io.ComfyNode):
 
             target = folder / f"lkdn-{uuid.uuid4().hex}"
             with _engine(network, options, source.height, source.width) as upscaler:
-                target = upscale_to(target, plan, upscaler, progress=progress)
+                target = upscale_to(target, plan, upscaler, progress=progress, before_tile=check)
         return io.NodeOutput(InputImpl.VideoFromFile(str(target)))
 
 
@@ -249,8 +253,12 @@ def _network(model: object, scale: int) -> LKDNModel:
     if model is None:
         return LKDNModel(scale)
     if not isinstance(model, LKDNModel):
-        raise ArgumentError(f"model: a link to Load LKDN Model is accepted, got {model!r:.80}")
+        raise ArgumentError(f"model: a link to Load LKDN Model is accepted, got {_shown(model)}")
     return model
+
+
+def _shown(value: object) -> str:
+    return str(tuple(value.shape)) if isinstance(value, torch.Tensor) else f"{value!r:.80}"
 
 
 def _options(batch_size: int, tile: int, overlap: int, precision: str, tta: str) -> EngineOptions:

@@ -76,15 +76,20 @@ def plan_video(
 
 
 def upscale_to(
-    target: Path, plan: Plan, upscaler: Upscaler, *, progress: Callable[[], object]
+    target: Path,
+    plan: Plan,
+    upscaler: Upscaler,
+    *,
+    progress: Callable[[], object],
+    before_tile: Callable[[], object] | None = None,
 ) -> Path:
     """Enlarge ``plan.source`` into a new file, ``target`` with the ending of its container.
 
-    ``progress`` is called after each frame; when it raises, nothing of the file is left. Damage of
-    the source is logged. Raises ``LKDNError``.
+    ``progress`` is called after each frame, ``before_tile`` before each tile; when one raises,
+    nothing of the file is left. Damage of the source is logged. Raises ``LKDNError``.
     """
     target = target.with_suffix(".mkv" if plan.container == "matroska" else f".{plan.container}")
-    result = upscale_video(plan, target, upscaler, progress=progress)
+    result = upscale_video(plan, target, upscaler, progress=progress, before_tile=before_tile)
     if result.damage:
         log.warning("%s: %s", plan.source.path.name, result.damage)
     return target
