@@ -272,11 +272,14 @@ def test_avif_is_its_animation(
     transparent: bool,
 ) -> None:
     """The first picture is there as a still too, and alpha in streams of its own."""
-    from PIL import features
+    from PIL import Image, features
 
     if not features.check("avif"):
         pytest.skip("this Pillow has no AVIF")
-    here, there = gif_of(tmp_path / "a.avif", transparent=transparent), tmp_path / "b.mkv"
+    here, there = tmp_path / "a.avif", tmp_path / "b.mkv"
+    kind, colours = ("RGBA", (9, 99, 199, 50)) if transparent else ("RGB", (9, 99, 199))
+    pictures = [Image.new(kind, (34, 26), colours) for _ in range(3)]
+    pictures[0].save(here, save_all=True, append_images=pictures[1:], duration=40)
     assert lkdn_video(here, there, "-q") == 0
     with av.open(str(there)) as result:
         assert len(result.streams) == 1
