@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from itertools import batched, chain
 from typing import TYPE_CHECKING, Final
 
@@ -41,6 +41,7 @@ class FrameStream:
     ) -> None:
         self._upscaler = upscaler
         self._start = start
+        self._failed = False
 
     def run(self, frames: Iterable[Planes]) -> Iterator[list[np.ndarray]]:
         """Yield ``frames`` enlarged; what repeats a recent frame is not worked on again."""
@@ -55,7 +56,7 @@ class FrameStream:
                     results = _known(batch, recent)
                     if len(results) < len(batch):
                         # All of it: a GPU likes batches of one size.
-                        work = pool.submit(self._work, batch)
+                        work = pool.submit(self._unless_failed, batch)
                         results = [(work, i) for i in range(len(batch))]
                         recent.extend(zip(batch, results, strict=True))
                     pending.append(results)
@@ -96,6 +97,15 @@ class FrameStream:
         device = self._upscaler.device
         if device.type == "cuda" and self._upscaler.num_streams > 1:
             torch.cuda.set_stream(torch.cuda.Stream(device))
+
+    def _unless_failed(self, batch: Sequence[Planes]) -> _Wait:
+        if self._failed:  # a thread is here before the one that gives back can cancel
+            raise CancelledError
+        try:
+            return self._work(batch)
+        except BaseException:
+            self._failed = True
+            raise
 
     def _work(self, batch: Sequence[Planes]) -> _Wait:
         limits = self._upscaler.limits
