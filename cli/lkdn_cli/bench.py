@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     """Measure; returns the exit code."""
     parser = Parser(
         prog="lkdn-bench",
-        description="Time the network in every backend and precision that runs here, side by side "
+        description="Time the network in the backends and precisions that run here, side by side "
         "in one run: medians, and ratios to the first row. Prints Markdown. Ratios are of CPU time "
         "on a CPU, which bears other work on the machine, and of wall time on a GPU.",
     )
@@ -36,10 +36,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--size", type=_size, metavar="WxH", help="of the input (320x180)")
     add_device_option(parser)
     parser.add_argument("--precision", nargs="+", help="default: fp32, on a GPU all three")
-    parser.add_argument("--backend", nargs="+", default=[], help="default: all that run here")
+    backend = "default: all that run here, with --sweep the best"
+    parser.add_argument("--backend", nargs="+", default=[], help=backend)
     parser.add_argument("--threads", type=int, help="of the CPU, for everybody (default: torch's)")
     parser.add_argument("--rounds", type=int, default=5, help="default 5")
-    parser.add_argument("--peers", action="store_true", help="torch.compile and other runtimes too")
+    parser.add_argument("--peers", action="store_true", help="torch.compile, and on a CPU others")
     sweep = "time and peak memory against the height, a fresh process each (default 240 to 2160)"
     parser.add_argument("--sweep", type=int, nargs="*", metavar="HEIGHT", help=sweep)
     parser.add_argument("--table4", action="store_true", help="the paper's Table 4 on this device")

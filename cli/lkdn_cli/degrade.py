@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help=data)
     parser.add_argument("--exclude", default="", metavar="GLOB", help="file names to leave out")
     parser.add_argument("--scale", type=int, default=2, help="2, 3 or 4 (default 2)")
-    versions = "degraded versions of each picture, 0 for clean data (default 4)"
+    versions = "degraded versions of each picture, 0 for clean data (default 4; 0 with a teacher)"
     parser.add_argument("--versions", type=int, help=versions)
     small = "small pictures of your own beside those of --data, by name: 1.png or 1x4.png for 1.png"
     parser.add_argument("--small", type=Path, metavar="FOLDER", help=small)

@@ -57,7 +57,9 @@ def main(argv: list[str] | None = None) -> int:
     small = "the small pictures, by the same names or as 1x4.png for 1.png"
     parser.add_argument("--small", type=Path, metavar="FOLDER", help=small)
     parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=4, help="default 4")
-    model = "names from lkdn-models (default: all of this scale that need no download)"
+    model = (
+        "names from lkdn-models (default: all of this scale that need no download, if no weights)"
+    )
     parser.add_argument("--model", nargs="+", default=None, help=model)
     weights = "checkpoints of your own"
     parser.add_argument("--weights", type=Path, nargs="+", default=[], help=weights)

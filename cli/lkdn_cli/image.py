@@ -52,12 +52,12 @@ def main(argv: list[str] | None = None) -> int:
     files.add_argument("--format", choices=formats, help="of files in a folder (default: as IN)")
     files.add_argument("--quality", type=int, default=95, help="lossy formats: 1 to 100 (95)")
     files.add_argument("--lossless", action="store_true", help="WebP without loss")
-    files.add_argument("--no-recursion", action="store_true", help="leave folders in IN alone")
+    files.add_argument("--no-recursion", action="store_true", help="don't look into folders in IN")
     files.add_argument(
         "--max-megapixels", type=float, default=256, help="of IN (default 256; inf: any)"
     )
     add_compare_option(parser)
-    files.add_argument("-y", "--overwrite", action="store_true", help="not only what is missing")
+    files.add_argument("-y", "--overwrite", action="store_true", help="replace what is there")
     parser.add_argument("--json", action="store_true", help="report as JSON lines on stdout")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")
     return run(parser, _upscale, argv, refused=teller_of_refusals(parser.prog, argv))
