@@ -227,13 +227,18 @@ def test_an_interrupt_ends_the_storing_of_frames_of_a_graph(tmp_path: Path) -> N
     assert len(steps) == 3 and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("channels", [1, 2])
-def test_sound_of_a_graph_ends_with_its_frames(tmp_path: Path, channels: int) -> None:
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 6, 8])
+def test_sound_of_a_graph_ends_with_its_frames(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, channels: int
+) -> None:
     path = tmp_path / "frames.mp4"
     sound = torch.rand(channels, 480000), 48000
     write_clip(path, torch.rand(5, 8, 8, 3), Fraction(25), sound, progress=ignore)
     with av.open(str(path)) as container:
         heard = sum(frame.samples for frame in container.decode(audio=0))
+        kept = container.streams.audio[0].channels
+    assert kept == (channels if channels < 8 else 2)
+    assert ("audio: of 8 channels the first alone is kept" in caplog.text) == (channels == 8)
     assert 9600 <= heard < 9600 + 2 * 1024  # AAC has whole blocks of 1024
 
 

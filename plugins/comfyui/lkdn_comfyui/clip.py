@@ -1,5 +1,6 @@
 """Frames and sound that a graph made itself, as a file."""
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -16,13 +17,14 @@ from lkdn_media.planes import fill_planes
 
 __all__ = ["write_clip"]
 
+log = logging.getLogger(__name__)
 #: Stored without loss, in finer steps than an 8-bit picture has.
 _FORMAT: Final = FrameFormat(family="yuv", bits=10, matrix="bt709", color_range="limited")
 _PIX_FMT: Final = "yuv444p10le"
 _BT709: Final = 1  # primaries, transfer and matrix
 #: Denominators of frame rates in use; a graph holds rates as floats.
 _RATES: Final = 1001
-_LAYOUTS: Final = {1: "mono", 2: "stereo", 6: "5.1"}
+_LAYOUTS: Final = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1"}
 
 
 def write_clip(
@@ -106,6 +108,7 @@ def _encode_sound(
     layout = _LAYOUTS.get(samples.shape[0], "stereo")
     stream = out.add_stream("aac", rate=rate, layout=layout)
     if samples.shape[0] not in _LAYOUTS:
+        log.warning("audio: of %d channels the first alone is kept", samples.shape[0])
         samples = samples[:1].expand(2, -1)
 
     def packets() -> "Iterator[av.Packet[Any]]":
