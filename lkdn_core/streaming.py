@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import batched, chain
 from typing import TYPE_CHECKING, Final
 
@@ -41,7 +41,7 @@ class FrameStream:
     ) -> None:
         self._upscaler = upscaler
         self._start = start
-        self._failed = False
+        self._error: BaseException | None = None
 
     def run(self, frames: Iterable[Planes]) -> Iterator[list[np.ndarray]]:
         """Yield ``frames`` enlarged; what repeats a recent frame is not worked on again."""
@@ -66,6 +66,7 @@ class FrameStream:
                     yield from _enlarged(pending.popleft())
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+                self._error = None  # whose traceback holds this object, and pictures
 
     def _batches(self, frames: Iterable[Planes]) -> Iterator[Sequence[Planes]]:
         frames = iter(frames)
@@ -99,12 +100,12 @@ class FrameStream:
             torch.cuda.set_stream(torch.cuda.Stream(device))
 
     def _unless_failed(self, batch: Sequence[Planes]) -> _Wait:
-        if self._failed:  # a thread is here before the one that gives back can cancel
-            raise CancelledError
+        if self._error is not None:  # a thread is here before the one that gives back can cancel
+            raise self._error
         try:
             return self._work(batch)
-        except BaseException:
-            self._failed = True
+        except BaseException as error:
+            self._error = error
             raise
 
     def _work(self, batch: Sequence[Planes]) -> _Wait:
