@@ -162,18 +162,21 @@ class Upscaler:
         """
         with shortage_named(self.device):
             if out is None or all(p.device.type == self.device.type for p in planes):
-                return self._start(planes, format, out_format, size, out, before_tile)()
-            enlarged = self._start(planes, format, out_format, size, None, before_tile)()
+                return self._start(
+                    planes, format, out_format, size, out=out, before_tile=before_tile
+                )()
+            enlarged = self._start(planes, format, out_format, size, before_tile=before_tile)()
         for plane, done in zip(out, enlarged, strict=True):
             plane.copy_(done)
         return list(out)
 
-    def _start(  # noqa: PLR0917
+    def _start(
         self,
         planes: Sequence[Tensor],
         format: FrameFormat,
         out_format: FrameFormat | None,
         size: FinalSize | None,
+        *,
         out: Sequence[Tensor] | None = None,
         before_tile: Callable[[], object] | None = None,
     ) -> Callable[[], list[Tensor]]:
@@ -212,7 +215,7 @@ class Upscaler:
         """
 
         def start(planes: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
-            return self._start(planes, format, out_format, size, None, before_tile)
+            return self._start(planes, format, out_format, size, before_tile=before_tile)
 
         return FrameStream(self, start).run(frames)
 
