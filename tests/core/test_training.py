@@ -98,8 +98,9 @@ def test_a_broken_state_is_named(tmp_path: Path, packed: Path) -> None:
     (tmp_path / "run" / "state.pt").write_bytes(b"")
     with pytest.raises(WeightsError, match=r"state\.pt is damaged"):
         Training(RECIPE, tmp_path / "run", [packed], device=CPU)
-    for change in ({"step": -1}, {"step": "two"}, {"optimizer": 5}, {"params_ema": {}}):
-        torch.save({**state, **change}, tmp_path / "run" / "state.pt")
+    changes = {"step": -1}, {"step": "two"}, {"optimizer": 5}, {"params_ema": {}}
+    for broken in ({"step": 1}, *({**state, **change} for change in changes)):
+        torch.save(broken, tmp_path / "run" / "state.pt")
         with pytest.raises(WeightsError, match=r"state\.pt is not the state of this run"):
             Training(RECIPE, tmp_path / "run", [packed], device=CPU)
     for text in ("{", "[]", "1"):
