@@ -1,0 +1,85 @@
+"""``lkdn-train`` in processes of their own: several that share a run, one with little around."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).parents[2]
+
+RUN = """
+import sys, torch
+torch.set_num_threads(1)
+from lkdn_cli.train import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def command(arguments: list[str], *, code: str = RUN, torchrun: int = 0) -> None:
+    """``lkdn-train`` in a process of its own, or in several that torchrun starts."""
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "cli")])
+    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    start = [sys.executable, "-c", code]
+    if torchrun:
+        file = Path(arguments[0]).parent / "main.py"
+        file.write_text(code)
+        single = ["--standalone", f"--nproc-per-node={torchrun}", str(file)]
+        start = [sys.executable, "-m", "torch.distributed.run", *single]
+    result = subprocess.run(
+        [*start, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.fixture
+def options(tmp_path: Path, packed: Path) -> list[str]:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(
+        "[network]\nscale = 2\nchannels = 8\nblocks = 1\n"
+        "[[stages]]\nsteps = 3\nbatch_size = 4\npatch = 8\nlr = 2e-3\n"
+    )
+    return ["--preset", str(recipe), "--data", f"{packed}.json", "--device", "cpu"]
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one_with_the_joined_batch(tmp_path: Path, options: list[str]) -> None:
+    command([str(tmp_path / "one"), *options])
+    command([str(tmp_path / "two"), *options], torchrun=2)
+    one, two = (load_file(tmp_path / run / "ema.safetensors") for run in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5, msg=name)
+    rows = (tmp_path / "two" / "log.csv").read_text().splitlines()
+    assert len(rows) == 2  # one process writes
+
+
+BARE = (
+    """
+import sys
+for name in ("PIL", "av", "matplotlib", "platformdirs", "safetensors", "tqdm", "vapoursynth"):
+    sys.modules[name] = None
+"""
+    + RUN
+)
+
+
+@pytest.mark.slow
+def test_torch_and_numpy_are_enough_to_train(tmp_path: Path, options: list[str]) -> None:
+    """A machine lent for its GPU has no more; the weights are written where the rest is there."""
+    run = tmp_path / "run"
+    command([str(run), *options], code=BARE)
+    assert json.loads((run / "recipe.json").read_text())["network"]["channels"] == 8
+    assert not (run / "ema.safetensors").exists()
+    command([str(run), *options])
+    state = torch.load(run / "state.pt", weights_only=True)
+    for name, value in load_file(run / "ema.safetensors").items():
+        assert torch.equal(value, state["params_ema"][name])
