@@ -16,9 +16,14 @@ __all__ = [
 ]
 
 
-def add_engine_options(group: argparse._ArgumentGroup) -> None:
-    """Add what `make_upscaler` takes to ``group``; not ``--scale``, of which defaults differ."""
-    group.add_argument("--model", default="lkdn-s", help="a name from lkdn-models (lkdn-s)")
+def add_engine_options(
+    group: argparse._ArgumentGroup, *, model: str | None = "lkdn-s", usually: str = "lkdn-s"
+) -> None:
+    """Add what `make_upscaler` takes to ``group``; not ``--scale``, of which defaults differ.
+
+    ``model``: the default, ``None`` for one that depends, as ``usually`` tells people.
+    """
+    group.add_argument("--model", default=model, help=f"a name from lkdn-models ({usually})")
     group.add_argument("--weights", type=Path, help="a checkpoint of your own instead")
     add_device_option(group)
     group.add_argument("--precision", default="auto", help="auto (default), fp32, fp16 or bf16")
@@ -49,12 +54,11 @@ def check_engine(arguments: argparse.Namespace) -> None:
     check_options(**_options(arguments))
 
 
-def make_upscaler(arguments: argparse.Namespace, scale: int) -> "Upscaler":
-    """The engine for ``scale``. Raises as ``Upscaler`` does."""
+def make_upscaler(arguments: argparse.Namespace, model: str, scale: int) -> "Upscaler":
+    """The engine for ``scale``, with ``model`` unless there are weights. Raises as it does."""
     from lkdn_core import Upscaler
 
-    model, weights = arguments.model, arguments.weights
-    return Upscaler(scale=scale, model=model, weights=weights, **_options(arguments))
+    return Upscaler(scale=scale, model=model, weights=arguments.weights, **_options(arguments))
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from lkdn_media.pipeline import Result, check_paths, upscale_video
 from lkdn_media.plan import Plan, make_plan
 from lkdn_media.segmented import segment_length, upscale_segments
 from lkdn_media.sizes import choose_scale
+from lkdn_media.suited_model import suited_model
 from lkdn_media.targets import PLAIN
 
 __all__ = ["Enlarger"]
@@ -46,14 +47,20 @@ class Enlarger:
         check_engine(arguments)
         self._arguments = arguments
         self._reporter, self._interrupts = reporter, interrupts
-        self._upscalers: dict[int, Upscaler] = {}
+        self._upscalers: dict[tuple[str, int], Upscaler] = {}
 
-    def upscaler(self, scale: int) -> Upscaler:
-        """The engine for that scale."""
-        if scale not in self._upscalers:
-            self._upscalers[scale] = make_upscaler(self._arguments, scale)
-        self._upscalers[scale].renew()  # another job may have more room
-        return self._upscalers[scale]
+    def upscaler(self, plan: Plan) -> Upscaler:
+        """The engine for ``plan``."""
+        key = self._model(plan), plan.scale
+        if key not in self._upscalers:
+            self._upscalers[key] = make_upscaler(self._arguments, *key)
+        self._upscalers[key].renew()  # another job may have more room
+        return self._upscalers[key]
+
+    def _model(self, plan: Plan) -> str:
+        """The network for ``plan``, by name; by its file where it has no name."""
+        options = self._arguments
+        return str(options.weights or options.model or suited_model(plan.source))
 
     @property
     def writes(self) -> bool:
@@ -82,11 +89,14 @@ class Enlarger:
             with writing_to(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
         if not self.writes:
-            self._check_weights(plan.scale)
+            model = self._model(plan)
+            self._check_weights(model, plan.scale)
             lines = plan.describe()
-            self._reporter.tell("plan", {**_names(source, target), "streams": lines})
+            facts = {**_names(source, target), "model": model, "streams": lines}
+            self._reporter.tell("plan", facts)
             if not self._arguments.json:
                 head = [] if self._arguments.output_dir is None else [f"{source} -> {target}"]
+                head.append(f"network {model} x{plan.scale}")
                 put("".join(f"{one_line(line)}\n" for line in head + lines))
             return OK
         result = self._enlarge(plan, target)
@@ -95,10 +105,10 @@ class Enlarger:
             return SALVAGED
         return OK
 
-    def _check_weights(self, scale: int) -> None:
+    def _check_weights(self, model: str, scale: int) -> None:
         """Refuse weights that are missing or don't fit; downloads nothing. Raises ``LKDNError``."""
         if self._arguments.weights is None:
-            find_model(self._arguments.model, scale)
+            find_model(model, scale)
         else:
             load_model(scale=scale, weights=self._arguments.weights)
 
@@ -126,19 +136,20 @@ class Enlarger:
         return plan
 
     def _enlarge(self, plan: Plan, target: Path) -> Result:
-        upscaler, frames = self.upscaler(plan.scale), _expected(plan)
+        upscaler, frames = self.upscaler(plan), _expected(plan)
         overwrite = self._arguments.overwrite
         length = self._arguments.segment
         if length is None:
             length = segment_length(plan, device=upscaler.device.type)
         names = _names(plan.source.path, target)
         size = {"frames": frames or None, "width": plan.width, "height": plan.height}
+        facts = {**names, "model": self._model(plan), **size}
         started = time.monotonic()
         # A clip of one segment has nothing to go on from, and parts of animations can't be joined.
         once = plan.source.opener is not None or plan.container in (*PLAIN, "gif", "apng")
         if once or length == 0 or 0 < frames <= length:
             done = 0
-            self._reporter.tell("start", {**names, **size, "resumed": 0})
+            self._reporter.tell("start", {**facts, "resumed": 0})
             with self._reporter.frames(total=frames, done=0) as progress:
                 result = upscale_video(
                     plan, target, upscaler, progress=progress, overwrite=overwrite
@@ -147,7 +158,7 @@ class Enlarger:
             with Job(target, self._identity(plan, length), restart=self._arguments.restart) as job:
                 done = job.frames
                 text = f"{target}: goes on after {counted(done, 'frame')}" if done else ""
-                self._reporter.tell("start", {**names, **size, "resumed": done}, text)
+                self._reporter.tell("start", {**facts, "resumed": done}, text)
                 with self._kept(job), self._reporter.frames(total=frames, done=done) as progress:
                     result = upscale_segments(
                         plan,
@@ -170,7 +181,8 @@ class Enlarger:
                 "fps": round(speed, 3),
                 "damage": str(result.damage) or None,
             },
-            f"{target}: {count} of {plan.width}x{plan.height}, {speed:.2f} frames/s",
+            f"{target}: {count} of {plan.width}x{plan.height} by {facts['model']}, "
+            f"{speed:.2f} frames/s",
         )
         if self._arguments.compare:
             from lkdn_media.compare import compare_video
@@ -186,10 +198,10 @@ class Enlarger:
 
     def _identity(self, plan: Plan, length: int) -> dict[str, object]:
         """What a job that goes on must have in common with the one that was broken off."""
-        options, upscaler = self._arguments, self.upscaler(plan.scale)
+        options, upscaler = self._arguments, self.upscaler(plan)
         weights = options.weights and hashlib.sha256(options.weights.read_bytes()).hexdigest()
         engine = {
-            "model": None if options.weights else options.model,
+            "model": None if options.weights else self._model(plan),
             "weights": weights,
             "device": upscaler.device.type,
             "precision": upscaler.precision,

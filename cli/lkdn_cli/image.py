@@ -162,7 +162,7 @@ def _run(
 
     return enlarge_files(
         jobs,
-        cache(lambda scale: make_upscaler(arguments, scale)),
+        cache(lambda scale: make_upscaler(arguments, arguments.model, scale)),
         scales=scales,
         size=size,
         quality=Quality(arguments.quality, arguments.lossless),

@@ -81,7 +81,8 @@ def source_of(path: Path, arguments: argparse.Namespace) -> "Source":
 
 def _add_network(group: argparse._ArgumentGroup) -> None:
     add_scale_option(group)
-    add_engine_options(group)
+    usually = "lkdn-s-video for compressed video, else lkdn-s"
+    add_engine_options(group, model=None, usually=usually)
     group.add_argument(
         "--headroom", action="store_true", help="keep luma beyond 16 to 235 (default: clip it)"
     )

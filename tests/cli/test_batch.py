@@ -74,7 +74,8 @@ def test_a_batch_tells_programs(
     assert [event["event"] for event in events] == kinds
     start, done, error, _, _, warning, summary = events
     names = {"input": "films/a.mp4", "output": "out/a.mp4"}
-    assert start == names | {"event": "start", "frames": 7, "width": 68, "height": 52, "resumed": 0}
+    start_of = {"frames": 7, "width": 68, "height": 52, "resumed": 0, "model": str(nearest[2])}
+    assert start == names | start_of | {"event": "start"}
     assert done.pop("seconds") > 0 and done.pop("fps") > 0
     assert done == names | {"event": "done", "frames": 7, "damage": None}
     assert error["input"] == "films/broken.mp4" and error["code"] == 1

@@ -36,7 +36,9 @@ from lkdn_comfyui.widgets import (
 )
 from lkdn_core import Upscaler
 from lkdn_core.errors import ArgumentError
+from lkdn_core.models import DEFAULT_MODEL
 from lkdn_media.sizes import SizeChoice
+from lkdn_media.suited_model import suited_model
 
 __all__ = ["LKDNExtension", "LKDNModelLoader", "LKDNUpscaleImage", "LKDNUpscaleVideo"]
 
@@ -146,7 +148,8 @@ class LKDNUpscaleImage(io.ComfyNode):
             management.throw_exception_if_processing_interrupted()
             bar.update_absolute(done)
 
-        with _engine(_network(model, scale), options, *image.shape[1:3]) as upscaler:
+        network = _linked(model) or LKDNModel(scale)
+        with _engine(network, options, *image.shape[1:3]) as upscaler:
             enlarged = upscale_images(
                 image,
                 upscaler,
@@ -175,7 +178,7 @@ class LKDNUpscaleVideo(io.ComfyNode):
                 *work_inputs(),
                 tta_input(),
                 *file_inputs(),
-                model_input(),
+                model_input("lkdn-s-video for videos of lossy codecs and lkdn-s for others"),
             ],
             outputs=[io.Video.Output(display_name="VIDEO")],
             aliases=["upscale video", "enlarge video", "video super resolution"],
@@ -198,7 +201,7 @@ class LKDNUpscaleVideo(io.ComfyNode):
         model: LKDNModel | None = None,
     ) -> io.NodeOutput:
         """From the file behind ``video`` to one in ComfyUI's temp folder."""
-        network = _network(model, scale)
+        linked = _linked(model)
         options = _options(batch_size, tile, overlap, precision, tta)
         if not hasattr(video, "get_stream_source"):
             raise ArgumentError(f"video: a link to a video is accepted, got {_shown(video)}")
@@ -210,7 +213,7 @@ class LKDNUpscaleVideo(io.ComfyNode):
             path, window, choice = found
             plan = plan_video(
                 path,
-                scale=network.scale,
+                scale=linked.scale if linked else scale,
                 choice=replace(
                     choice,
                     codec=choice.codec if codec == "auto" else codec,
@@ -228,6 +231,8 @@ class LKDNUpscaleVideo(io.ComfyNode):
                 bar.update(1)
 
             target = folder / f"lkdn-{uuid.uuid4().hex}"
+            suited = DEFAULT_MODEL if made else suited_model(source)
+            network = linked or LKDNModel(scale, suited)
             with _engine(network, options, source.height, source.width) as upscaler:
                 target = upscale_to(target, plan, upscaler, progress=progress, before_tile=check)
         return io.NodeOutput(InputImpl.VideoFromFile(str(target)))
@@ -248,11 +253,9 @@ def _find(label: str) -> LKDNModel:
     return model_from_file(Path(folder_paths.get_full_path_or_raise(FOLDER, label)))
 
 
-def _network(model: object, scale: int) -> LKDNModel:
-    """What is linked, or the default. Programs may send anything in the place of a link."""
-    if model is None:
-        return LKDNModel(scale)
-    if not isinstance(model, LKDNModel):
+def _linked(model: object) -> LKDNModel | None:
+    """The network that is linked. Programs may send anything in the place of a link."""
+    if model is not None and not isinstance(model, LKDNModel):
         raise ArgumentError(f"model: a link to Load LKDN Model is accepted, got {_shown(model)}")
     return model
 

@@ -123,10 +123,10 @@ def file_inputs() -> list[Any]:
     ]
 
 
-def model_input() -> Any:
-    """The socket for a network."""
+def model_input(usually: str = "lkdn-s of the chosen scale is used") -> Any:
+    """The socket for a network; ``usually``: what is used when nothing is linked."""
     return ModelSocket.Input(
         "model",
         optional=True,
-        tooltip="From Load LKDN Model; without one, lkdn-s of the chosen scale is used.",
+        tooltip=f"From Load LKDN Model; without one, {usually}.",
     )

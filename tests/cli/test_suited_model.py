@@ -1,0 +1,77 @@
+"""The network of a video for which none is named."""
+
+import json
+from pathlib import Path
+
+import pytest
+from lkdn_cli.video import main
+
+from tests.cli.clips import Clip, make_clip
+from tests.cli.media import frames, planes
+
+
+def network(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Model and scale that ``lkdn-video`` would take."""
+    capsys.readouterr()
+    assert main([*arguments, "--dry-run"]) == 0
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("network ")]
+    return line.removeprefix("network ")
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt", "expected"),
+    [
+        ("a.mp4", "libx264", "yuv420p", "lkdn-s-video"),
+        ("a.mkv", "mpeg2video", "yuv420p", "lkdn-s-video"),
+        ("a.avi", "mjpeg", "yuvj420p", "lkdn-s-video"),
+        ("a.mkv", "ffv1", "yuv420p", "lkdn-s"),
+        ("a.mov", "prores_ks", "yuv422p10le", "lkdn-s"),
+        ("a.mov", "cfhd", "yuv422p10le", "lkdn-s"),
+        ("a.apng", "apng", "gray", "lkdn-s"),
+    ],
+)
+def test_by_what_the_codec_leaves(
+    name: str,
+    codec: str,
+    pix_fmt: str,
+    expected: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    size = (64, 48)
+    here = make_clip(tmp_path / name, Clip(codec=codec, pix_fmt=pix_fmt, options={}, size=size))
+    there = str(tmp_path / "b.mkv")
+    assert network(capsys, str(here), there) == f"{expected} x4"
+    assert network(capsys, str(here), there, "--height", "96") == f"{expected} x2"
+    named = network(capsys, str(here), there, "--model", "official-lkdn", "--scale", "3")
+    assert named == "official-lkdn x3"
+
+
+def test_pictures_are_taken_for_clean(
+    tmp_path: Path, nearest: dict[int, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = make_clip(tmp_path / "a.mp4")
+    frames, large, own = str(tmp_path / "frames"), str(tmp_path / "b.mkv"), str(nearest[2])
+    options = ("--scale", "2", "--weights", own, "--device", "cpu")
+    assert main([str(here), f"{frames}/", *options]) == 0
+    assert network(capsys, frames, large) == "lkdn-s x4"
+    assert network(capsys, str(here), large, "--weights", own) == f"{own} x2"
+
+
+@pytest.mark.parametrize("codec", ["libx264", "ffv1"])
+def test_that_network_does_the_work(
+    codec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = make_clip(tmp_path / "a.mkv", Clip(codec=codec, options={}, pts=range(1)))
+    files = [tmp_path / f"{number}.mkv" for number in range(3)]
+    fixed = ("--scale", "2", "--device", "cpu", "--codec", "ffv1")
+    assert main([str(here), str(files[0]), *fixed, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert told["event"] == "start"
+    other = {"lkdn-s": "lkdn-s-video", "lkdn-s-video": "lkdn-s"}[told["model"]]
+    assert other == ("lkdn-s" if codec == "libx264" else "lkdn-s-video")
+    for file, model in zip(files[1:], (told["model"], other), strict=True):
+        assert main([str(here), str(file), *fixed, "--model", model]) == 0
+        assert f" by {model}, " in capsys.readouterr().err
+    own, named, unlike = [planes(frames(file)[0])[0] for file in files]
+    assert (own == named).all() and (own != unlike).any()
