@@ -13,7 +13,8 @@ from typing import Any
 from lkdn_cli.benchmark.timing import compare
 from lkdn_core import Upscaler, streaming
 from lkdn_core.formats import FrameFormat
-from lkdn_media.decode import Damage, decode_pictures
+from lkdn_media.damage import Damage
+from lkdn_media.decode import decode_pictures
 from lkdn_media.encoder_choice import EncoderChoice
 from lkdn_media.plan import make_plan
 from lkdn_media.probe import probe

@@ -13,7 +13,7 @@ from lkdn_cli.progress import Reporter
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.counts import counted
 from lkdn_media.encoders import CONTAINERS
-from lkdn_media.folders import file_identity, name_key, real, walk
+from lkdn_media.folders import file_identity, new_names, real, walk
 
 __all__ = ["pair_files", "run_batch"]
 
@@ -34,21 +34,17 @@ def pair_files(
 
     A folder's structure is kept. A name keeps its ending where that names a container we write,
     and gets ``.mkv`` otherwise. Of folders that can't be read there is an error each. Raises
-    ``ArgumentError`` where two files would get one name, or one would overwrite an input.
+    ``ArgumentError`` where two files would get one name (see `new_names`), or one would overwrite
+    an input.
     """
     # Methods of ``Path`` would raise where a name is too long.
     if os.path.lexists(output) and not os.path.isdir(output):
         raise ArgumentError(f"output: {output} is not a folder")
-    pairs, unreadable = [], list[LKDNError]()
-    for source, name in _sources(inputs, output, unreadable.append):
-        ending = name.suffix if name.suffix.lower() in CONTAINERS else ".mkv"
-        pairs.append((source, output / name.with_suffix(ending)))
-    taken, key = dict[str, Path](), name_key(output)
+    unreadable = list[LKDNError]()
+    found = [*_sources(inputs, output, unreadable.append)]
+    pairs = new_names(found, _ending, output)
     files = {file_identity(source): source for source, _ in pairs if os.path.exists(source)}
-    for source, target in pairs:
-        other = taken.setdefault(key(target), source)
-        if other != source:
-            raise ArgumentError(f"output: {other} and {source} would both become {target}")
+    for _, target in pairs:
         if os.path.exists(target) and (path := files.get(file_identity(target))):
             raise ArgumentError(f"output: {target} would overwrite the input {path}")
     if not pairs and not unreadable:
@@ -100,6 +96,10 @@ def run_batch(
     if counts["failed"]:
         return FAILED
     return SALVAGED if counts["salvaged"] else OK
+
+
+def _ending(name: Path) -> str:
+    return name.suffix if name.suffix.lower() in CONTAINERS else ".mkv"
 
 
 def _sources(

@@ -96,8 +96,8 @@ class Enlarger:
             self._reporter.tell("plan", facts)
             if not self._arguments.json:
                 head = [] if self._arguments.output_dir is None else [f"{source} -> {target}"]
-                head.append(f"network {model} x{plan.scale}")
-                put("".join(f"{one_line(line)}\n" for line in head + lines))
+                lines = [*head, *lines, f"network {model} x{plan.scale}"]
+                put("".join(f"{one_line(line)}\n" for line in lines))
             return OK
         result = self._enlarge(plan, target)
         if result.damage:
@@ -143,7 +143,8 @@ class Enlarger:
             length = segment_length(plan, device=upscaler.device.type)
         names = _names(plan.source.path, target)
         size = {"frames": frames or None, "width": plan.width, "height": plan.height}
-        facts = {**names, "model": self._model(plan), **size}
+        model = self._model(plan)
+        facts = {**names, "model": model, **size}
         started = time.monotonic()
         # A clip of one segment has nothing to go on from, and parts of animations can't be joined.
         once = plan.source.opener is not None or plan.container in (*PLAIN, "gif", "apng")
@@ -181,7 +182,7 @@ class Enlarger:
                 "fps": round(speed, 3),
                 "damage": str(result.damage) or None,
             },
-            f"{target}: {count} of {plan.width}x{plan.height} by {facts['model']}, "
+            f"{target}: {count} of {plan.width}x{plan.height} by {Path(model).name}, "
             f"{speed:.2f} frames/s",
         )
         if self._arguments.compare:

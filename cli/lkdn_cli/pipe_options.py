@@ -32,7 +32,8 @@ def add_pipe_options(group: argparse._ArgumentGroup) -> None:
 
 def check_ends(source: Path, target: Path, arguments: argparse.Namespace) -> None:
     """Refuse what a pipe, or pictures, can't do. Raises ``ArgumentError``."""
-    from lkdn_media.targets import PIPE, is_pattern
+    from lkdn_media.pipes import PIPE
+    from lkdn_media.targets import is_pattern
 
     if target == PIPE and arguments.json:
         raise ArgumentError("json: goes to stdout, where the video goes already")
@@ -54,9 +55,9 @@ def check_ends(source: Path, target: Path, arguments: argparse.Namespace) -> Non
 def opener_of(source: Path, arguments: argparse.Namespace) -> "Callable[[], InputContainer] | None":
     """What opens ``source`` where that is no file of its own. Raises ``LKDNError``."""
     from lkdn_media.images import READABLE
-    from lkdn_media.pipes import RawVideo, stdin_opener
+    from lkdn_media.pipes import PIPE, RawVideo, stdin_opener
     from lkdn_media.sequences import sequence_opener
-    from lkdn_media.targets import NUMBER, PIPE, is_pattern
+    from lkdn_media.targets import NUMBER, is_pattern
 
     rate = arguments.fps or Fraction(25)
     if source == PIPE:

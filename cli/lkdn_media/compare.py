@@ -14,13 +14,15 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from lkdn_core.quantize import quantize
-from lkdn_media.decode import Damage, Picture, decode_pictures
+from lkdn_media.damage import Damage
+from lkdn_media.decode import decode_pictures
 from lkdn_media.demux import JOINED
 from lkdn_media.filters import FilterChain
 from lkdn_media.image_writers import WRITERS, as_shown
 from lkdn_media.images import read_still
 from lkdn_media.pictures import rgb_of
 from lkdn_media.plan import Plan
+from lkdn_media.planes import Picture
 from lkdn_media.probe import probe
 from lkdn_media.report import Pair, Row, render_report
 from lkdn_media.sizes import Fit
@@ -53,11 +55,10 @@ def compare_video(plan: Plan, target: Path, *, frames: int, rate: float) -> str:
                 _shape(new),
             )
         )
-    codecs = [s.streams[s.video].codec for s in (source, new)]
     rows: list[Row] = [
         ("File", source.path.name, target.name),
         ("Pictures", _size(source), _size(new)),
-        ("Codec", codecs[0], codecs[1]),
+        ("Codec", source.stream.codec, new.stream.codec),
         ("Samples", source.pix_fmt, new.pix_fmt),
         ("Frame rate", f"{float(source.frame_rate):g} fps", f"{float(new.frame_rate):g} fps"),
         ("File size", _bytes(source.path), _bytes(target)),

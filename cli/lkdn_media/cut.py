@@ -9,7 +9,8 @@ from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from lkdn_core.errors import ArgumentError
-from lkdn_media.decode import Damage, decode_pictures
+from lkdn_media.damage import Damage
+from lkdn_media.decode import decode_pictures
 from lkdn_media.source import Source, Span
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def cut(
         return source
     if end is not None and end <= start:
         raise ArgumentError(f"end: a time after start {_text(start)} is accepted, got {_text(end)}")
-    base, origin = source.time_base, _origin(source)
+    base, origin = source.time_base, source.clock_start
     first = ceil((origin + start - _ROUNDING) / base)
     last = None if end is None else ceil((origin + end - _ROUNDING) / base)
     return cut_ticks(source, first, last, frames=frames)
@@ -80,15 +81,9 @@ def without_timecode(source: Source) -> Source:
     return replace(source, metadata=untimed(source.metadata), streams=streams)
 
 
-def _origin(source: Source) -> Fraction:
-    """What players call 0, in seconds of the file's own clock."""
-    with source.open() as container:
-        return Fraction(container.start_time or 0, 10**6)
-
-
 def _count(source: Source, span: Span, frames: int | None) -> int:
     """About how many frames ``span`` holds, 0 when that is not known."""
-    skipped = span.first * source.time_base - _origin(source)
+    skipped = span.first * source.time_base - source.clock_start
     left = max(0, source.frames - round(skipped * source.frame_rate)) if source.frames else 0
     if span.end is None:
         return left
@@ -110,7 +105,7 @@ def _chapters(source: Source, span: Span) -> "Iterator[Chapter]":
 
 def _shown(source: Source, ticks: int) -> str:
     """``ticks`` as players show them."""
-    return _text(round(ticks * source.time_base - _origin(source), 3))
+    return _text(round(ticks * source.time_base - source.clock_start, 3))
 
 
 def _text(seconds: Fraction) -> str:

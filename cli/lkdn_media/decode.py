@@ -2,30 +2,28 @@
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
-from typing import Any
 
 import av
-from numpy.typing import NDArray
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.counts import counted
+from lkdn_media.damage import Damage
 from lkdn_media.demux import JOINED, is_cut_off, is_repeat, open_decoder, read_packets
 from lkdn_media.ffmpeg_filter import filtered_frames
 from lkdn_media.filters import FilterChain
 from lkdn_media.formats import PLANAR, ColourTags, repacked
 from lkdn_media.hwaccel import accelerator
 from lkdn_media.pipes import size_of_pipe
-from lkdn_media.planes import Planes, planes_of
+from lkdn_media.planes import Picture, planes_of
 from lkdn_media.side_data import has_captions, has_hdr10, unfielded, unkept_in
 from lkdn_media.source import Source
 from lkdn_media.timeline import Timeline
 
-__all__ = ["Damage", "Picture", "Planes", "decode_pictures"]
+__all__ = ["decode_pictures"]
 
 log = logging.getLogger(__name__)
 #: Frames without a time at the start; a raw stream has none at all.
@@ -35,57 +33,6 @@ _LATE_HDR10 = "mastering display and content light of HDR10 that begin after the
 _OTHER_COLOURS = "colour tags that change after the first picture"
 #: Packets that are kept to be decoded again: more than most encoders put between keyframes.
 _LONGEST_GROUP = 600
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """Planes, with ``pts`` and ``duration`` (0: not known) in the time base of the plan.
-
-    ``alpha``: a plane of its own, where the source has it. ``carrier``: the frame it was decoded
-    as, where that has more to hand on: closed captions. ``unkept``: what else it carries that can't
-    be handed on.
-    """
-
-    planes: Planes
-    pts: int
-    duration: int
-    alpha: NDArray[Any] | None = None
-    carrier: av.VideoFrame | None = None
-    unkept: Sequence[str] = ()
-
-
-@dataclass(slots=True)
-class Damage:
-    """What was wrong with a source that could be read all the same."""
-
-    bad_packets: int = 0
-    corrupt_frames: int = 0
-    moved_frames: int = 0
-    scaled_frames: int = 0
-    refused_packets: int = 0
-    ends_early: bool = False
-    reshaped: bool = False
-
-    def include(self, copied: "Damage") -> None:
-        """Add what was wrong with streams that were ``copied``."""
-        self.refused_packets += copied.refused_packets
-        self.ends_early |= copied.ends_early
-
-    def __bool__(self) -> bool:
-        return bool(str(self))
-
-    def __str__(self) -> str:
-        parts = [
-            (self.bad_packets, "packet", "could not be decoded"),
-            (self.corrupt_frames, "frame", "found damaged"),
-            (self.moved_frames, "frame", "moved, having come late"),
-            (self.scaled_frames, "frame", "unlike the first, made like it"),
-            (self.refused_packets, "packet", "beside the video too damaged to be copied"),
-        ]
-        texts = [f"{counted(number, thing)} {text}" for number, thing, text in parts if number]
-        if self.reshaped:
-            texts.append("the shape of pixels changes on the way, and all got the first one")
-        return ", ".join(texts + ["the file ends before its time"] * self.ends_early)
 
 
 def decode_pictures(
@@ -113,8 +60,9 @@ def decode_pictures(
     frames = _dated(_checked(_spanned(source, damage, start), source, damage), source)
     tags = None
     for frame, decoded in filters.apply(frames):
+        moved = timeline.moved
         pts = timeline.place(frame.pts, frame.duration or usual)
-        damage.moved_frames = timeline.moved
+        damage.moved_frames += timeline.moved - moved
         carrier = decoded if has_captions(decoded, source.decoder) else None
         planes = planes_of(frame, layout)
         alpha = planes[-1] if PLANAR[layout].alpha else None
@@ -151,10 +99,12 @@ def _spanned(source: Source, damage: Damage, start: Fraction | None) -> Iterator
             frames = chain([opening], frames)
     timeline, usual = Timeline(step=1), round(1 / (source.frame_rate * source.time_base))
     for frame in frames:
+        moved = timeline.moved
         frame.pts = timeline.place(frame.pts, frame.duration or usual)
         if span.end is not None and frame.pts >= span.end:
             return
         if frame.pts >= span.first:
+            damage.moved_frames += timeline.moved - moved
             yield frame
 
 
@@ -288,17 +238,11 @@ def _packets(
     container: av.container.InputContainer, stream: av.VideoStream, damage: Damage
 ) -> Iterator["av.Packet[av.VideoStream] | None"]:
     """The stream's packets; the last one, or ``None``, flushes the decoder."""
-    packets = read_packets(container, {stream.index})
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except av.FFmpegError:
-            damage.ends_early = True
-            yield None
-            return
-        yield packet
+    try:
+        yield from read_packets(container, {stream.index})
+    except av.FFmpegError:
+        damage.ends_early = True
+        yield None
 
 
 def _checked(

@@ -1,6 +1,7 @@
 """Opening a media file and reading its packets."""
 
 import errno
+import math
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,12 +22,14 @@ __all__ = [
     "JOINED",
     "codec_name",
     "is_animated_avif",
+    "is_cover",
     "is_cut_off",
     "is_repeat",
     "main_video",
     "open_decoder",
     "open_media",
     "read_packets",
+    "seconds_of",
     "shift_packet",
 ]
 
@@ -89,7 +92,7 @@ def main_video(container: InputContainer, path: Path) -> av.VideoStream:
     Raises ``LKDNError`` where there is none.
     """
     streams = container.streams.video
-    videos = [s for s in streams if not s.disposition & Disposition.attached_pic]
+    videos = [s for s in streams if not is_cover(s)]
     if not videos:
         raise LKDNError(f"{path}: has no video stream")
     main = max(videos, key=lambda s: s.frames) if is_animated_avif(container) else videos[0]
@@ -101,6 +104,11 @@ def main_video(container: InputContainer, path: Path) -> av.VideoStream:
 def is_animated_avif(container: InputContainer) -> bool:
     """Whether this is an AVIF whose first picture is there twice, as a still before the others."""
     return container.metadata.get("major_brand") == "avis"
+
+
+def is_cover(stream: Stream) -> bool:
+    """Whether ``stream`` is a still picture for the whole file."""
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def codec_name(stream: Stream) -> str:
@@ -123,6 +131,12 @@ def open_decoder(stream: av.VideoStream) -> av.VideoCodecContext:
             decoder = other
     decoder.thread_type = ThreadType.AUTO
     return decoder
+
+
+def seconds_of(packet: "av.Packet[Any]") -> float:
+    """When ``packet`` is decoded, by the clock of its file; minus infinity where it has no time."""
+    ticks = packet.dts if packet.dts is not None else packet.pts
+    return -math.inf if ticks is None else float(ticks * packet.time_base)
 
 
 def is_cut_off(packet: "av.Packet[Any]") -> bool:

@@ -11,16 +11,15 @@ from av.container import OutputContainer
 from av.video.frame import PictureType
 
 from lkdn_core.errors import ArgumentError
-from lkdn_media.decode import Picture
 from lkdn_media.encoder_options import writes_captions
 from lkdn_media.encoders import opens
 from lkdn_media.formats import PLANAR, nearest_planar, repacked
 from lkdn_media.palette import PALETTE, paletted
+from lkdn_media.pipes import PIPE_FORMATS
 from lkdn_media.plan import Plan
-from lkdn_media.planes import fill_planes
+from lkdn_media.planes import Picture, fill_planes
 from lkdn_media.priority import ordinary_priority
 from lkdn_media.side_data import progressive
-from lkdn_media.targets import PIPE_FORMATS
 
 __all__ = ["VideoEncoder", "label_stream", "make_frame"]
 

@@ -9,11 +9,12 @@ from av.container import OutputContainer
 from av.video.frame import PictureType
 
 from lkdn_core.errors import ArgumentError, LKDNError
-from lkdn_media.decode import Picture
 from lkdn_media.encode import label_stream, make_frame
 from lkdn_media.ffmpeg import FfmpegProcess
 from lkdn_media.ffmpeg_codecs import device_of
 from lkdn_media.plan import Plan
+from lkdn_media.planes import Picture
+from lkdn_media.timeline import decoding_time
 
 __all__ = ["FfmpegEncoder"]
 
@@ -33,7 +34,8 @@ class FfmpegEncoder:
     def __init__(self, plan: Plan, out: OutputContainer) -> None:
         self._plan = plan
         self.frames = 0
-        self._times: list[Picture] = []
+        self._times: list[int] = []
+        self._durations: list[int] = []
         self._run: _Run | None = None
         # The head of the file tells what only the encoder knows, so it is asked first.
         trial = _Run(plan)
@@ -57,7 +59,8 @@ class FfmpegEncoder:
         if self._run is None:
             self._run = _Run(self._plan)
         self._run.write(make_frame(picture, self._plan), self.frames)
-        self._times.append(Picture((), picture.pts, picture.duration))
+        self._times.append(picture.pts)
+        self._durations.append(picture.duration)
         self.frames += 1
         return []
 
@@ -69,12 +72,11 @@ class FfmpegEncoder:
         ranks = [self._run.number(packet) for packet in packets]
         if sorted(ranks) != list(range(self.frames)):
             raise LKDNError(f"ffmpeg: {len(packets)} of {self.frames} pictures came back in order")
-        times = [picture.pts for picture in self._times]
         delay = max((turn - rank for turn, rank in enumerate(ranks)), default=0)
         for turn, (rank, packet) in enumerate(zip(ranks, packets, strict=True)):
-            early = times[turn] - times[delay] + times[0]
-            packet.pts, packet.dts = times[rank], times[turn - delay] if turn >= delay else early
-            packet.duration = self._times[rank].duration
+            packet.pts = self._times[rank]
+            packet.dts = decoding_time(self._times, turn, delay=delay)
+            packet.duration = self._durations[rank]
             packet.time_base = self._plan.filters.time_base
         return packets
 

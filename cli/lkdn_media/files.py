@@ -22,6 +22,7 @@ __all__ = [
     "followed",
     "part_file",
     "part_of",
+    "take_name",
     "whole_file",
     "write_json",
     "write_whole",
@@ -156,10 +157,7 @@ def _becoming(target: Path, part: Path, *, overwrite: bool) -> Iterator[Path]:
             wanted = _permissions(target, usual) if overwrite else usual
             if wanted != mode:
                 os.fchmod(file.fileno(), wanted)
-        if overwrite:
-            os.replace(part, target)
-        else:
-            _take_name(part, target)
+        take_name(part, target, overwrite=overwrite)
     finally:
         with suppress(OSError):  # the error before it says more
             part.unlink(missing_ok=True)
@@ -174,8 +172,14 @@ def _permissions(target: Path, usual: int) -> int:
     return stat.S_IMODE(mode) & 0o777 if _MARKS and stat.S_ISREG(mode) else usual
 
 
-def _take_name(part: Path, target: Path) -> None:
-    """Give ``part`` the name ``target``, of which nothing may be. Raises ``LKDNError``."""
+def take_name(part: Path, target: Path, *, overwrite: bool) -> None:
+    """Give ``part`` the name ``target``. Raises ``OSError``, and ``LKDNError`` where that is taken.
+
+    Without ``overwrite`` ``part`` may stay as a second name.
+    """
+    if overwrite:
+        os.replace(part, target)
+        return
     taken = LKDNError(f"{target}: is there by now; -y overwrites it")
     try:
         os.link(part, target)  # which, unlike a rename, replaces nothing

@@ -1,14 +1,15 @@
-"""Files in folders: found in one way, and told apart as disks do."""
+"""Files in folders: found in one way, told apart as disks do, and named anew."""
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from lkdn_core.errors import LKDNError
+from lkdn_core.errors import ArgumentError, LKDNError
 
-__all__ = ["file_identity", "name_key", "real", "walk"]
+__all__ = ["file_identity", "new_names", "real", "walk"]
 
 
 def walk(
@@ -60,7 +61,35 @@ def real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def name_key(folder: Path) -> Callable[[Path], str]:
+def new_names(
+    found: Sequence[tuple[Path, Path]], ending_of: Callable[[Path], str], output: Path
+) -> list[tuple[Path, Path]]:
+    """Each of ``found``, see `walk`, once, with the file in ``output`` that it becomes.
+
+    ``ending_of``: the ending of what becomes of a name. Where ``a.png`` and ``a.jpg`` would both
+    become ``a.webp``, all keep their whole name: ``a.png.webp``, ``a.jpg.webp``. Raises
+    ``ArgumentError`` where two would get one name all the same.
+    """
+    wanted = [(source, name, ending_of(name)) for source, name in found]
+    short: dict[str, set[Path]] = defaultdict(set)
+    for source, name, ending in wanted:
+        short[str(name.with_suffix(ending)).casefold()].add(source)
+    named = []
+    taken, key = dict[str, Path](), _name_key(output)
+    for source, name, ending in wanted:
+        new = name.with_suffix(ending)
+        if len(short[str(new).casefold()]) > 1 and name.suffix.lower() != ending.lower():
+            new = name.with_name(name.name + ending)
+        target = output / new
+        other = taken.setdefault(key(target), source)
+        if other is source:
+            named.append((source, target))
+        elif real(other) != real(source):  # else it was named twice
+            raise ArgumentError(f"output: {other} and {source} would both become {target}")
+    return named
+
+
+def _name_key(folder: Path) -> Callable[[Path], str]:
     """A function that gives two names one string where the disk of ``folder`` takes them for one.
 
     Asked of the disk itself: many take ``A`` and ``a`` for one.

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from lkdn_core import __version__
 from lkdn_core.errors import ArgumentError, LKDNError
-from lkdn_media.decode import Damage
+from lkdn_media.damage import Damage
 from lkdn_media.files import LONGEST_NAME, write_json
 from lkdn_media.plan import Plan
 from lkdn_media.segments import Segment

@@ -8,9 +8,10 @@ from typing import Any
 import av
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.decode import Damage
+from lkdn_media.damage import Damage
 from lkdn_media.plan import Plan
 from lkdn_media.segments import Segment, read_segment
+from lkdn_media.timeline import decoding_time
 from lkdn_media.writer import VideoWriter
 
 __all__ = ["join"]
@@ -57,12 +58,11 @@ def _packets(
     parts: Iterable[tuple[Segment, Path]], times: "array[int]", delay: int
 ) -> "Iterator[av.Packet[Any]]":
     """All packets with their times: decoding runs ``delay`` pictures ahead of display."""
-    head = times[delay] - times[0]
     turn = start = 0
     for segment, path in parts:
         for rank, packet in read_segment(segment, path):
             packet.pts = times[start + rank]
-            packet.dts = times[turn - delay] if turn >= delay else times[turn] - head
+            packet.dts = decoding_time(times, turn, delay=delay)
             yield packet
             turn += 1
         start = turn

@@ -10,9 +10,10 @@ from lkdn_media.encoder_options import writes_captions, writes_hdr10
 from lkdn_media.filters import FilterChain
 from lkdn_media.formats import PLANAR, UNTAGGED, Layout, has_alpha, nearest_planar
 from lkdn_media.frame_times import times_vary
+from lkdn_media.pipes import PIPE_FORMATS
 from lkdn_media.source import Source
 from lkdn_media.tags import copied_tags, language_in
-from lkdn_media.targets import PICTURES, PIPE_FORMATS, PLAIN
+from lkdn_media.targets import PICTURES, PLAIN
 
 __all__ = [
     "caption_losses",
@@ -57,7 +58,7 @@ _USES: Final = {
     "mp4": _COMMON_USES | Disposition.captions,
     "matroska": _COMMON_USES | Disposition.original,
 }
-#: Encoders whose pictures carry the shape of their pixels.
+#: What carries the shape of pixels: containers, and encoders with it in their pictures.
 _WITH_SHAPE: Final = ("mp4", "mov", "matroska", "webm", "yuv4mpegpipe")
 _WRITES_PIXEL_SHAPE: Final = ("264", "265", "hevc", "mpeg4", "mpeg2video")
 #: H.264 and HEVC can tell where chroma lies in 4:2:0 only, y4m these places, with 8 bits.
@@ -127,7 +128,8 @@ def picture_losses(
         ),
         f"{have.bits}-bit pictures are written with {new.bits} bits": new.bits < have.bits,
         f"{source.pix_fmt} is written as {pix_fmt}, with coarser chroma": (
-            have.family != "gray" and new.subsampling > have.subsampling
+            have.family != "gray"
+            and any(n > h for n, h in zip(new.subsampling, have.subsampling, strict=True))
         ),
         f"mastering display and content light of HDR10 are lost with {codec}; libx265, libx264 "
         "and libsvtav1 keep them": (
@@ -256,8 +258,7 @@ def _is_turned(source: Source) -> bool:
 
 def _keeps_stereo(source: Source, container: str) -> bool:
     """Matroska has it as a tag; what MP4 has can't be written."""
-    tags = next(info.tags for info in source.streams if info.index == source.video)
-    return "stereo_mode" in tags and container in ("matroska", "webm")
+    return "stereo_mode" in source.stream.tags and container in ("matroska", "webm")
 
 
 def padding_notes(source: Source, pix_fmt: str, size: tuple[int, int], *, scale: int) -> list[str]:

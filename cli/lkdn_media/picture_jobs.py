@@ -2,15 +2,14 @@
 
 # ``os.path`` asks about files here: methods of ``Path`` raise where a name is too long.
 import os
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.files import check_free
-from lkdn_media.folders import file_identity, name_key, real, walk
+from lkdn_media.folders import file_identity, new_names, real, walk
 from lkdn_media.image_writers import WRITERS
 from lkdn_media.images import READABLE
 
@@ -92,8 +91,8 @@ def plan_jobs(
                 others.add(path)
     if not found and not unreadable:
         raise LKDNError(f"no pictures ({', '.join(READABLE)}) in {', '.join(map(str, sources))}")
-    named = _named(found, format, name_key(output))
-    jobs = [Job(source, output / name, overwrite) for source, name in named]
+    named = new_names(found, lambda name: _ending(name, format), output)
+    jobs = [Job(source, target, overwrite) for source, target in named]
     inputs = {file_identity(job.source): job.source for job in jobs if os.path.exists(job.source)}
     for job in jobs:
         _check_place(job, output, inputs)
@@ -122,31 +121,6 @@ def _check_there(source: Path) -> None:
         raise LKDNError(f"{source}: no such file") from error
     except OSError:
         pass
-
-
-def _named(
-    found: list[tuple[Path, Path]], format: str | None, key: Callable[[Path], str]
-) -> list[tuple[Path, Path]]:
-    """Each file with the ending of its new format; ``a.png`` and ``a.jpg`` don't both become ``a``.
-
-    Where they would, all keep their whole name: ``a.png.webp``, ``a.jpg.webp``.
-    """
-    wanted = [(source, name, _ending(name, format)) for source, name in found]
-    short: dict[str, set[Path]] = defaultdict(set)
-    for source, name, ending in wanted:
-        short[str(name.with_suffix(ending)).casefold()].add(source)
-    named = []
-    taken: dict[str, Path] = {}
-    for source, name, ending in wanted:
-        new = name.with_suffix(ending)
-        if len(short[str(new).casefold()]) > 1 and name.suffix.lower() != ending:
-            new = name.with_name(name.name + ending)
-        other = taken.setdefault(key(new), source)
-        if other is source:
-            named.append((source, new))
-        elif real(other) != real(source):  # else it was named twice
-            raise ArgumentError(f"output: {other} and {source} would both become {new}")
-    return named
 
 
 def _ending(name: Path, format: str | None) -> str:

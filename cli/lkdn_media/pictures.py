@@ -9,8 +9,10 @@ from torch import Tensor
 
 from lkdn_core.color import to_rgb
 from lkdn_core.errors import LKDNError
-from lkdn_media.decode import Damage, Picture, decode_pictures
+from lkdn_media.damage import Damage
+from lkdn_media.decode import decode_pictures
 from lkdn_media.formats import frame_format, nearest_planar
+from lkdn_media.planes import Picture
 from lkdn_media.probe import probe
 from lkdn_media.source import Source
 

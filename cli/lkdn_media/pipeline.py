@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from lkdn_core import Upscaler
 from lkdn_core.errors import ArgumentError
 from lkdn_media.alpha import enlarge_alpha, fill_hidden_planes
-from lkdn_media.decode import Damage, Picture, Planes, decode_pictures
+from lkdn_media.damage import Damage
+from lkdn_media.decode import decode_pictures
 from lkdn_media.files import check_free, part_file, part_of, writing_to
 from lkdn_media.losses import caption_losses
-from lkdn_media.pipes import stdout_video
+from lkdn_media.pipes import PIPE, PIPE_FORMATS, stdout_video
 from lkdn_media.plan import Plan
+from lkdn_media.planes import Picture, Planes
 from lkdn_media.sequences import SequenceWriter, check_sequence
-from lkdn_media.targets import PICTURES, PIPE, PIPE_FORMATS, is_pattern
+from lkdn_media.targets import PICTURES, is_pattern
 from lkdn_media.threads import read_ahead, write_behind
 from lkdn_media.verify import verify
 from lkdn_media.writer import VideoWriter
@@ -111,7 +113,7 @@ def _writer(plan: Plan, target: Path, *, overwrite: bool) -> Iterator[Writer]:
     """What writes ``plan`` to ``target``, by the kind of it."""
     if plan.container == PICTURES:
         with writing_to(target):
-            yield SequenceWriter(plan, target)
+            yield SequenceWriter(plan, target, overwrite=overwrite)
     elif target == PIPE:
         shape = plan.sample_aspect_ratio if plan.container == PIPE_FORMATS["y4m"] else None
         with stdout_video(shape) as pipe:

@@ -6,15 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import BinaryIO
+from pathlib import Path
+from typing import BinaryIO, Final
 
 import av
 from av.container import InputContainer
 
 from lkdn_core.errors import ArgumentError, LKDNError
-from lkdn_media.targets import PIPE_FORMATS
 
-__all__ = ["RawVideo", "size_of_pipe", "stdin_opener", "stdout_video"]
+__all__ = ["PIPE", "PIPE_FORMATS", "RawVideo", "size_of_pipe", "stdin_opener", "stdout_video"]
+
+#: The name that stands for standard input or output.
+PIPE: Final = Path("-")
+#: Muxers by the word for them.
+PIPE_FORMATS: Final = {"y4m": "yuv4mpegpipe", "rawvideo": "rawvideo"}
 
 
 @dataclass(frozen=True, slots=True)

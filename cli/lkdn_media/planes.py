@@ -1,6 +1,7 @@
-"""Frames <-> planes, alpha as the last one."""
+"""Frames <-> planes, alpha as the last one; and what a decoded picture carries beside them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import av
@@ -10,12 +11,29 @@ from numpy.typing import NDArray
 from lkdn_media.formats import PLANAR, repacked
 from lkdn_media.side_data import progressive
 
-__all__ = ["Planes", "fill_planes", "is_transparent", "planes_of"]
+__all__ = ["Picture", "Planes", "fill_planes", "is_transparent", "planes_of"]
 
 #: One array (H, W) per plane, uint8 or uint16, in the core's order.
 Planes = Sequence[NDArray[Any]]
 #: The core's R, G, B among FFmpeg's planes G, B, R.
 _GBR_ORDER: Final = (2, 0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Planes, with ``pts`` and ``duration`` (0: not known), in the last filter's time base.
+
+    ``alpha``: a plane of its own, where the source has it. ``carrier``: the frame it was decoded
+    as, where that has more to hand on: closed captions. ``unkept``: what else it carries that can't
+    be handed on.
+    """
+
+    planes: Planes
+    pts: int
+    duration: int
+    alpha: NDArray[Any] | None = None
+    carrier: av.VideoFrame | None = None
+    unkept: Sequence[str] = ()
 
 
 def planes_of(frame: av.VideoFrame, layout: str) -> Planes:

@@ -1,4 +1,4 @@
-"""What a video file holds, found out by opening it and decoding its first frame."""
+"""What a video file holds, found out by opening it and decoding its first frames."""
 
 import struct
 import sys
@@ -14,13 +14,13 @@ import av
 from av.container import InputContainer
 from av.rational import AVRational
 from av.sidedata.sidedata import Type as SideData
-from av.stream import Discard, Disposition, Stream
+from av.stream import Discard, Stream
 
 from lkdn_core.errors import LKDNError
 from lkdn_media.demux import (
-    JOINED,
     codec_name,
     is_animated_avif,
+    is_cover,
     is_repeat,
     main_video,
     open_decoder,
@@ -87,7 +87,7 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
             frame_rate=rate,
             nominal_rate=_fraction(stream.guessed_rate) or rate,
             constant_rate=stream.base_rate == rate,
-            sample_aspect_ratio=_ratio(stream),
+            sample_aspect_ratio=_fraction(stream.sample_aspect_ratio),
             display_matrix=struct.unpack("=9i", matrix) if len(matrix) == 36 else None,
             interlaced=any(fields)
             or (context.field_order > _PROGRESSIVE and may_have_fields(context.name)),
@@ -104,7 +104,7 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
             chapters=chapters,
             matroska=_matroska_head(container, path) if in_file else MatroskaHead(),
             metadata=dict(container.metadata),
-            origin=_origin(container),
+            clock_start=Fraction(container.start_time or 0, av.time_base),
             opener=opener,
         )
 
@@ -172,16 +172,16 @@ def _streams(container: InputContainer, video: av.VideoStream) -> tuple[StreamIn
 
 
 def _info(stream: Stream) -> StreamInfo:
-    context = stream.codec_context
-    codec = context.name if context is not None else codec_name(stream)
+    context = stream.codec_context if stream.type != "attachment" else None
     timecode = stream.type == "data" and "timecode" in stream.metadata
     return StreamInfo(
         index=stream.index,
         kind=stream.type,
-        codec=codec if stream.type != "attachment" else codec_name(stream),
+        codec=context.codec.canonical_name if context is not None else codec_name(stream),
+        decoder=context.name if context is not None else "",
         tags=dict(stream.metadata),
         disposition=stream.disposition,
-        cover=stream.type == "video" and _is_attached(stream),
+        cover=stream.type == "video" and is_cover(stream),
         rebuilt=timecode or (stream.type == "data" and stream.discard == Discard.all),
     )
 
@@ -206,19 +206,8 @@ def _unkept(stream: av.VideoStream, frame: av.VideoFrame, *, profile: bool) -> t
 
 def _matroska_head(container: InputContainer, path: Path) -> MatroskaHead:
     # Pictures among the attachments are streams of video to FFmpeg.
-    tracks = [s for s in container.streams if s.type != "attachment" and not _is_attached(s)]
+    tracks = [s for s in container.streams if s.type != "attachment" and not is_cover(s)]
     return read_head(path, streams=len(tracks), chapters=len(container.chapters()))
-
-
-def _is_attached(stream: Stream) -> bool:
-    return bool(stream.disposition & Disposition.attached_pic)
-
-
-def _origin(container: InputContainer) -> Fraction:
-    """Where a broadcast's clock starts, anywhere in 26.5 hours; a negative start stays."""
-    if container.format.name not in JOINED:
-        return Fraction(0)
-    return Fraction(max(0, container.start_time or 0), 10**6)
 
 
 def _declared_end(container: InputContainer, stream: av.VideoStream) -> float | None:
@@ -253,10 +242,6 @@ def _seconds(container: InputContainer, stream: av.VideoStream) -> float:
     if stream.duration:
         return float(stream.duration * stream.time_base)
     return (container.duration or 0) / av.time_base
-
-
-def _ratio(stream: av.VideoStream) -> Fraction | None:
-    return _fraction(stream.sample_aspect_ratio)
 
 
 def _side_data(frame: av.VideoFrame, kind: SideData) -> bytes:

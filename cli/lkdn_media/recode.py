@@ -21,7 +21,7 @@ PCM: Final = "pcm"
 _SOUND: Final = {"matroska": PCM, "mov": PCM, "mp4": "aac", "webm": "libopus"}
 _TEXT: Final = {"matroska": "subrip", "mov": "mov_text", "mp4": "mov_text", "webm": "webvtt"}
 #: Subtitles with styles that all the others have too.
-_PLAIN_TEXT: Final = ("mov_text", "srt", "subrip", "text", "webvtt")
+_PLAIN_TEXT: Final = ("mov_text", "subrip", "text", "webvtt")
 #: Bits a second for each channel, well above what either encoder needs to be transparent.
 _BITRATE: Final = 96_000
 #: Seconds that samples in MOV, which have no times of their own, may be early; and the longest

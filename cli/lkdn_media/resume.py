@@ -3,7 +3,7 @@
 import logging
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 from itertools import dropwhile, islice
 from typing import Final
@@ -12,12 +12,14 @@ import av
 import numpy as np
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.decode import Damage, Picture, decode_pictures
+from lkdn_media.damage import Damage
+from lkdn_media.decode import decode_pictures
 from lkdn_media.job import Job
 from lkdn_media.plan import Plan
+from lkdn_media.planes import Picture
 from lkdn_media.segments import Mark, Segment
 
-__all__ = ["Marked", "pictures_after"]
+__all__ = ["marked", "pictures_after"]
 
 log = logging.getLogger(__name__)
 #: In seconds, how far to seek before the place that is looked for: transport streams have no index,
@@ -25,33 +27,18 @@ log = logging.getLogger(__name__)
 _MARGINS: Final = (0, 10)
 
 
-class Marked:
-    """``pictures``, with a mark after every ``length`` of them and after the last one.
-
-    ``marks``: by number of the segment, the first of which is ``first``.
-    """
-
-    def __init__(
-        self, pictures: Iterator[Picture], damage: Damage, *, length: int, first: int
-    ) -> None:
-        self.marks: dict[int, Mark] = {}
-        self._pictures, self._damage = pictures, damage
-        self._length, self._number = length, first
-
-    def __iter__(self) -> Iterator[Picture]:
-        count, last = 0, None
-        for picture in self._pictures:
-            count, last = count + 1, picture
-            if count == self._length:
-                self._mark(picture)
-                count = 0
-            yield picture
-        if count and last is not None:
-            self._mark(last)
-
-    def _mark(self, picture: Picture) -> None:
-        self.marks[self._number] = Mark(_checksum(picture), replace(self._damage))
-        self._number += 1
+def marked(
+    pictures: Iterable[Picture], damage: Damage, marks: deque[Mark], *, length: int
+) -> Iterator[Picture]:
+    """``pictures``; gives ``marks`` one for every ``length`` of them and one for those left."""
+    left = 0
+    for picture in pictures:
+        left = (left + 1) % length
+        if not left:
+            marks.append(Mark(_checksum(picture), replace(damage)))
+        yield picture
+    if left:
+        marks.append(Mark(_checksum(picture), replace(damage)))
 
 
 def pictures_after(job: Job, plan: Plan, damage: Damage) -> Iterator[Picture]:

@@ -1,11 +1,12 @@
 """A long video enlarged in segments, so that a run that was broken off can go on."""
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from itertools import chain, islice
 
 from lkdn_core import Upscaler
-from lkdn_media.decode import Damage, Picture
+from lkdn_media.damage import Damage
 from lkdn_media.files import part_file, writing_to
 from lkdn_media.job import Job
 from lkdn_media.join import join
@@ -17,8 +18,9 @@ from lkdn_media.pipeline import (
     noting_losses,
 )
 from lkdn_media.plan import Plan
-from lkdn_media.resume import Marked, pictures_after
-from lkdn_media.segments import SegmentWriter
+from lkdn_media.planes import Picture
+from lkdn_media.resume import marked, pictures_after
+from lkdn_media.segments import Mark, SegmentWriter
 from lkdn_media.threads import read_ahead, write_behind
 from lkdn_media.verify import verify
 
@@ -91,7 +93,8 @@ def _fill(
     """Make the segments that ``job`` lacks; ``None`` when stopped before the last of them."""
     damage = Damage()
     left = noting_losses(pictures_after(job, plan, damage), plan)
-    source = Marked(left, damage, length=length, first=job.segments)
+    marks = deque[Mark]()
+    source = marked(left, damage, marks, length=length)
 
     def write(pictures: Iterable[Picture]) -> None:
         pictures = iter(pictures)
@@ -100,7 +103,7 @@ def _fill(
             try:
                 for picture in chain([first], islice(pictures, length - 1)):
                     writer.write(picture)
-                job.add(writer.finish(source.marks.pop(job.segments)))
+                job.add(writer.finish(marks.popleft()))
             finally:
                 writer.close()
 

@@ -18,8 +18,9 @@ import av
 from av.packet import PacketSideData, packet_sidedata_type_from_literal
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.decode import Damage, Picture
+from lkdn_media.damage import Damage
 from lkdn_media.plan import Plan
+from lkdn_media.planes import Picture
 from lkdn_media.writer import make_encoder
 
 __all__ = ["Mark", "Segment", "SegmentWriter", "read_segment"]

@@ -1,7 +1,6 @@
 """Videos as picture files: ``frames/%05d.png``, or all pictures of a folder."""
 
 import logging
-import os
 import re
 import shutil
 from collections import deque
@@ -9,6 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +18,12 @@ from av.container import InputContainer
 
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.counts import counted
-from lkdn_media.decode import Damage, Picture
-from lkdn_media.files import part_of
+from lkdn_media.damage import Damage
+from lkdn_media.files import part_of, take_name
 from lkdn_media.image_writers import WRITERS, Quality
 from lkdn_media.images import READABLE, Still
 from lkdn_media.plan import Plan
+from lkdn_media.planes import Picture
 from lkdn_media.targets import NUMBER, is_pattern
 
 __all__ = ["SequenceWriter", "check_sequence", "sequence_opener"]
@@ -79,7 +80,8 @@ def _check(files: Iterable[Path]) -> None:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _escaped(path: Path) -> str:
@@ -91,9 +93,9 @@ def _numbered(pattern: Path) -> tuple[str, dict[str, str]]:
     numbers = sorted(found)
     if not numbers:
         raise LKDNError(f"{pattern}: no such pictures")
-    missing = set(range(numbers[0], numbers[-1])) - set(numbers)
-    if missing:
-        raise LKDNError(f"{pattern}: number {min(missing)} of {numbers[-1]} is missing")
+    missing = next((here + 1 for here, after in pairwise(numbers) if after > here + 1), None)
+    if missing is not None:
+        raise LKDNError(f"{pattern}: number {missing} of {numbers[-1]} is missing")
     _check(found.values())
     # FFmpeg takes every other per cent sign for one of its own, unless it is doubled.
     before, after = (part.replace("%", "%%") for part in NUMBER.split(pattern.name)[::2])
@@ -139,12 +141,12 @@ def check_sequence(source: Path, pattern: Path, *, overwrite: bool) -> None:
 class SequenceWriter:
     """Writes the pictures of ``plan`` as files, numbered from 1.
 
-    They lie in a folder of their own until `finish`, which puts them in their place. Everything may
-    raise ``OSError``.
+    They lie in a folder of their own until `finish`, which puts them in their place, where only
+    ``overwrite`` replaces any. Everything may raise ``OSError``, and `finish` ``LKDNError``.
     """
 
-    def __init__(self, plan: Plan, pattern: Path) -> None:
-        self._plan, self._pattern = plan, pattern
+    def __init__(self, plan: Plan, pattern: Path, *, overwrite: bool) -> None:
+        self._plan, self._pattern, self._overwrite = plan, pattern, overwrite
         self._writer = WRITERS[pattern.suffix.lower()]
         self._part = part_of(pattern)
         self._pool = ThreadPoolExecutor(WRITING_THREADS)
@@ -173,8 +175,8 @@ class SequenceWriter:
         self._pool.shutdown()
         for number in range(1, self.frames + 1):
             name = self._name(number)
-            os.replace(self._part / name, self._pattern.parent / name)
-        self._part.rmdir()
+            take_name(self._part / name, self._pattern.parent / name, overwrite=self._overwrite)
+        shutil.rmtree(self._part)
         older = len(_matching(self._pattern)) - self.frames
         if older:
             count = counted(older, "older picture")

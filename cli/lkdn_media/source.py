@@ -11,7 +11,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from lkdn_core.errors import FormatError
-from lkdn_media.demux import open_media
+from lkdn_media.demux import JOINED, open_media
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar, without_alpha
 from lkdn_media.matroska_head import MatroskaHead
 
@@ -29,12 +29,14 @@ _WITH_FIELDS: Final = ("h264", "mpeg2video", "vc1")
 class StreamInfo:
     """One stream. ``cover``: a still picture. ``rebuilt``: the muxer makes it (chapters, timecode).
 
-    ``codec``: for an attachment, its file name.
+    ``codec``: for an attachment, its file name. ``decoder``: the name of what decodes it, if
+    anything does.
     """
 
     index: int
     kind: Kind
     codec: str
+    decoder: str
     tags: Mapping[str, str]
     disposition: Disposition
     cover: bool
@@ -82,6 +84,7 @@ class Source:
     ``nominal_rate``: frames a second as the codec has it, which is the average but for film whose
     fields the player repeats. ``constant_rate``: by what the container says of its frame rates.
     ``sample_aspect_ratio``: ``None`` when not tagged.
+    ``packets``: how many the head of MP4 or MOV lists, else 0.
     ``declared_end``: end of the video in seconds as the file's head says it, when it does.
     ``interlaced``: some frames are flagged so; ``telecined``: just those that telecine makes so.
     ``display_matrix``: nine integers, or ``None``. ``mastering_display`` and ``content_light``:
@@ -89,7 +92,7 @@ class Source:
     pictures. ``unkept``: side data of the pictures, or of the container about them, we can't write.
     ``matroska``: what such a file says beyond what FFmpeg reads.
     ``stereo``: the pictures hold two views. ``early``: the first is shown before time 0.
-    ``origin``: seconds at which the clock of a recording, which says nothing, starts.
+    ``clock_start``: seconds of the file's own clock that players call 0.
     ``span``: the part of the video that counts; ``None`` is all of it. ``hwaccel``: the kind of
     device that decodes it, see `lkdn_media.hwaccel`. ``ffmpeg_filter``: what pictures went through
     before they are as described here. ``opener``: opens what is no file of its own (a pipe,
@@ -125,7 +128,7 @@ class Source:
     chapters: "tuple[Chapter, ...]"
     matroska: MatroskaHead
     metadata: Mapping[str, str]
-    origin: Fraction = Fraction(0)
+    clock_start: Fraction = Fraction(0)
     span: Span | None = None
     hwaccel: str = "none"
     ffmpeg_filter: FfmpegFilter | None = None
@@ -134,6 +137,11 @@ class Source:
     def open(self, *, hwaccel: HWAccel | None = None) -> InputContainer:
         """Open the source anew. Raises ``LKDNError``."""
         return self.opener() if self.opener else open_media(self.path, hwaccel=hwaccel)
+
+    @property
+    def origin(self) -> Fraction:
+        """Where a broadcast's clock starts, anywhere in 26.5 hours; a negative start stays."""
+        return max(Fraction(0), self.clock_start) if self.container in JOINED else Fraction(0)
 
     @property
     def start(self) -> Fraction:
@@ -158,9 +166,14 @@ class Source:
         return self.decoder in _WITH_FIELDS and self.ffmpeg_filter is None
 
     @property
+    def stream(self) -> StreamInfo:
+        """The video itself."""
+        return next(stream for stream in self.streams if stream.index == self.video)
+
+    @property
     def decoder(self) -> str:
         """The name of the decoder of the video."""
-        return next(stream.codec for stream in self.streams if stream.index == self.video)
+        return self.stream.decoder
 
     @property
     def sideways(self) -> bool:

@@ -5,21 +5,24 @@ from typing import Final
 
 import av
 from av.container import OutputContainer
-from av.stream import AttachmentStream, Disposition, Stream
+from av.stream import AttachmentStream, Stream
 
-from lkdn_media.demux import codec_name
+from lkdn_media.demux import codec_name, is_cover
 from lkdn_media.recode import LAYOUTS, fallback_codec, is_lossy
 from lkdn_media.source import Source
 from lkdn_media.tags import stream_tags
 from lkdn_media.targets import PLAIN
 
-__all__ = ["add_copy", "can_hold", "copied_streams", "is_cover", "label_copy", "new_codec"]
+__all__ = ["add_copy", "copied_streams", "label_copy"]
 
 _ALTERNATIVES: Final = {"mkv": "matroska", "mp4": "mp4", "mov": "mov"}
 
 
 def copied_streams(source: Source, container: str) -> tuple[dict[int, str | None], list[str]]:
-    """Indexes of the streams that are kept, each with `new_codec`, and what to warn of."""
+    """Which streams are kept, and what to warn of.
+
+    By index, each with what it becomes: of `fallback_codec`, or ``None`` for a copy.
+    """
     copied: dict[int, str | None] = {}
     dropped: list[str] = []
     lines: list[str] = []
@@ -31,14 +34,16 @@ def copied_streams(source: Source, container: str) -> tuple[dict[int, str | None
             if info.index == source.video or info.rebuilt:
                 continue
             stream = media.streams[info.index]
-            if container in PLAIN or not _takes(container, stream):
+            held = container not in PLAIN and _can_hold(container, stream)
+            new = None if held else fallback_codec(container, stream)
+            if not held and new is None:
                 dropped.append(str(info))
                 able = [ending for ending in able if _takes(_ALTERNATIVES[ending], stream)]
                 continue
-            copied[info.index] = new = new_codec(container, stream)
+            copied[info.index] = new
             if source.span is not None and stream.type == "video" and not is_cover(stream):
                 lines.append(f"cut at keyframes, from the first one in the part: {info}")
-            if container in ("mp4", "mov") and info.codec == "dvdsub" and not new:
+            if container in ("mp4", "mov") and info.codec == "dvd_subtitle" and not new:
                 lines.append(
                     f"{container} has no place for the size of the screen that these lie on, and "
                     f"players may take it for that of the new video; mkv has: {info}"
@@ -52,16 +57,11 @@ def copied_streams(source: Source, container: str) -> tuple[dict[int, str | None
     return copied, lines
 
 
-def new_codec(container: str, stream: Stream) -> str | None:
-    """What ``stream`` becomes in ``container``: of `fallback_codec`, ``None`` for a copy."""
-    return None if can_hold(container, stream) else fallback_codec(container, stream)
-
-
 def _takes(container: str, stream: Stream) -> bool:
-    return can_hold(container, stream) or fallback_codec(container, stream) is not None
+    return _can_hold(container, stream) or fallback_codec(container, stream) is not None
 
 
-def can_hold(container: str, stream: Stream) -> bool:
+def _can_hold(container: str, stream: Stream) -> bool:
     """Whether the muxer ``container`` takes a copy of ``stream``: it is asked to write some."""
     if isinstance(stream, AttachmentStream):
         return container == "matroska"
@@ -105,8 +105,3 @@ def label_copy(copy: Stream, stream: Stream, container: str) -> None:
     """Give ``copy``, in ``container``, the tags and uses of ``stream``."""
     copy.metadata.update(stream_tags(stream.metadata, container))
     copy.disposition = stream.disposition
-
-
-def is_cover(stream: Stream) -> bool:
-    """Whether ``stream`` is a still picture for the whole file."""
-    return bool(stream.disposition & Disposition.attached_pic)

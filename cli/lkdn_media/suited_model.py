@@ -25,7 +25,6 @@ def suited_model(source: Source) -> str:
     """
     if source.opener is not None:
         return DEFAULT_MODEL
-    codec = av.Codec(source.decoder, "r")
-    name = codec.canonical_name
+    codec, name = av.Codec(source.decoder, "r"), source.stream.codec
     fine = name in _FINE or (codec.intra_only and name not in _COARSE)
     return _FOR_COMPRESSED if codec.lossy and not fine else DEFAULT_MODEL

@@ -11,22 +11,17 @@ from lkdn_media.encoders import CONTAINERS, nearest_pix_fmt
 from lkdn_media.formats import PLANAR, Layout
 from lkdn_media.image_writers import WRITERS
 from lkdn_media.images import READABLE
+from lkdn_media.pipes import PIPE, PIPE_FORMATS
 
 __all__ = [
     "NUMBER",
     "PICTURES",
-    "PIPE",
-    "PIPE_FORMATS",
     "PLAIN",
     "container_of",
     "is_pattern",
     "plain_codec",
 ]
 
-#: The name that stands for standard input or output.
-PIPE: Final = Path("-")
-#: Muxers by the word for them.
-PIPE_FORMATS: Final = {"y4m": "yuv4mpegpipe", "rawvideo": "rawvideo"}
 #: What stands for the muxer where pictures are written as files.
 PICTURES: Final = "pictures"
 #: Where there is nothing but pictures: no other streams, no tags.
@@ -81,9 +76,10 @@ def plain_codec(
         names += ["gbrap", "ya8"] if writer.alpha else []
         names += ["gbrp16le", "gray16le"] if writer.deep else []
         names += ["gbrap16le", "ya16le"] if writer.alpha and writer.deep else []
-    for name in ("codec", "crf", "bitrate", "preset", "options"):
-        value = getattr(choice, name)
-        if value:
+    given = {name: getattr(choice, name) for name in ("codec", "crf", "bitrate", "preset")}
+    given["encoder_opt"] = " ".join(f"{name}={value}" for name, value in choice.options) or None
+    for name, value in given.items():
+        if value is not None:
             raise ArgumentError(f"{name}: is for encoders, and {target} has none, got {value}")
     usable = {name: PLANAR[name] for name in names if name in PLANAR}
     return what, nearest_pix_fmt(what, usable, layout, choice.pix_fmt)

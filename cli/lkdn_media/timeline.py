@@ -1,6 +1,8 @@
-"""Timestamps that rise, whatever the source says."""
+"""Timestamps that rise, whatever the source says, and when pictures are decoded for theirs."""
 
-__all__ = ["Timeline"]
+from collections.abc import Sequence
+
+__all__ = ["Timeline", "decoding_time"]
 
 
 class Timeline:
@@ -23,3 +25,14 @@ class Timeline:
             place, self.moved = self._least, self.moved + 1
         self._least, self.end = place + self._step, place + max(duration, self._step)
         return place
+
+
+def decoding_time(times: Sequence[int], turn: int, *, delay: int) -> int:
+    """When the picture that is decoded as number ``turn`` is, ``delay`` pictures before its time.
+
+    ``times``: when pictures are shown, rising. Before the first of them as much is left as the
+    ``delay`` takes.
+    """
+    if turn >= delay:
+        return times[turn - delay]
+    return times[turn] - times[delay] + times[0]

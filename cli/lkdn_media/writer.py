@@ -11,7 +11,7 @@ import av
 from av.container import OutputContainer
 from av.stream import Stream
 
-from lkdn_media.decode import Damage, Picture
+from lkdn_media.damage import Damage
 from lkdn_media.demux import shift_packet
 from lkdn_media.encode import VideoEncoder
 from lkdn_media.ffmpeg_encoder import FfmpegEncoder
@@ -25,6 +25,7 @@ from lkdn_media.matroska_tracks import (
 )
 from lkdn_media.palette import write_last_delay
 from lkdn_media.plan import Plan
+from lkdn_media.planes import Picture
 from lkdn_media.remux import StreamCopier
 from lkdn_media.tags import KEYS, stream_tags
 from lkdn_media.timeline import Timeline
@@ -162,7 +163,8 @@ class VideoWriter:
                     stream.metadata.update(STEREO)
                 stream.disposition = info.disposition
             elif info.index in plan.copied:
-                stream = self._copier.add_to(self._out, info.index)
+                new = plan.copied[info.index]
+                stream = self._copier.add_to(self._out, info.index, new)
             if stream is not None:
                 self._label(stream, plan.source.own_fields(info.index, plan.container))
         assert encoder is not None

@@ -280,7 +280,9 @@ def test_avif_is_its_animation(
     kind, colours = ("RGBA", (9, 99, 199, 50)) if transparent else ("RGB", (9, 99, 199))
     pictures = [Image.new(kind, (34, 26), colours) for _ in range(3)]
     pictures[0].save(here, save_all=True, append_images=pictures[1:], duration=40)
-    assert lkdn_video(here, there, "-q") == 0
+    page = tmp_path / "page.html"
+    assert lkdn_video(here, there, "-q", "--compare", str(page)) == 0
+    assert "<td>av1</td>" in page.read_text(encoding="utf-8")
     with av.open(str(there)) as result:
         assert len(result.streams) == 1
         assert len(list(result.decode(video=0))) == 3

@@ -151,6 +151,20 @@ def test_times_of_varying_length_keep_their_distance(tmp_path: Path, lkdn_video:
     assert durations(there) == [Fraction(t, 1000) for t in (70, 1, 79)]
 
 
+def test_frames_that_come_late_are_told_of_in_a_part(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = Clip(codec="ffv1", options={}, pts=(0, 1, 2, 2, 4, 5, 6))
+    here, there = make_clip(tmp_path / "a.mkv", clip), tmp_path / "b.mkv"
+    for options, code in (
+        (("--frames", "6"), 3),
+        (("--start", "0.04"), 3),
+        (("--start", "0.2"), 0),
+    ):
+        assert lkdn_video(here, there, "-y", *options) == code
+        assert ("1 frame moved, having come late" in capsys.readouterr().err) == (code == 3)
+
+
 def test_the_start_of_a_file_counts_as_zero(tmp_path: Path, lkdn_video: Command) -> None:
     """A transport stream begins anywhere; players show 0:00 there."""
     clip = Clip(time_base=Fraction(1, 90000), pts=range(900000, 925200, 3600))

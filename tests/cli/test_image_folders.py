@@ -68,6 +68,11 @@ def test_names_never_meet(tree: Path, lkdn_image: ImageCommand) -> None:
     assert files(tree / "out") == {"a.png", "A.bmp.png", "e.png", "e.gif.png"}
     assert lkdn_image("in/a.png", "in/a.png", "same") == 0
     assert files(tree / "same") == {"a.png"}
+    for name in ("two/I.JPG", "two/i.jpg"):
+        (tree / "two").mkdir(exist_ok=True)
+        Image.fromarray(noise(1)[..., 0]).save(tree / name)
+    assert lkdn_image("two", "large") == 0
+    assert files(tree / "large") == {"I.JPG", "i.jpg"}
 
 
 def test_the_output_folder_may_lie_inside(tree: Path, lkdn_image: ImageCommand) -> None:

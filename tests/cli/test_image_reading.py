@@ -17,7 +17,8 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from lkdn_core.errors import FormatError, LKDNError
 from lkdn_media import images
-from lkdn_media.decode import Damage, decode_pictures
+from lkdn_media.damage import Damage
+from lkdn_media.decode import decode_pictures
 from lkdn_media.images import Still, read_still
 from lkdn_media.probe import probe
 from lkdn_media.sequences import sequence_opener

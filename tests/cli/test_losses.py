@@ -173,6 +173,17 @@ def test_a_pipe_loses_colour_and_times(
     assert warnings(capsys) == lines
 
 
+@pytest.mark.parametrize("pix_fmt", ["yuv422p", "yuv411p", "yuv420p", "gray"])
+def test_coarser_chroma_is_named(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str], pix_fmt: str
+) -> None:
+    clip = Clip(codec="ffv1", options={}, pix_fmt=pix_fmt, pts=range(1))
+    here = make_clip(tmp_path / "a.mkv", clip)
+    assert lkdn_video(here, tmp_path / "b.mkv", "--dry-run", "--codec", "mpeg4") == 0
+    told = [f"{pix_fmt} is written as yuv420p, with coarser chroma"]
+    assert warnings(capsys) == (told if pix_fmt in ("yuv422p", "yuv411p") else [])
+
+
 @pytest.mark.parametrize("target", ["-", "%d.png"])
 def test_hdr10_has_no_place_beside_a_file(
     tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str], target: str

@@ -210,6 +210,8 @@ def test_raw_in_and_out(
         ("- out.mkv --raw 8x8 --fps 0", b"", 2, "a number such as 24 or 24000/1001, got '0'"),
         ("- out.mkv --raw 8x8 --raw-pix-fmt no", b"", 2, "--raw-pix-fmt: a pixel format of FFmpeg"),
         ("a.mkv - --compare p.html", b"", 2, "compare: both IN and OUT must be files"),
+        ("a.mkv - --crf 0", b"", 2, "crf: is for encoders, and - has none, got 0.0"),
+        ("a.mkv - --encoder-opt x=1 --encoder-opt y=2", b"", 2, "encoder_opt: is for encoders"),
         ("a.mkv - --codec libx264", b"", 2, "codec: is for encoders, and - has none, got libx264"),
         ("a.mkv - --pix-fmt gbrp", b"", 2, "pix_fmt: rawvideo takes yuv420p"),
         ("a.mkv b.mkv -f y4m", b"", 2, "format: is for output to a pipe, named -, got b.mkv"),

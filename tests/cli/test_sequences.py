@@ -13,6 +13,7 @@ from PIL import Image
 
 from lkdn_cli.video import main
 from lkdn_media.images import read_still
+from lkdn_media.sequences import SequenceWriter
 from tests.cli.clips import Clip, Tags, make_clip
 from tests.cli.media import Command, frames
 
@@ -160,6 +161,7 @@ def test_a_failure_leaves_no_pictures(
         ([], "in", "pictures of one ending make a video, found none (.png, "),
         (["1.png"], "in/%d.exr", "in/%d.exr: no such file; numbered pictures end in .png, .jpg, "),
         (["1.png", "2.png", "4.png"], "in/%d.png", "number 3 of 4 is missing"),
+        (["1.png", "20240131120000.png"], "in/%d.png", "number 2 of 20240131120000 is missing"),
         (["1.png"], "in/%05d.png", "in/%05d.png: no such pictures"),
     ],
 )
@@ -179,6 +181,34 @@ def test_pictures_that_make_no_video(
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert not Path("b.mkv").exists()
+
+
+def test_a_picture_that_came_meanwhile_stays(
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here, taken = make_clip(tmp_path / "a.mkv", Clip(pts=(0, 1))), tmp_path / "out/2.png"
+    finish = SequenceWriter.finish
+
+    def late(writer: SequenceWriter) -> None:
+        taken.write_text("somebody's")
+        finish(writer)
+
+    monkeypatch.setattr(SequenceWriter, "finish", late)
+    assert lkdn_video(here, tmp_path / "out/%d.png") == 1
+    assert f"{taken}: is there by now; -y overwrites it" in capsys.readouterr().err
+    assert taken.read_text() == "somebody's"
+    assert lkdn_video(here, tmp_path / "out/%d.png", "-y") == 0
+    assert read_still(taken).pixels.shape == (52, 68, 3)
+    assert {path.name for path in taken.parent.iterdir()} == {"1.png", "2.png"}
+
+
+def test_names_with_powers_are_in_order(tmp_path: Path, lkdn_video: Command) -> None:
+    pictures(tmp_path / "in", ["1\u00b2.png", "2.png"])
+    assert lkdn_video(tmp_path / "in", tmp_path / "b.mkv") == 0
+    assert len(frames(tmp_path / "b.mkv")) == 2
 
 
 def test_any_numbers_in_a_pattern(tmp_path: Path, lkdn_video: Command) -> None:

@@ -23,7 +23,8 @@ READ = """
 import sys
 from fractions import Fraction
 from pathlib import Path
-from lkdn_media.decode import Damage, decode_pictures
+from lkdn_media.damage import Damage
+from lkdn_media.decode import decode_pictures
 from lkdn_media.probe import probe
 from lkdn_media.sequences import sequence_opener
 

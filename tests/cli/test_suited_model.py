@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from lkdn_cli.video import main
 
+from lkdn_cli.video import main
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import frames, planes
 
@@ -31,6 +31,7 @@ def network(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     ],
 )
 def test_by_what_the_codec_leaves(
+    *,
     name: str,
     codec: str,
     pix_fmt: str,

@@ -7,7 +7,8 @@ from pathlib import Path
 import av
 import pytest
 
-from lkdn_media.decode import Damage, decode_pictures
+from lkdn_media.damage import Damage
+from lkdn_media.decode import decode_pictures
 from lkdn_media.probe import probe
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import Command

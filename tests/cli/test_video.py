@@ -201,7 +201,10 @@ def test_a_timecode_of_matroska(
 
 
 def test_what_does_not_fit_is_named_before_the_work(
-    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    lkdn_video: Command,
+    nearest: dict[int, Path],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     clip = replace(
         FULL, subtitles="ass", attachment=b"glyphs", metadata={"title": "T", "mood": "x"}
@@ -215,12 +218,13 @@ def test_what_does_not_fit_is_named_before_the_work(
         "(crf=17 preset=medium x264-params=force-cfr=1)",
         "#1 audio aac deu -> copied",
         "#2 audio aac eng -> copied",
-        "#3 subtitle ssa ger -> mov_text, encoded anew",
+        "#3 subtitle ass ger -> mov_text, encoded anew",
         "#4 attachment tiny.ttf -> dropped",
+        f"network {nearest[2]} x2",
     ]
     assert said.err.splitlines() == [
         "lkdn-video: warning: encoded anew as mov_text, since mp4 can't hold it: "
-        "#3 subtitle ssa ger",
+        "#3 subtitle ass ger",
         "lkdn-video: warning: dropped, since mp4 can't hold them: #4 attachment tiny.ttf; mkv can",
         "lkdn-video: warning: mp4 can't hold the tags MOOD; mkv can",
     ]
@@ -320,7 +324,9 @@ def test_the_summary_is_one_line_on_stderr(
     assert lkdn_video(here, there) == 0
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith(f"lkdn-video: {there}: 7 frames of 68x52, ")
+    assert said.err.startswith(
+        f"lkdn-video: {there}: 7 frames of 68x52 by nearest-x2.safetensors, "
+    )
     assert said.err.count("\n") == 1
 
 
