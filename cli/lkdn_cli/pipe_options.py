@@ -31,7 +31,7 @@ def add_pipe_options(group: argparse._ArgumentGroup) -> None:
 
 
 def check_ends(source: Path, target: Path, arguments: argparse.Namespace) -> None:
-    """Refuse what a pipe, or pictures, can't do. Raises ``ArgumentError``."""
+    """Refuse what a pipe, pictures or an ffmpeg program can't do. Raises ``ArgumentError``."""
     from lkdn_media.pipes import PIPE
     from lkdn_media.targets import is_pattern
 
@@ -48,6 +48,11 @@ def check_ends(source: Path, target: Path, arguments: argparse.Namespace) -> Non
     pictures = source.is_dir() or is_pattern(source)
     if arguments.ffmpeg_vf and (pictures or source == PIPE):
         raise ArgumentError("ffmpeg_vf: IN must be a file, which the ffmpeg program reads itself")
+    if arguments.ffmpeg_vf and arguments.hwaccel not in ("none", "auto"):
+        decodes = "whose ffmpeg decodes by itself"
+        raise ArgumentError(
+            f"hwaccel: none or auto goes with --ffmpeg-vf, {decodes}, got {arguments.hwaccel}"
+        )
     if arguments.fps and not pictures and not (source == PIPE and arguments.raw):
         raise ArgumentError("fps: is for --raw and for pictures, a video has its own")
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from lkdn_core.errors import ArgumentError, FormatError
+from lkdn_core.errors import FormatError
 from lkdn_core.formats import FrameFormat
 from lkdn_core.resize import FinalSize
 from lkdn_media.cut import without_timecode
@@ -140,11 +140,6 @@ def make_plan(
     Raises ``ArgumentError`` for an unknown ending, encoder or setting, and ``FormatError`` for
     pictures the core can't work on.
     """
-    if source.ffmpeg_filter is not None and source.hwaccel not in ("none", "auto"):
-        decodes = "whose ffmpeg decodes by itself"
-        raise ArgumentError(
-            f"hwaccel: none or auto goes with --ffmpeg-vf, {decodes}, got {source.hwaccel}"
-        )
     container = container_of(target, format)
     plain = container in PLAIN
     own = None if plain else own_codec(choice)
@@ -160,10 +155,6 @@ def make_plan(
         hint = "--ffmpeg-vf setparams=colorspace=bt709 says that it is another"
         raise FormatError(f"{source.path}: {error}; {hint}") from error
     output_format = _output_format(input_format, container, codec, pix_fmt, stored)
-    if container == PICTURES:
-        output_format = replace(output_format, color_range="full")
-    elif output_format.family == "yuv" and _only_limited(codec, container):
-        output_format = replace(output_format, color_range="limited")
     even = _multiples(output_format)
     final = final_size(source, size or SizeChoice(), scale=scale, multiples=even)
     width, height = _size(stored, final, scale, even)
@@ -292,7 +283,8 @@ def _output_format(
 ) -> FrameFormat:
     """The format of the new pictures: colour as in the source, layout of ``pix_fmt``.
 
-    RGB turned into YUV follows the documented defaults for its size.
+    RGB turned into YUV follows the documented defaults for its size. Picture files are of full
+    range, and YUV where nothing could say that it is is limited.
     """
     layout = PLANAR[nearest_planar(pix_fmt)]
     location = source.chroma_location
@@ -301,7 +293,7 @@ def _output_format(
     elif not holds_location(container, codec, layout, location):
         location = "left"
     same = layout.family == source.family or "rgb" not in (layout.family, source.family)
-    return FrameFormat(
+    new = FrameFormat(
         family=layout.family,
         bits=layout.bits,
         subsampling=layout.subsampling,
@@ -309,6 +301,10 @@ def _output_format(
         color_range=source.color_range if same else None,
         chroma_location=location,
     ).resolved(*size)
+    if container == PICTURES:
+        return replace(new, color_range="full")
+    limited = new.family == "yuv" and _only_limited(codec, container)
+    return replace(new, color_range="limited") if limited else new
 
 
 def _only_limited(codec: str, container: str) -> bool:
