@@ -17,7 +17,7 @@ GCC = shutil.which("gcc")
 SCRIPT = """
 import vapoursynth as vs
 blank = vs.core.std.BlankClip(format=vs.YUV420P8, width=34, height=26, length=1)
-clip = vs.core.std.Splice([blank.std.BlankClip(color=[n, 99, 99]) for n in range(99)])
+clip = vs.core.std.Splice([blank.std.BlankClip(color=[n % 250, 99, 99]) for n in range(99)])
 clip.lkdn.Upscale(scale=2, batch=4).set_output()
 """
 
@@ -49,8 +49,9 @@ def test_ctrl_c_while_a_clip_is_made(run: Any) -> None:
     }
 
 
-def test_ctrl_c_as_a_callback_starts(run: Any) -> None:
-    result = run(sys.executable, SCRIPTS / "early_interrupt.py")
+@pytest.mark.parametrize("script", ["early_interrupt.py", "no_thread.py"])
+def test_what_comes_at_a_bad_moment(run: Any, script: str) -> None:
+    result = run(sys.executable, SCRIPTS / script)
     assert result.returncode == 0, result.stderr.decode()
 
 
@@ -58,7 +59,7 @@ def test_ctrl_c_as_a_callback_starts(run: Any) -> None:
 def test_ctrl_c_ends_vspipe(environment: dict[str, str], vspipe: Path, tmp_path: Path) -> None:
     script = tmp_path / "long.vpy"
     script.write_text(
-        SCRIPT.replace("width=34, height=26, length=99", "width=160, height=90, length=100000")
+        SCRIPT.replace("width=34, height=26", "width=160, height=90").replace("99)", "2000)")
     )
     command = [vspipe, "-c", "y4m", script, "-"]
     pipe = subprocess.PIPE

@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 #: Changes whenever something in this file does.
-ABI: Final = 3
+ABI: Final = 4
 #: A tag the frame does not carry.
 ABSENT: Final = -(2**31)
 #: A tag that is no integer.
@@ -92,8 +92,8 @@ CREATE: Final = c.CFUNCTYPE(None, c.c_char_p, c.POINTER(Clip), c.POINTER(Plan), 
 PROCESS: Final = c.CFUNCTYPE(None, c.POINTER(Job), c.c_void_p)
 #: (topic, text, error)
 DESCRIBE: Final = c.CFUNCTYPE(None, c.c_int32, c.c_void_p, c.c_void_p)
-#: (session)
-DESTROY: Final = c.CFUNCTYPE(None, c.c_int32)
+#: (session, error)
+DESTROY: Final = c.CFUNCTYPE(None, c.c_int32, c.c_void_p)
 
 
 class Bridge(c.Structure):

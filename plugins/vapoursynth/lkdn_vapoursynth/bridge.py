@@ -74,17 +74,18 @@ def _create(
     plan: "ctypes._Pointer[Plan]",
     error: int,
 ) -> None:
+    number = next(_numbers)
     try:
         with stdout_to_stderr():
             from lkdn_vapoursynth.session import Options, Session
 
             options = Options(**json.loads(arguments.decode("utf-8", "surrogateescape")))
-            session = Session(clip.contents, options)
-        session.plan.session = next(_numbers)
-        _sessions[session.plan.session] = session
+            session = _sessions[number] = Session(clip.contents, options)
+        session.plan.session = number
         plan[0] = session.plan
         _put("", error)
     except BaseException as raised:
+        _close(number)  # Ctrl-C may come at the very end
         _put(_line(raised), error)
 
 
@@ -100,11 +101,22 @@ def _process(pointer: "ctypes._Pointer[Job]", error: int) -> None:
         _put(f"{which}: {_line(raised)}", error)
 
 
-def _destroy(number: int) -> None:
+def _destroy(number: int, error: int) -> None:
     try:
-        _sessions.pop(number).close()
+        _close(number)
+        _put("", error)
+    except KeyboardInterrupt:  # the plugin calls again, and hands it on to the script
+        pass
     except BaseException:
         log.exception("a clip was not closed")
+        _put("", error)
+
+
+def _close(number: int) -> None:
+    """Close that session if it is there."""
+    if (session := _sessions.get(number)) is not None:
+        session.close()
+        _sessions.pop(number, None)
 
 
 def _describe(topic: int, text: int, error: int) -> None:

@@ -96,21 +96,24 @@ class Session:
         self.plan = self._plan(clip, options)
         # Torch keeps its modes, the CUDA stream and the pool of CPU threads for each thread;
         # VapourSynth's own threads are many, and not ours.
-        self._threads = [
-            ThreadPoolExecutor(1, f"lkdn-stream-{i}", self._enter_thread)
-            for i in range(self.plan.streams)
-        ]
+        self._threads = [self._new_thread(stream) for stream in range(self.plan.streams)]
 
     def run(self, stream: int, source: list[Frame], target: list[Frame]) -> None:
         """Fill the frames of ``target`` with those of ``source``, enlarged."""
         try:
             done = self._threads[stream].submit(self._run, source, target)
-        except RuntimeError as error:  # threads take nothing more once the interpreter exits
+        except RuntimeError as error:  # once the interpreter exits, or no thread can be made
+            # Without one the job is queued all the same, and its frames will be gone.
+            self._threads[stream].shutdown(wait=False, cancel_futures=True)
+            self._threads[stream] = self._new_thread(stream)
             raise LKDNError(f"no thread to work in: {error}") from None
         done.result()
 
     def close(self) -> None:
-        """Let go of the threads and the engine. Waits for nothing and takes no lock of ours."""
+        """Let go of the threads and the engine, as often as it is called.
+
+        Waits for nothing and takes no lock of ours.
+        """
         for thread in self._threads:
             thread.shutdown(wait=False)
         give_back(self._upscaler)
@@ -127,6 +130,9 @@ class Session:
         batch = max(1, min(options.batch or automatic, fit, clip.num_frames))
         streams = min(options.num_streams, -(-clip.num_frames // batch))
         return Plan(scale=options.scale, batch=batch, streams=streams, kept_blocks=_KEPT_BLOCKS)
+
+    def _new_thread(self, stream: int) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, f"lkdn-stream-{stream}", self._enter_thread)
 
     def _enter_thread(self) -> None:
         device = self._upscaler.device

@@ -23,6 +23,7 @@ class Call {
 };
 const char *const kShuttingDown = "Python is shutting down";
 const char *const kInterrupted = "interrupted";
+constexpr int kMostInterrupts = 3;  // of one call
 
 void *python_symbol(const char *name) {
 #ifdef _WIN32
@@ -45,6 +46,7 @@ struct Python {
     void *(*str)(void *);
     const char *(*utf8)(void *, intptr_t *);
     void (*clear_error)();
+    void (*set_interrupt)();
     bool complete = true;
 
     Python() {
@@ -58,6 +60,7 @@ struct Python {
         load(str, "PyObject_Str");
         load(utf8, "PyUnicode_AsUTF8AndSize");
         load(clear_error, "PyErr_Clear");
+        load(set_interrupt, "PyErr_SetInterrupt");
     }
 
   private:
@@ -139,7 +142,12 @@ Session::Session(const std::string &json, const Clip &clip) {
 }
 
 Session::~Session() {
-    if (const Call call; call) g_bridge.destroy(plan_.session);
+    // Clips are freed anywhere, by the garbage collector too: nobody here could be told of Ctrl-C, so
+    // Python is told once more that it came.
+    int interrupts = 0;
+    while (interrupts < kMostInterrupts && call_python(g_bridge.destroy, plan_.session) == kInterrupted)
+        ++interrupts;
+    if (interrupts) Python().set_interrupt();
 }
 
 std::string Session::run(int32_t stream, int32_t first, const std::vector<Frame> &source,

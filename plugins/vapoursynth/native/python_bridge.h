@@ -9,7 +9,7 @@
 namespace lkdn {
 
 // ---- The ABI, mirrored in lkdn_vapoursynth/abi.py. A change of it is a change of this number.
-constexpr int32_t kAbi = 3;
+constexpr int32_t kAbi = 4;
 constexpr int32_t kAbsent = INT32_MIN;      // a property that is not there
 constexpr int32_t kUnreadable = kAbsent + 1;  // one that is no integer
 constexpr int32_t kTextSize = 16384;  // bytes of a text, its zero among them
@@ -45,7 +45,7 @@ struct Bridge {
     void (*create)(const char *json, const Clip *clip, Plan *plan, char *error);
     void (*process)(const Job *job, char *error);
     void (*describe)(int32_t topic, char *text, char *error);
-    void (*destroy)(int32_t session);
+    void (*destroy)(int32_t session, char *error);
 };
 static_assert(sizeof(std::atomic<int32_t>) == sizeof(int32_t), "the table is plain memory");
 
