@@ -5,11 +5,12 @@ its frame properties too (except the old ``_ColorRange``, where 0 is full and 1 
 """
 
 from dataclasses import dataclass, replace
-from typing import Final, Literal
-
-import torch
+from typing import TYPE_CHECKING, Final, Literal
 
 from lkdn_core.errors import FormatError
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "CHROMA_LOCATIONS",
@@ -70,7 +71,7 @@ CHROMA_LOCATIONS: Final[dict[int, ChromaLocation]] = {
     5: "bottom",
 }
 
-_FLOAT_DTYPES = {16: torch.float16, 32: torch.float32}
+_FLOAT_BITS: Final = (16, 32)
 #: Pictures up to this height and width are taken for standard definition.
 _SD_HEIGHT, _SD_WIDTH = 576, 1024
 
@@ -104,7 +105,7 @@ class FrameFormat:
         _choose("chroma_location", self.chroma_location, (*CHROMA_LOCATIONS.values(), None))
         bits: tuple[int, ...] = tuple(range(8, 17))
         if self.sample_type == "float":
-            bits = tuple(_FLOAT_DTYPES)
+            bits = _FLOAT_BITS
         _choose(f"bits of {self.sample_type} samples", self.bits, bits)
         if self.family == "rgb":
             _choose("matrix of rgb", self.matrix, (None,))
@@ -116,10 +117,12 @@ class FrameFormat:
         _choose(f"subsampling of {self.family}", self.subsampling, allowed)
 
     @property
-    def dtype(self) -> torch.dtype:
+    def dtype(self) -> "torch.dtype":
         """Element type of the planes: uint8, uint16 (9 to 16 bits), float16 or float32."""
+        import torch  # here, so that formats can be told without it
+
         if self.sample_type == "float":
-            return _FLOAT_DTYPES[self.bits]
+            return torch.float16 if self.bits == 16 else torch.float32
         return torch.uint8 if self.bits == 8 else torch.uint16
 
     def resolved(self, width: int, height: int) -> "FrameFormat":

@@ -3,59 +3,73 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lkdn_cli.console import FAILED, OK, SALVAGED, OutputError, message, say
-from lkdn_cli.enlarger import Enlarger
 from lkdn_cli.progress import Reporter
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.counts import counted
 from lkdn_media.encoders import CONTAINERS
 from lkdn_media.folders import file_identity, new_names, real, walk
+from lkdn_media.images import READABLE
 
-__all__ = ["pair_files", "run_batch"]
+if TYPE_CHECKING:
+    from lkdn_cli.enlarger import Enlarger
+
+__all__ = ["hint_at_pictures", "pair_files", "run_batch"]
 
 log = logging.getLogger(__name__)
 
 #: What is taken for a video in a folder; a file that is named is always taken.
 _ENDINGS: Final = {
-    *(".3g2", ".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".h264", ".h265", ".hevc", ".ivf"),
+    *(".3g2", ".3gp", ".apng", ".asf", ".avi", ".divx", ".f4v", ".flv", ".gif"),
+    *(".h264", ".h265", ".hevc", ".ivf"),
     *(".m1v", ".m2t", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"),
     *(".mxf", ".nut", ".ogm", ".ogv", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
 }
 
 
 def pair_files(
-    inputs: Sequence[Path], output: Path
+    inputs: Sequence[Path], output: Path, *, format: str | None = None
 ) -> tuple[list[tuple[Path, Path]], list[LKDNError]]:
     """Each video among ``inputs``, files and folders, with its path in the folder ``output``.
 
-    A folder's structure is kept. A name keeps its ending where that names a container we write,
-    and gets ``.mkv`` otherwise. Of folders that can't be read there is an error each. Raises
-    ``ArgumentError`` where two files would get one name (see `new_names`), or one would overwrite
-    an input.
+    A folder's structure is kept. A name gets the ending ``format``, or else keeps its own where
+    that names a container we write, and gets ``.mkv`` otherwise. Of folders that can't be read
+    there is an error each. Raises ``ArgumentError`` where two files would get one name (see
+    `new_names`), or one would overwrite an input.
     """
+    if format is not None and f".{format}" not in CONTAINERS:
+        raise ArgumentError(f"format: {', '.join(CONTAINERS)} are files for -o, got {format}")
     # Methods of ``Path`` would raise where a name is too long.
     if os.path.lexists(output) and not os.path.isdir(output):
         raise ArgumentError(f"output: {output} is not a folder")
     unreadable = list[LKDNError]()
     found = [*_sources(inputs, output, unreadable.append)]
-    pairs = new_names(found, _ending, output)
+    pairs = new_names(found, lambda name: _ending(name, format), output)
     files = {file_identity(source): source for source, _ in pairs if os.path.exists(source)}
     for _, target in pairs:
         if os.path.exists(target) and (path := files.get(file_identity(target))):
             raise ArgumentError(f"output: {target} would overwrite the input {path}")
     if not pairs and not unreadable:
-        raise ArgumentError(f"input: no video in {', '.join(map(str, inputs))}")
+        hint = hint_at_pictures(path for folder in inputs for path in folder.iterdir())
+        raise ArgumentError(f"input: no video in {', '.join(map(str, inputs))}{hint}")
     return pairs, unreadable
+
+
+def hint_at_pictures(files: Iterable[Path]) -> str:
+    """How pictures make a video, where ``files`` are some, to stand behind a message."""
+    if not any(path.suffix.lower() in READABLE for path in files):
+        return ""
+    return "; for one video of pictures IN is their folder, or %05d.png in it, and OUT a file"
 
 
 def run_batch(
     pairs: Sequence[tuple[Path, Path]],
     unreadable: Sequence[LKDNError],
-    enlarger: Enlarger,
+    enlarger: "Enlarger",
     reporter: Reporter,
 ) -> int:
     """Enlarge each source into its target; one that fails does not stop the rest.
@@ -98,7 +112,9 @@ def run_batch(
     return SALVAGED if counts["salvaged"] else OK
 
 
-def _ending(name: Path) -> str:
+def _ending(name: Path, format: str | None) -> str:
+    if format is not None:
+        return f".{format}"
     return name.suffix if name.suffix.lower() in CONTAINERS else ".mkv"
 
 

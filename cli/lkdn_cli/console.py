@@ -93,7 +93,7 @@ def _parse_and_run(
     refused: Callable[[ArgumentError], object] | None,
 ) -> int:
     try:
-        parser.parse_args(argv, arguments)
+        parser.parse_intermixed_args(argv, arguments)  # options between names, too
     except ArgumentError as error:
         if refused is not None:
             refused(error)

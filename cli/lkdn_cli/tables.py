@@ -8,6 +8,13 @@ from lkdn_cli.console import put
 __all__ = ["TABLES", "print_table"]
 
 Row = tuple[str, ...]
+_FOR: Final = {
+    "lkdn-s": "clean sources",
+    "lkdn-s-video": "video of lossy codecs",
+    "official-lkdn": "the best picture",
+    "official-lkdn-s": "the best picture at this cost",
+    "official-lkdn-s-fused": "the same, as the authors fused it",
+}
 
 
 def print_table(name: str) -> None:
@@ -24,13 +31,16 @@ def _models() -> Iterable[Row]:
     from lkdn_core.complexity import count_multiply_adds, count_parameters
     from lkdn_core.models import list_models
 
-    yield "model", "scale", "parameters", "multiply-adds", "weights"
+    yield "model", "scale", "parameters", "multiply-adds", "weights", "for"
     for model in list_models():
         network = "lkdn-s" if "lkdn-s" in model.name else "lkdn"
         config = LKDN_CONFIGS[f"{network}-x{model.scale}"]
         cost = f"{count_multiply_adds(config) / 1e9:.2f} G"
         where = "bundled" if model.bundled else "downloaded at first use"
-        yield model.name, f"x{model.scale}", f"{count_parameters(config)}", cost, where
+        yield (
+            *(model.name, f"x{model.scale}", f"{count_parameters(config)}", cost, where),
+            _FOR.get(model.name, ""),
+        )
 
 
 def _codecs() -> Iterable[Row]:

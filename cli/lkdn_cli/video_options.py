@@ -34,6 +34,7 @@ def add_options(parser: Parser) -> None:
     _add_part(parser.add_argument_group("a part only, whose first frame becomes time 0"))
     add_size_options(parser.add_argument_group("final size, in square pixels as shown"))
     _add_encoding(parser.add_argument_group("encoding"))
+    _add_streams(parser.add_argument_group("streams beside the video, which are all kept"))
     add_pipe_options(parser.add_argument_group("pipes (-) and pictures (a folder, or %05d.png)"))
     parser.add_argument(
         "--list", choices=TABLES, action=_List, help="print a table of what there is, and stop"
@@ -64,9 +65,10 @@ def source_of(path: Path, arguments: argparse.Namespace) -> "Source":
     from lkdn_media.hwaccel import check_name
     from lkdn_media.probe import probe
     from lkdn_media.source import FfmpegFilter
+    from lkdn_media.streams import without_streams
 
     hwaccel = check_name(arguments.hwaccel)
-    source = probe(path, opener=opener_of(path, arguments))
+    source = without_streams(probe(path, opener=opener_of(path, arguments)), arguments.drop)
     if arguments.ffmpeg_vf is not None:
         program = find_ffmpeg(arguments.ffmpeg, needed_by="--ffmpeg-vf")
         source = through_filter(source, FfmpegFilter(program, arguments.ffmpeg_vf))
@@ -131,6 +133,17 @@ def _add_encoding(group: argparse._ArgumentGroup) -> None:
         default=[],
         metavar="NAME=VALUE",
         help="an option of the encoder's own; may be repeated (none)",
+    )
+
+
+def _add_streams(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--drop",
+        action="append",
+        default=[],
+        metavar="STREAM",
+        help="but for: audio, subtitle, cover, attachment, data or video, those of a language "
+        "(audio:jpn), or a number that --dry-run shows (#3); may be repeated",
     )
 
 

@@ -14,7 +14,7 @@ from lkdn_core.errors import ArgumentError
 from lkdn_media.encoder_options import writes_captions
 from lkdn_media.encoders import opens
 from lkdn_media.formats import PLANAR, nearest_planar, repacked
-from lkdn_media.palette import PALETTE, paletted
+from lkdn_media.palette import PALETTE, Colours
 from lkdn_media.pipes import PIPE_FORMATS
 from lkdn_media.plan import Plan
 from lkdn_media.planes import Picture, fill_planes
@@ -46,6 +46,7 @@ class VideoEncoder:
         self._plan, self._rate = plan, _counted_rate(plan)
         self.stream = _add_video(out, plan, self._rate)
         self.frames = 0
+        self._colours = Colours()
         piped = plan.container in PIPE_FORMATS.values()
         self._counts = piped or self.stream.codec_context.codec.canonical_name in _COUNTING
         self._times: list[tuple[int, int]] = []  # (pts, duration) of counted pictures
@@ -83,6 +84,8 @@ class VideoEncoder:
     def encode(self, picture: Picture) -> "list[av.Packet[Any]]":
         """The packets that are ready once ``picture``, an enlarged one, is in."""
         frame = make_frame(picture, self._plan)
+        if self._plan.pix_fmt == PALETTE:
+            frame = self._colours.drawn(frame)
         frame.pts, frame.time_base = picture.pts, self._plan.filters.time_base
         if picture.duration:
             frame.duration = picture.duration
@@ -114,7 +117,10 @@ class VideoEncoder:
 
 
 def make_frame(picture: Picture, plan: Plan) -> av.VideoFrame:
-    """A frame of ``plan.width`` x ``plan.height`` with ``picture``, edges repeated to fill it."""
+    """A frame of ``plan.width`` x ``plan.height`` with ``picture``, edges repeated to fill it.
+
+    It is in ``plan.pix_fmt``, but in all its colours where that has a palette.
+    """
     tags, planes = plan.tags, picture.planes
     layout = nearest_planar(plan.pix_fmt)
     if picture.carrier is None or not writes_captions(plan.codec):
@@ -134,7 +140,7 @@ def make_frame(picture: Picture, plan: Plan) -> av.VideoFrame:
     frame.colorspace, frame.color_range = tags.matrix, tags.color_range
     frame.chroma_location = tags.chroma_location
     # The encoder may want another order of the same samples.
-    return paletted(frame) if plan.pix_fmt == PALETTE else repacked(frame, plan.pix_fmt)
+    return frame if plan.pix_fmt == PALETTE else repacked(frame, plan.pix_fmt)
 
 
 def _counted_rate(plan: Plan) -> Fraction:

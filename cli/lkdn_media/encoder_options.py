@@ -3,7 +3,7 @@
 import os
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -17,7 +17,7 @@ from lkdn_media.encoder_choice import EncoderChoice
 if TYPE_CHECKING:
     from av.codec.context import CodecOption
 
-__all__ = ["encoder_options", "writes_captions", "writes_hdr10"]
+__all__ = ["encoder_options", "pix_fmts_of_profile", "writes_captions", "writes_hdr10"]
 
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 talks on stderr otherwise
 
@@ -59,6 +59,8 @@ _DNXHR: Final = {
     "yuv444p10le": "dnxhr_444",
     "gbrp10le": "dnxhr_444",
 }
+#: Profiles of prores_ks, by number and name, that FFmpeg gives 4:4:4 and transparency to no avail.
+_PRORES_422: Final = ("0", "1", "2", "3", "proxy", "lt", "standard", "hq")
 #: What constant quality is called by encoders that don't say ``crf``.
 _QUALITY_NAMES: Final = {"_nvenc": "cq", "_qsv": "global_quality"}
 #: Settings that fix the quality, and go when a bit rate is wanted.
@@ -133,6 +135,12 @@ def encoder_options(
     return options
 
 
+def pix_fmts_of_profile(codec: str, choice: EncoderChoice) -> Collection[str] | None:
+    """The pixel formats of the profile that ``choice`` names; ``None`` where any may be."""
+    profile = dict(choice.options).get("profile")
+    return ("yuv422p10le",) if codec == "prores_ks" and profile in _PRORES_422 else None
+
+
 def writes_hdr10(codec: str) -> bool:
     """Whether ``codec`` can be told HDR10's mastering display and content light."""
     return codec in av.codecs_available and codec in _PARAMS
@@ -162,13 +170,15 @@ def _check_value(name: str, codec: str, option: "CodecOption", value: str) -> No
     choices = [choice.name for choice in option.choices]
     if option.name == "preset":
         choices = _PRESETS.get(codec, choices)
+    if value in choices:
+        return
     number = _number(value)
     if option.type in _NUMBERS and number is not None:
         most = _MOST.get((codec, option.name), option.max)
         if not option.min <= number <= most:
             bounds = f"{option.min:g} to {most:g}"
             raise ArgumentError(f"{name}: {codec} takes {bounds}, got {value}")
-    elif value not in choices and (option.type in _NUMBERS or (choices and number is None)):
+    elif option.type in _NUMBERS or (choices and number is None):
         if option.type == OptionType.FLAGS:
             return
         near = get_close_matches(value, choices, 1)

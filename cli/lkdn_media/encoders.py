@@ -80,7 +80,8 @@ def find_encoder(codec: str) -> av.Codec:
     """
     encoder = _encoder(codec)
     if encoder is None:
-        near = get_close_matches(codec, av.codecs_available, 3)
+        names = [name for name in sorted(av.codecs_available) if _encoder(name)]
+        near = [name for name in names if codec in name] or get_close_matches(codec, names, 3)
         hint = f" (near it: {', '.join(near)})" if near else ""
         raise ArgumentError(
             "codec: a video encoder of lkdn-video --list codecs, or of an ffmpeg program of your "

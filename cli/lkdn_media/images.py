@@ -8,13 +8,11 @@ from typing import Any, Final
 
 import av
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from lkdn_core.errors import LKDNError
-from lkdn_core.quantize import quantize
 from lkdn_media.avif import AVIF, avif_bits
 from lkdn_media.formats import repacked
 from lkdn_media.labels import PNG_SIGNATURE, Labels, read_labels
@@ -214,6 +212,10 @@ def _deep_tiff(image: Image.Image, data: bytes) -> NDArray[Any]:
     if pixels.shape[2] == 4 and kind == _UNSPECIFIED:
         pixels = pixels[..., :3].copy()
     elif pixels.shape[2] == 4 and kind == _MULTIPLIED:
+        import torch  # here, so that planning needs none of it
+
+        from lkdn_core.quantize import quantize
+
         colour, alpha = pixels[..., :3].astype(np.float64), np.maximum(pixels[..., 3:], 1)
         pixels[..., :3] = quantize(torch.from_numpy(colour * 65535 / alpha), bits=16).numpy()
     return pixels

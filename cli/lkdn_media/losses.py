@@ -139,9 +139,9 @@ def picture_losses(
         "mp4 keep them": shaped and shape_in(container, codec) is None,
         f"pixels shaped {ratio} are shown as square ones in stereo 3D in {container}; mp4 keeps "
         "them": shaped and _keeps_stereo(source, container),
-        f"rotation or mirroring is lost in {container}; mkv and mp4 keep it, and transpose, hflip "
-        "or vflip in --ffmpeg-vf makes up for it": (
-            container not in _WITH_ROTATION and _is_turned(source)
+        f"rotation or mirroring is lost in {container}; mkv and mp4 keep it, and --ffmpeg-vf "
+        f"{_turning(source)} makes up for it": (
+            container not in _WITH_ROTATION and bool(_turning(source))
         ),
         f"gif shows {_GIF_MOST} pictures a second at most, so {float(filters.frame_rate):g} play "
         "slower; apng keeps them": container == "gif" and filters.frame_rate > _GIF_MOST,
@@ -248,12 +248,19 @@ def _lost_stream_tags(source: Source, container: str, copied: Collection[int]) -
     return [f"{container} can't hold the tags {', '.join(lost)}; {other} can"] if lost else []
 
 
-def _is_turned(source: Source) -> bool:
-    """Whether the picture is to be shown turned or mirrored, and no filter has done that."""
+def _turning(source: Source) -> str:
+    """FFmpeg's filters that turn or mirror the picture as it is to be shown; ``""``: none does.
+
+    One that was there already has done that.
+    """
     matrix, filter = source.display_matrix, source.ffmpeg_filter
     if matrix is None or (filter is not None and filter.names(*_TURNING)):
-        return False
-    return matrix[1] != 0 or matrix[3] != 0 or min(matrix[0], matrix[4]) < 0
+        return ""
+    across, down = matrix[1], matrix[3]  # where x and y of the stored picture go
+    if source.sideways:
+        flip = "_flip" if (across > 0) == (down > 0) else ""
+        return f"transpose={'c' if (across > 0) == bool(flip) else ''}clock{flip}"
+    return ",".join(["hflip"] * (matrix[0] < 0) + ["vflip"] * (matrix[4] < 0))
 
 
 def _keeps_stereo(source: Source, container: str) -> bool:

@@ -76,6 +76,8 @@ def plan_jobs(
     if os.path.exists(output) and not os.path.isdir(output):
         why = "for several pictures" if many else "where a name ends in a slash"
         raise ArgumentError(f"output: a folder is needed {why}, {output} is a file")
+    if not into_folder and output.suffix.lower() in WRITERS and not os.path.isdir(output):
+        raise ArgumentError(f"output: {output} is a name of a file; a folder is {output}/")
     for source in sources:
         if os.path.isdir(source) and os.path.exists(output) and source.samefile(output):
             raise ArgumentError(f"output: {output} is the input folder")

@@ -10,7 +10,7 @@ from lkdn_core.formats import FrameFormat
 from lkdn_core.resize import FinalSize
 from lkdn_media.cut import without_timecode
 from lkdn_media.encoder_choice import EncoderChoice
-from lkdn_media.encoder_options import encoder_options
+from lkdn_media.encoder_options import encoder_options, pix_fmts_of_profile
 from lkdn_media.encoders import (
     CONTAINERS,
     check_container,
@@ -47,6 +47,8 @@ __all__ = ["Plan", "make_plan"]
 #: In the names of encoders whose pictures players take for limited range; those only MOV leaves so.
 _LIMITED: Final = ("prores", "mpeg1video", "mpeg2video", "libvpx")
 _LIMITED_IN_MOV: Final = ("v210", "cfhd", "jpeg2000", "mpeg4")
+#: What players have of each encoder in MP4 and MOV, in which most know no 4:4:4.
+_PLAYED: Final = {"libx264": "yuv420p", "libx265": "yuv420p10le"}
 #: Pixels a side, of H.264's level 5.2, where the decoders of most devices end.
 _MOST_PLAYED: Final = 4096
 #: Frames a second that a timecode of MP4 counts; its muxer fails at the end where there are more.
@@ -253,8 +255,11 @@ def _codec(
     codec = own.name if own else choice.codec or default_codec(container, PLANAR[layout])
     codec = codec if own else find_encoder(codec).name
     check_container(codec, container, CONTAINERS, writes=own.codec if own else None)
-    among = own.pix_fmts if own else None
-    return codec, encoder_pix_fmt(codec, PLANAR[layout], choice.pix_fmt, among=among)
+    among = own.pix_fmts if own else pix_fmts_of_profile(codec, choice)
+    wanted = choice.pix_fmt
+    if wanted == "auto" and container in ("mp4", "mov") and PLANAR[layout].family == "rgb":
+        wanted = _PLAYED.get(codec, wanted)
+    return codec, encoder_pix_fmt(codec, PLANAR[layout], wanted, among=among)
 
 
 def _options(  # noqa: PLR0917

@@ -1,5 +1,7 @@
 """Which streams are copied: those that the new file's container can hold."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from io import BytesIO
 from typing import Final
 
@@ -7,15 +9,51 @@ import av
 from av.container import OutputContainer
 from av.stream import AttachmentStream, Stream
 
+from lkdn_core.errors import ArgumentError
 from lkdn_media.demux import codec_name, is_cover
 from lkdn_media.recode import LAYOUTS, fallback_codec, is_lossy
 from lkdn_media.source import Source
 from lkdn_media.tags import stream_tags
 from lkdn_media.targets import PLAIN
 
-__all__ = ["add_copy", "copied_streams", "label_copy"]
+__all__ = ["add_copy", "copied_streams", "label_copy", "without_streams"]
 
 _ALTERNATIVES: Final = {"mkv": "matroska", "mp4": "mp4", "mov": "mov"}
+
+#: What `without_streams` calls streams.
+_KINDS: Final = ("audio", "subtitle", "cover", "attachment", "data", "video")
+
+
+def without_streams(source: Source, unwanted: Iterable[str]) -> Source:
+    """``source`` without some streams beside its video, which stays.
+
+    ``unwanted``: kinds, alone or as ``audio:jpn`` of one language, and numbers such as ``#3``.
+    Raises ``ArgumentError`` for other words, and numbers of no such stream.
+    """
+    beside = [info for info in source.streams if info.index != source.video]
+    for name in unwanted:
+        kind, _, language = name.partition(":")
+        number = name.removeprefix("#")
+        if number.isdecimal():
+            left = [info for info in beside if info.index != int(number)]
+            if left == beside:
+                there = ", ".join(map(str, beside)) or "nothing"
+                raise ArgumentError(f"drop: beside its video {source.path} has {there}, got {name}")
+        elif kind in _KINDS:
+            left = [
+                info
+                for info in beside
+                if kind != ("cover" if info.cover else info.kind)
+                or language not in ("", info.tags.get("language"))
+            ]
+        else:
+            raise ArgumentError(
+                f"drop: {', '.join(_KINDS)}, a language behind one as in audio:jpn, or a number "
+                f"that --dry-run shows is accepted, got {name!r}"
+            )
+        beside = left
+    kept = {source.video, *(info.index for info in beside)}
+    return replace(source, streams=tuple(s for s in source.streams if s.index in kept))
 
 
 def copied_streams(source: Source, container: str) -> tuple[dict[int, str | None], list[str]]:
@@ -48,6 +86,8 @@ def copied_streams(source: Source, container: str) -> tuple[dict[int, str | None
                     f"{container} has no place for the size of the screen that these lie on, and "
                     f"players may take it for that of the new video; mkv has: {info}"
                 )
+            if container == "mp4" and info.codec.startswith("pcm_") and not new:
+                lines.append(f"few players read samples in mp4, some play noise; mov has: {info}")
             if new and is_lossy(info.codec, new):
                 lines.append(f"encoded anew as {new}, since {container} can't hold it: {info}")
     if dropped:

@@ -44,10 +44,11 @@ def container_of(target: Path, format: str | None) -> str:
 
     Raises ``ArgumentError``.
     """
-    if target == PIPE:
+    if target == PIPE and format in (None, *PIPE_FORMATS):
         return PIPE_FORMATS[format or "y4m"]
-    if format is not None:
-        raise ArgumentError(f"format: is for output to a pipe, named -, got {target}")
+    if target == PIPE or format is not None:
+        able = ", ".join(PIPE_FORMATS)
+        raise ArgumentError(f"format: {able} go to a pipe, named -, got {format} for {target}")
     if is_pattern(target) and target.suffix.lower() in WRITERS:
         return PICTURES
     container = CONTAINERS.get(target.suffix.lower())

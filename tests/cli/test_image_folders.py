@@ -175,7 +175,12 @@ def test_failures_do_not_stop_the_rest(
         ("in/a.png in/b/a.jpg", 2, "output: in/b/a.jpg is there already; -y overwrites it"),
         ("in in", 2, "output: in is the input folder"),
         ("in in/a.png", 2, "output: a folder is needed for several pictures"),
-        ("in/a.png in/e.gif new.png", 0, "new.png: 2 enlarged"),
+        (
+            "in/a.png in/e.gif new.png",
+            2,
+            "output: new.png is a name of a file; a",
+        ),
+        ("in/a.png in/e.gif new.png/", 0, "new.png: 2 enlarged"),
         ("in/a.png out.gif", 2, "output: a name ending in .png, .jpg"),
         ("in/a.png out", 2, "output: a name ending in .png, .jpg"),
         ("in/a.png in", 2, "made from in/a.png, would overwrite the input in/a.png"),

@@ -214,7 +214,7 @@ def test_raw_in_and_out(
         ("a.mkv - --encoder-opt x=1 --encoder-opt y=2", b"", 2, "encoder_opt: is for encoders"),
         ("a.mkv - --codec libx264", b"", 2, "codec: is for encoders, and - has none, got libx264"),
         ("a.mkv - --pix-fmt gbrp", b"", 2, "pix_fmt: rawvideo takes yuv420p"),
-        ("a.mkv b.mkv -f y4m", b"", 2, "format: is for output to a pipe, named -, got b.mkv"),
+        ("a.mkv b.mkv -f y4m", b"", 2, "format: y4m, rawvideo go to a pipe, named -"),
         ("a.mkv b.mkv --fps 5", b"", 2, "fps: is for --raw and for pictures"),
         ("a.mkv b.mkv --raw 8x8", b"", 2, "raw: is for input from a pipe"),
     ],
