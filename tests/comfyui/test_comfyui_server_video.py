@@ -47,6 +47,21 @@ def same_pictures(one: Path, other: Path) -> None:
             assert np.array_equal(x, y)
 
 
+@pytest.mark.parametrize(("codec", "model"), [("libx264", "lkdn-s-video"), ("ffv1", "lkdn-s")])
+def test_the_network_where_none_is_linked(
+    server: Server, tmp_path: Path, codec: str, model: str
+) -> None:
+    clip = Clip(codec=codec, options={}, pts=range(2))
+    source = make_clip(server.base / "input" / f"{codec}.mkv", clip)
+    prompt = video_prompt(source.name)
+    prompt["3"]["inputs"].pop("model", None)
+    prompt["3"]["inputs"]["scale"] = 2
+    got = saved(server, server.run(prompt))
+    plan = plan_video(source, scale=2, choice=EncoderChoice(), window=Window())
+    upscaler = Upscaler(scale=2, model=model, device="cpu")
+    same_pictures(got, upscale_to(tmp_path / "x", plan, upscaler, progress=lambda: None))
+
+
 def test_a_trimmed_video(server: Server, tmp_path: Path, tiny_engine: Upscaler) -> None:
     prompt = video_prompt("flower.mp4")
     if "Video Slice" not in server.get_json("/object_info"):
