@@ -1,6 +1,5 @@
 """Pairs of pictures for the before/after page: the source by bicubic, and what was written."""
 
-import math
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +26,7 @@ from lkdn_media.probe import probe
 from lkdn_media.report import Pair, Row, render_report
 from lkdn_media.sizes import Fit
 from lkdn_media.source import Source
+from lkdn_media.upright import upright
 
 __all__ = ["compare_stills", "compare_video"]
 
@@ -49,8 +49,8 @@ def compare_video(plan: Plan, target: Path, *, frames: int, rate: float) -> str:
         before = _bicubic(_codes(rgb_of(old_picture, source)), plan)
         pairs.append(
             Pair(
-                _upright(before, source),
-                _upright(_codes(rgb_of(new_picture, new)), new),
+                upright(before, source),
+                upright(_codes(rgb_of(new_picture, new)), new),
                 _clock(after_start),
                 _shape(new),
             )
@@ -124,16 +124,8 @@ def _bicubic(pixels: NDArray[Any], plan: Plan) -> NDArray[Any]:
     large = interpolate(rgb, (height, width), mode="bicubic", antialias=True)
     if plan.size is not None:
         large = plan.size.apply(large)
-    missing = plan.width - large.shape[-1], plan.height - large.shape[-2]
+    missing = plan.enlarged[0] - large.shape[-1], plan.enlarged[1] - large.shape[-2]
     return _codes(pad(large, (0, missing[0], 0, missing[1]), mode="replicate"))
-
-
-def _upright(pixels: NDArray[Any], source: Source) -> NDArray[Any]:
-    """``pixels`` turned as they are shown, by quarters."""
-    matrix = source.display_matrix
-    if matrix is None:
-        return pixels
-    return np.rot90(pixels, round(-math.atan2(matrix[1], matrix[0]) / (math.pi / 2)))
 
 
 def _shape(source: Source) -> float:

@@ -182,4 +182,5 @@ def label_stream(stream: av.VideoStream, plan: Plan) -> None:
     context.chroma_sample_location = tags.chroma_location
     if context.codec.canonical_name == "hevc" and plan.container in ("mp4", "mov"):
         context.codec_tag = _HEVC_TAG
-    stream.set_display_matrix(plan.source.display_matrix)
+    if not plan.upright:
+        stream.set_display_matrix(plan.source.display_matrix)

@@ -14,6 +14,7 @@ from lkdn_media.pipes import PIPE_FORMATS
 from lkdn_media.source import Source
 from lkdn_media.tags import copied_tags, language_in
 from lkdn_media.targets import PICTURES, PLAIN
+from lkdn_media.upright import TURNED, turning
 
 __all__ = [
     "caption_losses",
@@ -65,8 +66,6 @@ _WRITES_PIXEL_SHAPE: Final = ("264", "265", "hevc", "mpeg4", "mpeg2video")
 _LOCATES_420_ONLY: Final = ("264", "265", "hevc")
 _LOCATED_BY_Y4M: Final = ("left", "center", "topleft")
 _WITH_ROTATION: Final = ("mp4", "mov", "matroska", "webm")
-#: In the names of filters that turn pictures.
-_TURNING: Final = ("transpose", "flip", "rotate")
 #: Pictures a second.
 _GIF_MOST: Final = 100
 
@@ -140,8 +139,8 @@ def picture_losses(
         f"pixels shaped {ratio} are shown as square ones in stereo 3D in {container}; mp4 keeps "
         "them": shaped and _keeps_stereo(source, container),
         f"rotation or mirroring is lost in {container}; mkv and mp4 keep it, and --ffmpeg-vf "
-        f"{_turning(source)} makes up for it": (
-            container not in _WITH_ROTATION and bool(_turning(source))
+        f"{turning(source)} makes up for it": (
+            container not in (*_WITH_ROTATION, *TURNED) and bool(turning(source))
         ),
         f"gif shows {_GIF_MOST} pictures a second at most, so {float(filters.frame_rate):g} play "
         "slower; apng keeps them": container == "gif" and filters.frame_rate > _GIF_MOST,
@@ -246,21 +245,6 @@ def _lost_stream_tags(source: Source, container: str, copied: Collection[int]) -
     ]
     other = "mp4" if matroska else "mkv"
     return [f"{container} can't hold the tags {', '.join(lost)}; {other} can"] if lost else []
-
-
-def _turning(source: Source) -> str:
-    """FFmpeg's filters that turn or mirror the picture as it is to be shown; ``""``: none does.
-
-    One that was there already has done that.
-    """
-    matrix, filter = source.display_matrix, source.ffmpeg_filter
-    if matrix is None or (filter is not None and filter.names(*_TURNING)):
-        return ""
-    across, down = matrix[1], matrix[3]  # where x and y of the stored picture go
-    if source.sideways:
-        flip = "_flip" if (across > 0) == (down > 0) else ""
-        return f"transpose={'c' if (across > 0) == bool(flip) else ''}clock{flip}"
-    return ",".join(["hflip"] * (matrix[0] < 0) + ["vflip"] * (matrix[4] < 0))
 
 
 def _keeps_stereo(source: Source, container: str) -> bool:

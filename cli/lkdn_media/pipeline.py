@@ -24,6 +24,7 @@ from lkdn_media.planes import Picture, Planes
 from lkdn_media.sequences import SequenceWriter, check_sequence
 from lkdn_media.targets import PICTURES, is_pattern
 from lkdn_media.threads import read_ahead, write_behind
+from lkdn_media.upright import upright
 from lkdn_media.verify import verify
 from lkdn_media.writer import VideoWriter
 
@@ -179,9 +180,13 @@ def enlarge(
         size=plan.size,
         before_tile=before_tile,
     )
-    for enlarged in stream:
+    for planes_of_one in stream:
         picture = inside.popleft()
-        yield replace(picture, planes=enlarged, alpha=_alpha(picture, plan, upscaler))
+        enlarged, alpha = planes_of_one, _alpha(picture, plan, upscaler)
+        if plan.upright:
+            enlarged = [upright(plane, plan.source) for plane in enlarged]
+            alpha = alpha if alpha is None else upright(alpha, plan.source)
+        yield replace(picture, planes=enlarged, alpha=alpha)
 
 
 def noting_losses(pictures: Iterable[Picture], plan: Plan) -> Iterator[Picture]:

@@ -41,6 +41,7 @@ from lkdn_media.source import Source
 from lkdn_media.streams import copied_streams
 from lkdn_media.tags import copied_tags, lost_tags, need_keys
 from lkdn_media.targets import PICTURES, PLAIN, container_of, plain_codec
+from lkdn_media.upright import TURNED, turning
 
 __all__ = ["Plan", "make_plan"]
 
@@ -62,7 +63,8 @@ class Plan:
     ``width``, ``height``: of the encoded pictures: of ``size``, or else at most one more than
     ``scale`` times the source's, where subsampled chroma needs even sizes. ``copied``: indexes of
     the other streams that are kept, and what they are encoded anew as, if they are. ``keys``: tags
-    go where cameras put them, see `need_keys`. ``program``: the user's ffmpeg, where ``codec`` is
+    go where cameras put them, see `need_keys`. ``upright``: pictures are turned as they are to be
+    shown, since the container can't say it. ``program``: the user's ffmpeg, where ``codec`` is
     one of its encoders, which then writes ``own_codec``. ``warnings``: what can't be kept, a line
     each.
     """
@@ -80,6 +82,7 @@ class Plan:
     output_format: FrameFormat
     tags: ColourTags
     size: FinalSize | None
+    upright: bool
     width: int
     height: int
     sample_aspect_ratio: Fraction | None
@@ -99,6 +102,12 @@ class Plan:
         """Whether pixels have a shape that the container has to tell."""
         known = self.sample_aspect_ratio is not None
         return known and shape_in(self.container, self.codec) == "container"
+
+    @property
+    def enlarged(self) -> tuple[int, int]:
+        """(width, height) of the encoded pictures before they are turned."""
+        swapped = self.upright and self.source.sideways
+        return (self.height, self.width) if swapped else (self.width, self.height)
 
     def describe(self) -> list[str]:
         """The mapping of streams, a line each."""
@@ -161,6 +170,9 @@ def make_plan(
     final = final_size(source, size or SizeChoice(), scale=scale, multiples=even)
     width, height = _size(stored, final, scale, even)
     ratio = Fraction(1) if final and source.sample_aspect_ratio else source.sample_aspect_ratio
+    turned = container in TURNED and bool(turning(source))
+    if turned and source.sideways:
+        width, height, ratio = height, width, 1 / ratio if ratio else ratio
     copied, dropped = copied_streams(source, container)
     filters = film_chain(source, deinterlace=deinterlace, ivtc=ivtc)
     untimed = container in ("mp4", "mov") and filters.frame_rate > _MOST_TIMECODED
@@ -181,6 +193,7 @@ def make_plan(
         output_format=output_format,
         tags=source.tags.completed(input_format, output_format, height=source.height),
         size=final,
+        upright=turned,
         width=width,
         height=height,
         sample_aspect_ratio=ratio,
@@ -232,7 +245,7 @@ def _picture_warnings(plan: Plan, size: SizeChoice) -> list[str]:
         )
     if plan.size:
         return lines + size_warnings(source, size, plan.size, scale=plan.scale)
-    return lines + padding_notes(source, plan.pix_fmt, (plan.width, plan.height), scale=plan.scale)
+    return lines + padding_notes(source, plan.pix_fmt, plan.enlarged, scale=plan.scale)
 
 
 def _tag_warnings(plan: Plan) -> list[str]:

@@ -90,7 +90,7 @@ def test_tags_have_no_place_in_gif(
 
 
 @pytest.mark.parametrize("rotation", [None, 0, 90, 180])
-@pytest.mark.parametrize("target", ["b.gif", "b.apng", "%d.png", "-", "b.mkv"])
+@pytest.mark.parametrize("target", ["b.gif", "-", "b.mkv"])
 def test_rotation_has_no_place_beside_videos(
     *,
     tmp_path: Path,
@@ -104,7 +104,7 @@ def test_rotation_has_no_place_beside_videos(
     assert lkdn_video(here, path, "--dry-run") == 0
     lost = "rotation or mirroring is lost in "
     line = next((line for line in warnings(capsys) if line.startswith(lost)), "")
-    assert bool(line) == (bool(rotation) and target != "b.mkv")
+    assert bool(line) == (bool(rotation) and target == "-")
     if line:
         undoes = {90: "transpose=cclock", 180: "hflip,vflip"}[rotation or 0]
         assert f"--ffmpeg-vf {undoes} makes up for it" in line
