@@ -183,14 +183,14 @@ def caption_losses(codec: str, filters: FilterChain) -> list[str]:
 
 def plain_losses(source: Source, container: str) -> list[str]:
     """What is lost where pictures are all there is: colour tags, and times that vary."""
-    if container not in PLAIN:
+    if container not in (*PLAIN, "gif"):
         return []
     tags = source.tags
     names = {
         "primaries": tags.primaries not in (UNTAGGED, 1),
         "transfer": tags.transfer not in _SDR,
     }
-    if container != PICTURES:  # those are RGB of full range
+    if container not in (PICTURES, "gif"):  # those are RGB of full range
         names = {
             "primaries": tags.primaries != UNTAGGED,
             "transfer": tags.transfer != UNTAGGED,
@@ -198,9 +198,11 @@ def plain_losses(source: Source, container: str) -> list[str]:
             "color_range": tags.color_range != 0 and container == PIPE_FORMATS["rawvideo"],
         }
     lost = [f"{name} {getattr(tags, name)}" for name, true in names.items() if true]
-    colour = f"{container} has no place for the colour tags {', '.join(lost)}; mkv has"
-    times = f"{container} has a frame rate only, and the times of the frames vary; mkv keeps them"
-    return [colour] * bool(lost) + [times] * times_vary(source)
+    holder = "picture files have" if container == PICTURES else f"{container} has"
+    colour = f"{holder} no place for the colour tags {', '.join(lost)}; mkv has"
+    times = f"{holder} a frame rate only, and the times of the frames vary; mkv keeps them"
+    timed = container not in PLAIN  # in hundredths of a second, which is said elsewhere
+    return [colour] * bool(lost) + [times] * (not timed and times_vary(source))
 
 
 def label_losses(source: Source, *, container: str, copied: Collection[int]) -> list[str]:

@@ -188,7 +188,7 @@ def test_coarser_chroma_is_named(
     assert warnings(capsys) == (told if pix_fmt in ("yuv422p", "yuv411p") else [])
 
 
-@pytest.mark.parametrize("target", ["-", "%d.png"])
+@pytest.mark.parametrize("target", ["-", "%d.png", "b.gif"])
 def test_hdr10_has_no_place_beside_a_file(
     tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str], target: str
 ) -> None:
