@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from lkdn_core.errors import ArgumentError, LKDNError
+from lkdn_media.encoders import CONTAINERS
 from lkdn_media.files import check_free
 from lkdn_media.folders import file_identity, new_names, real, walk
 from lkdn_media.image_writers import WRITERS
@@ -108,7 +109,10 @@ def _single(source: Path, output: Path, format: str | None, *, overwrite: bool) 
     _check_there(source)
     if output.suffix.lower() not in WRITERS:
         endings = ", ".join(WRITERS)
-        raise ArgumentError(f"output: a name ending in {endings} is accepted, got {output.name!r}")
+        instead = "; lkdn-video enlarges videos" if output.suffix.lower() in CONTAINERS else ""
+        raise ArgumentError(
+            f"output: a name ending in {endings} is accepted, got {output.name!r}{instead}"
+        )
     if os.path.exists(source) and os.path.exists(output) and source.samefile(output):
         raise ArgumentError(f"output: {output} would overwrite the input {source}")
     check_free(output, overwrite=overwrite)

@@ -54,9 +54,10 @@ def container_of(target: Path, format: str | None) -> str:
     container = CONTAINERS.get(target.suffix.lower())
     if container is None:
         endings = ", ".join(CONTAINERS)
+        instead = "; lkdn-image enlarges pictures" if target.suffix.lower() in WRITERS else ""
         raise ArgumentError(
             f"output: a name ending in {endings} is accepted, or pictures/%05d.png, or - for a "
-            f"pipe, got {target.name!r}"
+            f"pipe, got {target.name!r}{instead}"
         )
     return container
 

@@ -49,6 +49,8 @@ def test_one_picture_for_many(
         Image.new("L", (3, 3)).save(name)
     assert lkdn_image("1.png", "2.png", "b.png") == 2
     assert "output: b.png is a name of a file; a folder is b.png/" in capsys.readouterr().err
+    assert lkdn_image("1.png", "b.mp4") == 2
+    assert "got 'b.mp4'; lkdn-video enlarges videos" in capsys.readouterr().err
     assert lkdn_image("1.png", "2.png", "b.png/") == 0
     assert sorted(path.name for path in Path("b.png").iterdir()) == ["1.png", "2.png"]
     for arguments in (["1.png", "2.png", "out.mkv"], [".", "-o", "out"]):
@@ -74,6 +76,7 @@ def test_all_to_one_container(here: Path, nearest: dict[int, Path]) -> None:
         ("a.mp4 b.mkv -f mkv", "format: y4m, rawvideo go to a pipe, named -, got mkv for b.mkv"),
         ("a.mp4 - -f mkv", "format: y4m, rawvideo go to a pipe, named -, got mkv for -"),
         ("a.mp4 -o out -f y4m", "format: .mkv, .mp4, .m4v, .mov, .webm, .apng, .gif are files"),
+        ("a.mp4 b.jpg", "got 'b.jpg'; lkdn-image enlarges pictures"),
         ("a.mp4 b.mkv --codec nvenc", "(near it: av1_nvenc, h264_nvenc, hevc_nvenc)"),
         ("a.mp4 b.mkv --drop sound", "drop: audio, subtitle, cover, attachment, data, video, a"),
         ("a.mp4 b.mkv --drop #7", "drop: beside its video a.mp4 has nothing, got #7"),
