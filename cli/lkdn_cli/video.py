@@ -14,7 +14,7 @@ from lkdn_cli.interrupts import Interrupts
 from lkdn_cli.paths import find_inputs, names_folder
 from lkdn_cli.progress import Reporter, teller_of_refusals
 from lkdn_cli.video_options import add_options
-from lkdn_core.errors import ArgumentError, LKDNError
+from lkdn_core.errors import ArgumentError
 
 __all__ = ["main"]
 
@@ -78,18 +78,17 @@ def _upscale_files(
     *names, last = arguments.paths
     if arguments.output_dir is not None:
         names, last = arguments.paths, arguments.output_dir
-        inputs = find_inputs(names)
-        if not _means_file(inputs, last):
-            return _upscale_many(inputs, arguments, reporter, interrupts)
-        arguments.output_dir = None
-    if not names:
+    elif not names:
         raise ArgumentError("the following arguments are required: OUT (see lkdn-video --help)")
     inputs = find_inputs(names)
+    if arguments.output_dir is not None and not _means_file(inputs, last):
+        return _upscale_many(inputs, arguments, reporter, interrupts)
+    arguments.output_dir = None
     if len(inputs) > 1:
         hint = hint_at_pictures(inputs)
         raise ArgumentError(f"output: {len(inputs)} inputs need -o FOLDER{hint}")
     target = Path(last) / FRAMES if names_folder(last) else Path(last)  # a folder of pictures
-    _check_ends(inputs[0], target, arguments.format)
+    _check_names(inputs[0], target, arguments.format)
     from lkdn_cli.enlarger import Enlarger
 
     return Enlarger(arguments, reporter, interrupts).run(inputs[0], target)
@@ -129,21 +128,16 @@ def _upscale_many(
     return run_batch(pairs, unreadable, Enlarger(arguments, reporter, interrupts), reporter)
 
 
-def _check_ends(source: Path, target: Path, format: str | None) -> None:
+def _check_names(source: Path, target: Path, format: str | None) -> None:
     """Refuse at once, without torch, what most often is wrong. Raises ``LKDNError``."""
+    from lkdn_media.files import check_there
     from lkdn_media.pipes import PIPE
     from lkdn_media.targets import container_of
 
     if not os.path.isdir(target):
         container_of(target, format)
-    if source == PIPE or "%" in source.name:  # a pattern, of a kind that is accepted or not
-        return
-    try:
-        source.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        raise LKDNError(f"{source}: no such file") from None
-    except OSError:  # which is told with the name of the argument
-        pass
+    if source != PIPE and "%" not in source.name:  # a pattern, of a kind that is accepted or not
+        check_there(source)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ __all__ = [
     "LONGEST_NAME",
     "check_free",
     "check_place",
+    "check_there",
     "followed",
     "part_file",
     "part_of",
@@ -65,6 +66,16 @@ def check_free(target: Path, *, overwrite: bool) -> None:
         raise ArgumentError(f"output: {target} is there already, and no file")
     if os.path.exists(target) and not overwrite:
         raise ArgumentError(f"output: {target} is there already; -y overwrites it")
+
+
+def check_there(source: Path) -> None:
+    """Raise ``LKDNError`` for what is missing; what may not be looked at is told by its reader."""
+    try:
+        source.lstat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise LKDNError(f"{source}: no such file") from error
+    except OSError:
+        pass
 
 
 def check_place(argument: str, path: Path) -> None:

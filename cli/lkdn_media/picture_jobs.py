@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.encoders import CONTAINERS
-from lkdn_media.files import check_free
+from lkdn_media.files import check_free, check_there
 from lkdn_media.folders import file_identity, new_names, real, walk
 from lkdn_media.image_writers import WRITERS
 from lkdn_media.images import READABLE
@@ -106,7 +106,7 @@ def plan_jobs(
 def _single(source: Path, output: Path, format: str | None, *, overwrite: bool) -> Job:
     if format is not None:
         raise ArgumentError("format: is for folders; the ending of OUT names the format of a file")
-    _check_there(source)
+    check_there(source)
     if output.suffix.lower() not in WRITERS:
         endings = ", ".join(WRITERS)
         instead = "; lkdn-video enlarges videos" if output.suffix.lower() in CONTAINERS else ""
@@ -117,16 +117,6 @@ def _single(source: Path, output: Path, format: str | None, *, overwrite: bool) 
         raise ArgumentError(f"output: {output} would overwrite the input {source}")
     check_free(output, overwrite=overwrite)
     return Job(source, output, overwrite)
-
-
-def _check_there(source: Path) -> None:
-    """Refuse what is missing; what may not be looked at is told where it is read."""
-    try:
-        source.lstat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise LKDNError(f"{source}: no such file") from error
-    except OSError:
-        pass
 
 
 def _ending(name: Path, format: str | None) -> str:

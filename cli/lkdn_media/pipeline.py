@@ -22,6 +22,7 @@ from lkdn_media.pipes import PIPE, PIPE_FORMATS, stdout_video
 from lkdn_media.plan import Plan
 from lkdn_media.planes import Picture, Planes
 from lkdn_media.sequences import SequenceWriter, check_sequence
+from lkdn_media.source import Source
 from lkdn_media.targets import PICTURES, is_pattern
 from lkdn_media.threads import read_ahead, write_behind
 from lkdn_media.upright import upright
@@ -180,13 +181,16 @@ def enlarge(
         size=plan.size,
         before_tile=before_tile,
     )
-    for planes_of_one in stream:
+    for enlarged in stream:
         picture = inside.popleft()
-        enlarged, alpha = planes_of_one, _alpha(picture, plan, upscaler)
-        if plan.upright:
-            enlarged = [upright(plane, plan.source) for plane in enlarged]
-            alpha = alpha if alpha is None else upright(alpha, plan.source)
-        yield replace(picture, planes=enlarged, alpha=alpha)
+        new = replace(picture, planes=enlarged, alpha=_alpha(picture, plan, upscaler))
+        yield _turned(new, plan.source) if plan.upright else new
+
+
+def _turned(picture: Picture, source: Source) -> Picture:
+    planes = [upright(plane, source) for plane in picture.planes]
+    alpha = None if picture.alpha is None else upright(picture.alpha, source)
+    return replace(picture, planes=planes, alpha=alpha)
 
 
 def noting_losses(pictures: Iterable[Picture], plan: Plan) -> Iterator[Picture]:
