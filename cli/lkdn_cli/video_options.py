@@ -1,6 +1,7 @@
 """The options of ``lkdn-video``, by group, and what is made of them."""
 
 import argparse
+import logging
 import re
 from dataclasses import replace
 from fractions import Fraction
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_options", "encoder_choice", "source_of"]
 
+log = logging.getLogger(__name__)
 _UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 #: More frames, seconds or bits than anything has; far larger numbers would not fit into FFmpeg's.
 _MOST_FRAMES: Final = 10**9
@@ -31,6 +33,7 @@ def add_options(parser: Parser) -> None:
     _add_network(parser.add_argument_group("network"))
     _add_fields(parser.add_argument_group("interlaced sources"))
     _add_decoding(parser.add_argument_group("decoding"))
+    _add_crop(parser.add_argument_group("edges of the picture"))
     _add_part(parser.add_argument_group("a part only, whose first frame becomes time 0"))
     add_size_options(parser.add_argument_group("final size, in square pixels as shown"))
     _add_encoding(parser.add_argument_group("encoding"))
@@ -59,12 +62,13 @@ def encoder_choice(arguments: argparse.Namespace) -> "EncoderChoice":
 
 def source_of(path: Path, arguments: argparse.Namespace) -> "Source":
     """What is read of the file at ``path``, and how. Raises ``LKDNError``."""
+    from lkdn_media.crop import black_edges, cropped
     from lkdn_media.cut import cut
     from lkdn_media.ffmpeg import find_ffmpeg
     from lkdn_media.ffmpeg_filter import through_filter
     from lkdn_media.hwaccel import check_name
     from lkdn_media.probe import probe
-    from lkdn_media.source import FfmpegFilter
+    from lkdn_media.source import Crop, FfmpegFilter
     from lkdn_media.streams import without_streams
 
     hwaccel = check_name(arguments.hwaccel)
@@ -78,6 +82,13 @@ def source_of(path: Path, arguments: argparse.Namespace) -> "Source":
         end=arguments.end,
         frames=arguments.frames,
     )
+    if arguments.crop is not None:
+        crop = Crop(**arguments.crop)
+        if not arguments.crop:
+            crop = black_edges(source)
+            found = f"black edges are cut off, as by --crop {crop}" if crop else "no black edges"
+            log.warning("%s: %s", path, found)
+        source = cropped(source, crop)
     return replace(source, hwaccel=hwaccel)
 
 
@@ -111,6 +122,15 @@ def _add_decoding(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--ffmpeg", metavar="PATH", help="that program (default: by LKDN_FFMPEG, or the PATH)"
+    )
+
+
+def _add_crop(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--crop",
+        type=_sides,
+        metavar="SIDES",
+        help="pixels cut off first, as left=8,right=8,top=60,bottom=60; auto: what is black (none)",
     )
 
 
@@ -168,6 +188,18 @@ def _seconds(text: str) -> Fraction:
         accepted = f"seconds or hh:mm:ss.mmm are accepted, below {_MOST_SECONDS}"
         raise argparse.ArgumentTypeError(f"{accepted}, got {text!r}")
     return seconds
+
+
+def _sides(text: str) -> dict[str, int]:
+    """Pixels by side; nothing for ``auto``."""
+    if text == "auto":
+        return {}
+    parts = [re.fullmatch(r"(left|right|top|bottom)=(\d{1,5})", part) for part in text.split(",")]
+    sides = {part[1]: int(part[2]) for part in parts if part}
+    if len(sides) != len(parts):  # or one of them comes twice
+        accepted = "auto, or pixels by side as left=8,top=60 are accepted"
+        raise argparse.ArgumentTypeError(f"{accepted}, got {text!r}")
+    return sides
 
 
 def _add_resuming(group: argparse._ArgumentGroup) -> None:

@@ -18,7 +18,7 @@ from lkdn_media.filters import FilterChain
 from lkdn_media.formats import PLANAR, ColourTags, repacked
 from lkdn_media.hwaccel import accelerator
 from lkdn_media.pipes import size_of_pipe
-from lkdn_media.planes import Picture, planes_of
+from lkdn_media.planes import Picture, cut_planes, planes_of
 from lkdn_media.side_data import has_captions, has_hdr10, unfielded, unkept_in
 from lkdn_media.source import Source
 from lkdn_media.timeline import Timeline
@@ -64,7 +64,7 @@ def decode_pictures(
         pts = timeline.place(frame.pts, frame.duration or usual)
         damage.moved_frames += timeline.moved - moved
         carrier = decoded if has_captions(decoded, source.decoder) else None
-        planes = planes_of(frame, layout)
+        planes = cut_planes(planes_of(frame, layout), source.crop, layout)
         alpha = planes[-1] if PLANAR[layout].alpha else None
         planes = planes if alpha is None else planes[:-1]
         unkept = unkept_in(decoded, source.decoder)
@@ -248,7 +248,8 @@ def _packets(
 def _checked(
     frames: Iterator[av.VideoFrame], source: Source, damage: Damage
 ) -> Iterator[av.VideoFrame]:
-    first = f"{source.width}x{source.height} {source.pix_fmt}"
+    width, height = source.decoded_size
+    first = f"{width}x{height} {source.pix_fmt}"
     for number, frame in enumerate(frames):
         here = f"{frame.width}x{frame.height} {frame.format.name}"
         damage.corrupt_frames += frame.is_corrupt
@@ -258,6 +259,4 @@ def _checked(
         if source.opener is not None:
             raise LKDNError(f"{source.path}: changes from {first} to {here} at frame {number}")
         damage.scaled_frames += 1
-        yield frame.reformat(
-            source.width, source.height, source.pix_fmt, interpolation="BICUBIC", threads=1
-        )
+        yield frame.reformat(width, height, source.pix_fmt, interpolation="BICUBIC", threads=1)

@@ -15,7 +15,7 @@ from lkdn_media.demux import ALPHA_DECODERS, JOINED, read_packets
 from lkdn_media.ffmpeg import FfmpegProcess
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar
 from lkdn_media.planes import is_transparent
-from lkdn_media.source import FfmpegFilter, Source
+from lkdn_media.source import Crop, FfmpegFilter, Source
 
 __all__ = ["filtered_frames", "through_filter"]
 
@@ -49,6 +49,7 @@ def through_filter(source: Source, filter: FfmpegFilter) -> Source:
         ),
         width=frame.width,
         height=frame.height,
+        crop=Crop(),  # ffmpeg has done what the container says
         pix_fmt=frame.format.name,
         alpha=_has_alpha(source, frame),
         tags=tags,

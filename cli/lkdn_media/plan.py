@@ -113,12 +113,14 @@ class Plan:
         """The mapping of streams, a line each."""
         source = self.source
         settings = " ".join(f"{name}={value}" for name, value in self.options.items())
+        cropped = f"{source.width}x{source.height} -> " if source.crop else ""
         enlarged = f"x{self.scale} -> " if self.size else ""
         lines = []
         for stream in source.streams:
             if stream.index == source.video:
+                width, height = source.decoded_size
                 lines.append(
-                    f"{stream} {source.width}x{source.height} {source.pix_fmt} -> {enlarged}"
+                    f"{stream} {width}x{height} {source.pix_fmt} -> {cropped}{enlarged}"
                     f"{self.codec} {self.width}x{self.height} {self.pix_fmt} ({settings})"
                 )
             elif stream.index in self.copied:
@@ -159,8 +161,8 @@ def make_plan(
     else:
         codec, pix_fmt = _codec(container, source.layout, choice, own)
     stored = source.width, source.height
-    try:
-        input_format = frame_format(source.layout, source.tags).resolved(*stored)
+    try:  # what has no tags is guessed by the size it had
+        input_format = frame_format(source.layout, source.tags).resolved(*source.decoded_size)
         input_format = replace(input_format, headroom=headroom)
     except FormatError as error:
         hint = "--ffmpeg-vf setparams=colorspace=bt709 says that it is another"
@@ -191,7 +193,7 @@ def make_plan(
         pix_fmt=pix_fmt,
         input_format=input_format,
         output_format=output_format,
-        tags=source.tags.completed(input_format, output_format, height=source.height),
+        tags=source.tags.completed(input_format, output_format, height=source.decoded_size[1]),
         size=final,
         upright=turned,
         width=width,

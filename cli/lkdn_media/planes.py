@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 
 from lkdn_media.formats import PLANAR, repacked
 from lkdn_media.side_data import progressive
+from lkdn_media.source import Crop
 
-__all__ = ["Picture", "Planes", "fill_planes", "is_transparent", "planes_of"]
+__all__ = ["Picture", "Planes", "cut_planes", "fill_planes", "is_transparent", "planes_of"]
 
 #: One array (H, W) per plane, uint8 or uint16, in the core's order.
 Planes = Sequence[NDArray[Any]]
 #: The core's R, G, B among FFmpeg's planes G, B, R.
 _GBR_ORDER: Final = (2, 0, 1)
+#: Which planes may be subsampled.
+_CHROMA: Final = (1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,22 @@ def planes_of(frame: av.VideoFrame, layout: str) -> Planes:
         # Told of fields, libswscale loses rows of big-endian samples, or writes beside them.
         frame = repacked(progressive(frame), layout)
     return [rows[:, :width] for rows, width in _memory(frame, layout)]
+
+
+def cut_planes(planes: Planes, crop: Crop, layout: str) -> Planes:
+    """``planes`` in ``layout`` without the edges that ``crop`` cuts off; views, no copies.
+
+    ``left`` and ``top`` must be whole chroma samples.
+    """
+    if not crop:
+        return planes
+    height, width = planes[0].shape
+    bottom, right = height - crop.bottom, width - crop.right
+    found = []
+    for number, plane in enumerate(planes):
+        x, y = PLANAR[layout].subsampling if number in _CHROMA else (0, 0)
+        found.append(plane[crop.top >> y : -(-bottom >> y), crop.left >> x : -(-right >> x)])
+    return found
 
 
 def fill_planes(frame: av.VideoFrame, planes: Planes, layout: str) -> None:

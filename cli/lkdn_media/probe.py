@@ -17,6 +17,7 @@ from av.sidedata.sidedata import Type as SideData
 from av.stream import Discard, Stream
 
 from lkdn_core.errors import LKDNError
+from lkdn_media.crop import without_edges
 from lkdn_media.demux import (
     codec_name,
     is_animated_avif,
@@ -73,7 +74,7 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
         rate = _rate(stream)
         in_file = opener is None and "matroska" in container.format.name
         end = _declared_end(container, stream)
-        return Source(
+        source = Source(
             path=path,
             container=container.format.name,
             video=stream.index,
@@ -107,6 +108,7 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
             clock_start=Fraction(container.start_time or 0, av.time_base),
             opener=opener,
         )
+    return without_edges(source, context.coded_side_data.get("frame_cropping", b""))
 
 
 def _first_frames(
@@ -197,8 +199,6 @@ def _unkept(stream: av.VideoStream, frame: av.VideoFrame, *, profile: bool) -> t
         found.append(DOLBY_VISION)
     if profile:
         found.append("the ICC colour profile of the pictures")
-    if "frame_cropping" in context.coded_side_data:
-        found.append("the crop of the picture in its container")
     if is_animated_avif(container) and len(container.streams.video) > 2:
         found.append("the transparency of AVIF")
     return tuple(found)

@@ -1,7 +1,7 @@
 """What is known of a video before it is worked on; `lkdn_media.probe` finds it out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -18,7 +18,7 @@ from lkdn_media.matroska_head import MatroskaHead
 if TYPE_CHECKING:
     from av.container.core import Chapter
 
-__all__ = ["FfmpegFilter", "Source", "Span", "StreamInfo"]
+__all__ = ["Crop", "FfmpegFilter", "Source", "Span", "StreamInfo"]
 
 Kind = Literal["video", "audio", "subtitle", "attachment", "data", "unknown"]
 #: Decoders in whose streams single pictures may be interlaced.
@@ -60,6 +60,22 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Crop:
+    """Pixels cut off each side of the decoded pictures, as they are stored."""
+
+    left: int = 0
+    right: int = 0
+    top: int = 0
+    bottom: int = 0
+
+    def __bool__(self) -> bool:
+        return self != Crop()
+
+    def __str__(self) -> str:
+        return ",".join(f"{side}={pixels}" for side, pixels in asdict(self).items() if pixels)
+
+
+@dataclass(frozen=True, slots=True)
 class FfmpegFilter:
     """``filters``, in FFmpeg's notation, run by ``program``, the path of an ffmpeg.
 
@@ -77,7 +93,7 @@ class FfmpegFilter:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A video file. Sizes are pixels of the decoded pictures, before any rotation for display.
+    """A video file. Sizes are pixels of the pictures, before any rotation for display.
 
     ``video``: index of the stream to enlarge. ``frames``: expected number, 0 when not known.
     ``alpha``: the pictures are transparent somewhere, or may be.
@@ -93,8 +109,9 @@ class Source:
     ``matroska``: what such a file says beyond what FFmpeg reads.
     ``stereo``: the pictures hold two views. ``early``: the first is shown before time 0.
     ``clock_start``: seconds of the file's own clock that players call 0.
-    ``span``: the part of the video that counts; ``None`` is all of it. ``hwaccel``: the kind of
-    device that decodes it, see `lkdn_media.hwaccel`. ``ffmpeg_filter``: what pictures went through
+    ``span``: the part of the video that counts; ``None`` is all of it. ``crop``: what is cut off
+    the decoded pictures. ``hwaccel``: the kind of device that decodes them, see
+    `lkdn_media.hwaccel`. ``ffmpeg_filter``: what pictures went through
     before they are as described here. ``opener``: opens what is no file of its own (a pipe,
     numbered pictures); ``path`` is only a name then.
     """
@@ -130,6 +147,7 @@ class Source:
     metadata: Mapping[str, str]
     clock_start: Fraction = Fraction(0)
     span: Span | None = None
+    crop: Crop = Crop()
     hwaccel: str = "none"
     ffmpeg_filter: FfmpegFilter | None = None
     opener: Callable[[], InputContainer] | None = None
@@ -147,6 +165,12 @@ class Source:
     def start(self) -> Fraction:
         """Seconds of the file's clock that become 0 in what is written."""
         return self.span.first * self.time_base if self.span else self.origin
+
+    @property
+    def decoded_size(self) -> tuple[int, int]:
+        """(width, height) of the decoded pictures, before anything is cut off."""
+        crop = self.crop
+        return self.width + crop.left + crop.right, self.height + crop.top + crop.bottom
 
     def own_chapters(self, container: str) -> bytes:
         """Chapters in Matroska's own form for a new file of that kind; ``b""`` where FFmpeg's do.

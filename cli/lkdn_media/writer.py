@@ -38,6 +38,8 @@ _MUXER_OPTIONS: Final = {
     "gif": {"loop": "0"},
     "yuv4mpegpipe": {"strict": "-1"},
 }
+#: Players of what is still on its way can begin.
+_INDEX_FIRST: Final = "faststart"
 #: Where MP4 would hide the first pictures, all streams begin later.
 _NOTHING_EARLY: Final = {"avoid_negative_ts": "make_non_negative"}
 
@@ -68,9 +70,11 @@ class VideoWriter:
         try:
             file = pipe or f"file:{path}"
             options = dict(_MUXER_OPTIONS.get(plan.container, {}))
-            options |= KEYS if plan.keys else {}
-            if plan.source.early and plan.source.span is None and plan.container in ("mp4", "mov"):
-                options |= _NOTHING_EARLY
+            if plan.container in ("mp4", "mov"):
+                flags = [_INDEX_FIRST, *(KEYS.values() if plan.keys else [])]
+                options["movflags"] = "+".join(flags)
+                early = plan.source.early and plan.source.span is None
+                options |= _NOTHING_EARLY if early else {}
             self._out = av.open(file, "w", format=plan.container, options=options)
         except BaseException:
             self._copier.close()

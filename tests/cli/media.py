@@ -23,6 +23,7 @@ __all__ = [
     "frames",
     "planes",
     "sound",
+    "starts_with_its_index",
     "times",
 ]
 
@@ -74,6 +75,12 @@ def planes(frame: av.VideoFrame) -> list[NDArray[Any]]:
         rows = np.frombuffer(plane, dtype).reshape(plane.height, -1)
         arrays.append(rows[:, : plane.width])
     return arrays
+
+
+def starts_with_its_index(path: Path) -> bool:
+    """Whether a player of the MP4 or MOV file ``path`` needs only its beginning to start."""
+    data = path.read_bytes()
+    return 0 < data.index(b"moov") < data.index(b"mdat")
 
 
 def colour(frame: av.VideoFrame) -> tuple[int, ...]:

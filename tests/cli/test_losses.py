@@ -14,7 +14,7 @@ from lkdn_media.probe import probe
 from lkdn_media.source import Span
 from lkdn_media.tags import copied_tags
 from tests.cli.clips import Clip, Tags, make_clip
-from tests.cli.media import Command, copies, frames
+from tests.cli.media import Command, copies, frames, starts_with_its_index
 from tests.cli.test_fields import FLAGGED
 
 CREATED = "2020-01-02T03:04:05.000000Z"
@@ -61,6 +61,7 @@ def test_tags_of_cameras_stay(
         there = tmp_path / f"{target}.{ending}"
         assert lkdn_video(here.with_stem(source), there, "-q") == 0
         assert warnings(capsys) == []
+        assert starts_with_its_index(there)
         with av.open(str(there)) as result:
             assert copied_tags(result.metadata) == tags
     assert lkdn_video(here, tmp_path / "b.mkv", "-q") == 0

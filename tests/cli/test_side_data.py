@@ -118,18 +118,6 @@ def test_captions_stay_in_their_frames(
     assert times(there) == times(here)
 
 
-def test_a_crop_in_the_container_is_named(
-    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
-) -> None:
-    here = make_clip(tmp_path / "a.mkv")
-    display_unit, left_crop = b"\x54\xb2\x81\x04", b"\x54\xcc\x81\x08"
-    assert display_unit in here.read_bytes()
-    here.write_bytes(here.read_bytes().replace(display_unit, left_crop))
-    assert lkdn_video(here, tmp_path / "b.mkv", "--dry-run") == 0
-    line = "lkdn-video: warning: the crop of the picture in its container can't be kept"
-    assert line in capsys.readouterr().err.splitlines()
-
-
 @pytest.mark.parametrize("way", ["auto", "bwdif", "off"])
 def test_captions_pass_by_the_filters(tmp_path: Path, lkdn_video: Command, way: str) -> None:
     """Libavfilter deals them out anew at the frame rates of North America."""

@@ -11,7 +11,16 @@ import pytest
 
 from lkdn_media.probe import probe
 from tests.cli.clips import Clip, make_clip
-from tests.cli.media import Command, colour, copies, durations, file_tags, frames, times
+from tests.cli.media import (
+    Command,
+    colour,
+    copies,
+    durations,
+    file_tags,
+    frames,
+    starts_with_its_index,
+    times,
+)
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "flower.mp4"
 FULL = Clip(
@@ -124,6 +133,15 @@ def test_mp4_keeps_everything(tmp_path: Path, lkdn_video: Command) -> None:
     with av.open(str(here)) as source, av.open(str(there)) as result:
         assert result.chapters() == source.chapters()
         assert result.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+
+
+@pytest.mark.parametrize("name", ["b.mp4", "b.m4v", "b.mov"])
+def test_players_can_start_before_the_end_has_come(
+    tmp_path: Path, lkdn_video: Command, name: str
+) -> None:
+    here, there = make_clip(tmp_path / "a.mkv", Clip(audio=[{}])), tmp_path / name
+    assert lkdn_video(here, there) == 0
+    assert starts_with_its_index(there)
 
 
 @pytest.mark.parametrize(("codec", "name"), [("mjpeg", "cover.jpg"), ("png", "cover.png")])
