@@ -12,7 +12,7 @@ import numpy as np
 from lkdn_core.errors import ArgumentError, FormatError
 from lkdn_media.damage import Damage
 from lkdn_media.decode import decode_pictures
-from lkdn_media.formats import PLANAR, frame_format
+from lkdn_media.formats import PLANAR
 from lkdn_media.planes import Picture, Planes
 from lkdn_media.source import Crop, Source, Span
 from lkdn_media.upright import turning, upright
@@ -121,11 +121,9 @@ def _chroma(source: Source) -> tuple[int, int]:
 
 def _bright(planes: Planes, source: Source) -> Sequence[int]:
     """Left, top, right and bottom of what is not black; of nothing, right is before left."""
-    layout = PLANAR[source.layout]
-    format = frame_format(source.layout, source.tags).resolved(*source.decoded_size)
-    black = _BLACK[format.color_range or "limited"]
-    limit = (black + _NOISE) << (layout.bits - 8)
-    light = np.maximum.reduce(planes) if layout.family == "rgb" else planes[0]
+    format = source.format
+    limit = (_BLACK[format.color_range or "limited"] + _NOISE) << (format.bits - 8)
+    light = np.maximum.reduce(planes) if format.family == "rgb" else planes[0]
     rows = np.flatnonzero(light.mean(axis=1) > limit)
     if not len(rows):
         return source.width, source.height, 0, 0

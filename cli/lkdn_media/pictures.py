@@ -11,7 +11,6 @@ from lkdn_core.color import to_rgb
 from lkdn_core.errors import LKDNError
 from lkdn_media.damage import Damage
 from lkdn_media.decode import decode_pictures
-from lkdn_media.formats import frame_format, nearest_planar
 from lkdn_media.planes import Picture
 from lkdn_media.probe import probe
 from lkdn_media.source import Source
@@ -33,5 +32,5 @@ def read_clip(path: Path) -> Iterator[Tensor]:
 
 def rgb_of(picture: Picture, source: Source) -> Tensor:
     """One picture of ``source`` as float32 RGB (1, 3, H, W) in [0, 1], without its alpha."""
-    format = frame_format(nearest_planar(source.pix_fmt), source.tags)
-    return to_rgb([torch.from_numpy(np.array(plane))[None] for plane in picture.planes], format)
+    planes = [torch.from_numpy(np.array(plane))[None] for plane in picture.planes]
+    return to_rgb(planes, source.format)

@@ -21,7 +21,7 @@ from lkdn_media.encoders import (
 )
 from lkdn_media.ffmpeg_codecs import OwnCodec, own_options
 from lkdn_media.filters import Deinterlace, FilterChain, film_chain
-from lkdn_media.formats import PLANAR, ColourTags, frame_format, nearest_planar
+from lkdn_media.formats import PLANAR, ColourTags, nearest_planar
 from lkdn_media.hwaccel import unmet
 from lkdn_media.losses import (
     field_notes,
@@ -161,9 +161,8 @@ def make_plan(
     else:
         codec, pix_fmt = _codec(container, source.layout, choice, own)
     stored = source.width, source.height
-    try:  # what has no tags is guessed by the size it had
-        input_format = frame_format(source.layout, source.tags).resolved(*source.decoded_size)
-        input_format = replace(input_format, headroom=headroom)
+    try:
+        input_format = replace(source.format, headroom=headroom)
     except FormatError as error:
         hint = "--ffmpeg-vf setparams=colorspace=bt709 says that it is another"
         raise FormatError(f"{source.path}: {error}; {hint}") from error

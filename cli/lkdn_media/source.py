@@ -11,8 +11,15 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from lkdn_core.errors import FormatError
+from lkdn_core.formats import FrameFormat
 from lkdn_media.demux import JOINED, open_media
-from lkdn_media.formats import ColourTags, has_alpha, nearest_planar, without_alpha
+from lkdn_media.formats import (
+    ColourTags,
+    frame_format,
+    has_alpha,
+    nearest_planar,
+    without_alpha,
+)
 from lkdn_media.matroska_head import MatroskaHead
 
 if TYPE_CHECKING:
@@ -216,3 +223,11 @@ class Source:
         except FormatError as error:
             raise FormatError(f"{self.path}: {error}") from error
         return layout if self.alpha or not has_alpha(layout) else without_alpha(layout)
+
+    @property
+    def format(self) -> FrameFormat:
+        """Of the pictures. What has no tags is guessed by the size that was decoded.
+
+        Raises ``FormatError`` where the core can't work on them.
+        """
+        return frame_format(self.layout, self.tags).resolved(*self.decoded_size)
