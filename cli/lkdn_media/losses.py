@@ -8,8 +8,9 @@ from av.stream import Disposition
 
 from lkdn_media.encoder_options import writes_captions, writes_hdr10
 from lkdn_media.filters import FilterChain
-from lkdn_media.formats import PLANAR, UNTAGGED, Layout, has_alpha, nearest_planar
+from lkdn_media.formats import PLANAR, UNTAGGED, nearest_planar
 from lkdn_media.frame_times import times_vary
+from lkdn_media.holds import holds_alpha, shape_in
 from lkdn_media.pipes import PIPE_FORMATS
 from lkdn_media.source import Source
 from lkdn_media.tags import copied_tags, language_in
@@ -19,14 +20,11 @@ from lkdn_media.upright import TURNED, turning
 __all__ = [
     "caption_losses",
     "field_notes",
-    "holds_alpha",
-    "holds_location",
     "label_losses",
     "matroska_losses",
     "padding_notes",
     "picture_losses",
     "plain_losses",
-    "shape_in",
 ]
 
 #: Tags of a stream that MP4 keeps, or that belong to the file they were in.
@@ -59,37 +57,9 @@ _USES: Final = {
     "mp4": _COMMON_USES | Disposition.captions,
     "matroska": _COMMON_USES | Disposition.original,
 }
-#: What carries the shape of pixels: containers, and encoders with it in their pictures.
-_WITH_SHAPE: Final = ("mp4", "mov", "matroska", "webm", "yuv4mpegpipe")
-_WRITES_PIXEL_SHAPE: Final = ("264", "265", "hevc", "mpeg4", "mpeg2video")
-#: H.264 and HEVC can tell where chroma lies in 4:2:0 only, y4m these places, with 8 bits.
-_LOCATES_420_ONLY: Final = ("264", "265", "hevc")
-_LOCATED_BY_Y4M: Final = ("left", "center", "topleft")
 _WITH_ROTATION: Final = ("mp4", "mov", "matroska", "webm")
 #: Pictures a second.
 _GIF_MOST: Final = 100
-
-
-def shape_in(container: str, codec: str) -> str | None:
-    """Where the shape of pixels is written: ``"picture"``, ``"container"``, or nowhere."""
-    if any(name in codec for name in _WRITES_PIXEL_SHAPE):
-        return "picture"
-    return "container" if container in _WITH_SHAPE else None
-
-
-def holds_alpha(container: str, codec: str, pix_fmt: str) -> bool:
-    """Whether pictures of ``pix_fmt`` by ``codec`` keep their alpha in ``container``."""
-    # Beside the picture of VP8 and VP9 lies a second one, in blocks only Matroska has.
-    beside = codec.startswith(("libvpx", "vp"))
-    return has_alpha(pix_fmt) and (not beside or container in ("matroska", "webm"))
-
-
-def holds_location(container: str, codec: str, layout: Layout, location: str | None) -> bool:
-    """Whether there is a place to say where chroma lies; without one it is taken for left."""
-    if container == PIPE_FORMATS["y4m"]:
-        sayable = layout.subsampling == (1, 1) and layout.bits == 8
-        return sayable and location in _LOCATED_BY_Y4M
-    return layout.subsampling == (1, 1) or not any(name in codec for name in _LOCATES_420_ONLY)
 
 
 def field_notes(source: Source, filters: FilterChain) -> list[str]:

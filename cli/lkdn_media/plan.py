@@ -22,17 +22,15 @@ from lkdn_media.encoders import (
 from lkdn_media.ffmpeg_codecs import OwnCodec, own_options
 from lkdn_media.filters import Deinterlace, FilterChain, film_chain
 from lkdn_media.formats import PLANAR, ColourTags, nearest_planar
+from lkdn_media.holds import holds_alpha, holds_location, shape_in
 from lkdn_media.hwaccel import unmet
 from lkdn_media.losses import (
     field_notes,
-    holds_alpha,
-    holds_location,
     label_losses,
     matroska_losses,
     padding_notes,
     picture_losses,
     plain_losses,
-    shape_in,
 )
 from lkdn_media.palette import PALETTE
 from lkdn_media.recode import PCM
