@@ -26,6 +26,8 @@ _UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _MOST_FRAMES: Final = 10**9
 _MOST_SECONDS: Final = 10**9
 _MOST_BITS: Final = 10**12
+#: Who asks for less means thousands or millions.
+_LEAST_BITS: Final = 10**3
 
 
 def add_options(parser: Parser) -> None:
@@ -232,8 +234,9 @@ def _whole(text: str, least: int, what: str) -> int:
 def _bitrate(text: str) -> int:
     match = re.fullmatch(r"(\d{1,13}(?:\.\d{1,99})?)([kMG]?)", text)
     bits = round(float(match[1]) * _UNITS[match[2]]) if match else 0
-    if not 1 <= bits <= _MOST_BITS:
-        accepted = f"bits a second like 800k or 12M are accepted, up to {_MOST_BITS // 10**9}G"
+    if not _LEAST_BITS <= bits <= _MOST_BITS:
+        least, most = f"{_LEAST_BITS // 10**3}k", f"{_MOST_BITS // 10**9}G"
+        accepted = f"bits a second like 800k or 12M are accepted, from {least} to {most}"
         raise argparse.ArgumentTypeError(f"{accepted}, got {text}")
     return bits
 

@@ -119,6 +119,7 @@ def add_sound(out: av.container.OutputContainer) -> None:
         ("good.mp4 out.mp4 --crf 52", 2, "crf: libx264 takes -1 to 51, got 52"),
         ("good.mp4 out.mp4 --crf 20 --bitrate 1M", 2, "crf, bitrate: one of them is accepted"),
         ("good.mp4 out.mp4 --bitrate fast", 2, "argument --bitrate: bits a second like 800k"),
+        ("good.mp4 out.mp4 --bitrate 5", 2, "argument --bitrate: bits a second like 800k"),
         ("good.mp4 out.mp4 --bitrate 0", 2, "argument --bitrate: bits a second like 800k"),
         ("good.mp4 out.mp4 --encoder-opt aq", 2, "argument --encoder-opt: NAME=VALUE is accepted"),
         (
