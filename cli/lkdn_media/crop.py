@@ -143,13 +143,14 @@ def _pictures(source: Source) -> Iterator[Picture]:
     length = source.frames / source.frame_rate
     whole, latest = replace(source, span=None), None
     pictures: Iterator[Picture] = iter(())
+    damage = Damage()
     for number in range(_MOMENTS):
         moment = source.start + length * Fraction(2 * number + 1, 2 * _MOMENTS)
-        ticks, damage = moment / source.time_base, Damage()
-        sought = decode_pictures(whole, damage, start=moment)
+        ticks, new = moment / source.time_base, Damage()
+        sought = decode_pictures(whole, new, start=moment)
         picture = next(sought, None)
         if picture is not None and (latest is None or picture.pts > latest):
-            pictures = sought
+            pictures, damage = sought, new
         else:  # no keyframe has come since, or the file can't be sought in
             picture = next(pictures, None)
         while picture is not None:

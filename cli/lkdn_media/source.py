@@ -118,9 +118,9 @@ class Source:
     ``clock_start``: seconds of the file's own clock that players call 0.
     ``span``: the part of the video that counts; ``None`` is all of it. ``crop``: what is cut off
     the decoded pictures. ``hwaccel``: the kind of device that decodes them, see
-    `lkdn_media.hwaccel`. ``ffmpeg_filter``: what pictures went through
-    before they are as described here. ``opener``: opens what is no file of its own (a pipe,
-    numbered pictures); ``path`` is only a name then.
+    `lkdn_media.hwaccel`. ``ffmpeg_filter``: what pictures went through before they are as
+    described here. ``opener``: opens what is no file of its own (a pipe, numbered pictures);
+    ``path`` is only a name then.
     """
 
     path: Path
