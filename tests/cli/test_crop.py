@@ -1,5 +1,6 @@
 """Edges cut off pictures: by hand, where they are black, and where the container hides them."""
 
+import struct
 from dataclasses import astuple
 from fractions import Fraction
 from io import BytesIO
@@ -223,6 +224,20 @@ def test_what_the_container_hides_is_cut_off(
     assert lkdn_video(here, there, "--crop", "left=2", "-q") == 0
     assert not capsys.readouterr().err
     assert (frames(there)[0].width, frames(there)[0].height) == (48, 40)
+
+
+def test_a_clean_aperture_is_all_that_is_shown(tmp_path: Path) -> None:
+    """ISO/IEC 14496-12, 12.1.4: its size, and how far its middle is from that of the picture."""
+    path = make_clip(tmp_path / "a.mp4")
+    box = struct.pack(">I4s8i", 40, b"clap", 24, 1, 20, 1, 1, 1, -1, 1)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"avcC") - 4
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1"):  # what it is in
+        at = data.rindex(name, 0, place) - 4
+        (size,) = struct.unpack_from(">I", data, at)
+        struct.pack_into(">I", data, at, size + len(box))
+    path.write_bytes(data[:place] + box + data[place:])
+    assert probe(path).crop == Crop(left=6, right=4, top=2, bottom=4)
 
 
 def test_a_crop_of_everything_is_nonsense(tmp_path: Path) -> None:
