@@ -106,7 +106,7 @@ def _without(source: Source, stored: Crop) -> Source:
 
 def _sides(source: Source) -> dict[str, str]:
     """Which side of the stored picture is shown as which."""
-    marks = np.full((3, 3), " " * max(map(len, _PLACES)))
+    marks = np.full((3, 3), "", "U6")
     for side, place in _PLACES.items():
         marks[place] = side
     shown = upright(marks, source) if turning(source) else marks

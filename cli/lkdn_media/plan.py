@@ -5,7 +5,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from lkdn_core.errors import FormatError
 from lkdn_core.formats import FrameFormat
 from lkdn_core.resize import FinalSize
 from lkdn_media.cut import without_timecode
@@ -159,11 +158,7 @@ def make_plan(
     else:
         codec, pix_fmt = _codec(container, source.layout, choice, own)
     stored = source.width, source.height
-    try:
-        input_format = replace(source.format, headroom=headroom)
-    except FormatError as error:
-        hint = "--ffmpeg-vf setparams=colorspace=bt709 says that it is another"
-        raise FormatError(f"{source.path}: {error}; {hint}") from error
+    input_format = replace(source.format, headroom=headroom)
     output_format = _output_format(input_format, container, codec, pix_fmt, stored)
     even = _multiples(output_format)
     final = final_size(source, size or SizeChoice(), scale=scale, multiples=even)

@@ -68,7 +68,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """Pixels cut off each side of the decoded pictures, as they are stored."""
+    """Pixels cut off each side of a picture."""
 
     left: int = 0
     right: int = 0
@@ -117,7 +117,7 @@ class Source:
     ``stereo``: the pictures hold two views. ``early``: the first is shown before time 0.
     ``clock_start``: seconds of the file's own clock that players call 0.
     ``span``: the part of the video that counts; ``None`` is all of it. ``crop``: what is cut off
-    the decoded pictures. ``hwaccel``: the kind of device that decodes them, see
+    the decoded pictures, as stored. ``hwaccel``: the kind of device that decodes them, see
     `lkdn_media.hwaccel`. ``ffmpeg_filter``: what pictures went through before they are as
     described here. ``opener``: opens what is no file of its own (a pipe, numbered pictures);
     ``path`` is only a name then.
@@ -230,4 +230,9 @@ class Source:
 
         Raises ``FormatError`` where the core can't work on them.
         """
-        return frame_format(self.layout, self.tags).resolved(*self.decoded_size)
+        layout = self.layout
+        try:
+            return frame_format(layout, self.tags).resolved(*self.decoded_size)
+        except FormatError as error:
+            hint = "--ffmpeg-vf setparams=colorspace=bt709 says that it is another"
+            raise FormatError(f"{self.path}: {error}; {hint}") from error

@@ -36,7 +36,7 @@ _CODES: Final = (
 )
 _OTHER_CODE: Final = dict(_CODES) | {later: first for first, later in _CODES}
 #: Lets MP4's muxer write names of any kind, as cameras do, where few programs look for a title.
-KEYS: Final = {"movflags": "use_metadata_tags"}
+KEYS: Final = "use_metadata_tags"
 
 
 def copied_tags(tags: Mapping[str, str]) -> dict[str, str]:
@@ -109,8 +109,8 @@ def _read_back(
     keys: bool = False,
 ) -> tuple[dict[str, str], dict[str, str]]:
     """What becomes of a stream's tags and a file's, which only a file that is whole tells."""
-    written = BytesIO()
-    with av.open(written, "w", format=container, options=KEYS if keys else {}) as trial:
+    written, options = BytesIO(), {"movflags": KEYS} if keys else {}
+    with av.open(written, "w", format=container, options=options) as trial:
         stream = trial.add_mux_stream("mpeg4", rate, width=16, height=16)
         stream.metadata.update(of_stream)
         trial.metadata.update(of_file)

@@ -71,8 +71,7 @@ class VideoWriter:
             file = pipe or f"file:{path}"
             options = dict(_MUXER_OPTIONS.get(plan.container, {}))
             if plan.container in ("mp4", "mov"):
-                flags = [_INDEX_FIRST, *(KEYS.values() if plan.keys else [])]
-                options["movflags"] = "+".join(flags)
+                options["movflags"] = f"{_INDEX_FIRST}+{KEYS}" if plan.keys else _INDEX_FIRST
                 early = plan.source.early and plan.source.span is None
                 options |= _NOTHING_EARLY if early else {}
             self._out = av.open(file, "w", format=plan.container, options=options)
