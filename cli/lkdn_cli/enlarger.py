@@ -24,6 +24,7 @@ from lkdn_media.counts import counted
 from lkdn_media.files import followed, writing_to
 from lkdn_media.job import Job, identity, was_finished
 from lkdn_media.pipeline import Result, check_paths, upscale_video
+from lkdn_media.pipes import PIPE
 from lkdn_media.plan import Plan, make_plan
 from lkdn_media.segmented import segment_length, upscale_segments
 from lkdn_media.sizes import choose_scale
@@ -148,6 +149,7 @@ class Enlarger:
         started = time.monotonic()
         # A clip of one segment has nothing to go on from, and parts of animations can't be joined.
         once = plan.source.opener is not None or plan.container in (*PLAIN, "gif", "apng")
+        once = once or target == PIPE
         if once or length == 0 or 0 < frames <= length:
             done = 0
             self._reporter.tell("start", {**facts, "resumed": 0})

@@ -1,15 +1,15 @@
-"""What a finished Matroska file says of its tracks that PyAV can't hand to the muxer.
+"""What a Matroska file says of its tracks that PyAV can't hand to the muxer.
 
 The muxer writes a display size by itself for stereoscopic pictures only. It is asked for such, and
-the fields are corrected afterwards in place: the file needs no second writing. Room for others is
-made by a longer title.
+the fields are corrected afterwards in place: the file needs no second writing, and a pipe only has
+to wait for its tracks. Room for others is made by a longer title.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
-from pathlib import Path
-from typing import Final
+from io import BytesIO
+from typing import BinaryIO, Final, Protocol
 from zlib import crc32
 
 from lkdn_core.errors import LKDNError
@@ -19,7 +19,9 @@ __all__ = [
     "STEREO",
     "TRACKS",
     "TRACK_ENTRY",
+    "CorrectedHead",
     "Label",
+    "Pipe",
     "longer_title",
     "write_labels",
     "write_pixel_shape",
@@ -46,19 +48,55 @@ _HEAD: Final = 12
 _Elements = dict[bytes, slice]
 
 
-def write_pixel_shape(path: Path, ratio: Fraction) -> None:
-    """Give the video of ``path``, written with `STEREO`, pixels of ``ratio`` (width by height).
+class Pipe(Protocol):
+    """Takes what is written, in order."""
+
+    def write(self, data: bytes) -> int:
+        """Take ``data``."""
+
+
+class CorrectedHead:
+    """A pipe for a Matroska file that holds it back until ``correct`` could see to its tracks."""
+
+    def __init__(self, pipe: Pipe, correct: Callable[[BinaryIO], None]) -> None:
+        self._pipe, self._correct = pipe, correct
+        self._head: BytesIO | None = BytesIO()
+
+    def write(self, data: bytes) -> int:
+        """Take ``data``, the next bytes of the file."""
+        if self._head is None:
+            return self._pipe.write(data)
+        self._head.seek(0, 2)
+        self._head.write(data)
+        if _has_tracks(self._head):
+            self._correct(self._head)
+            self._pipe.write(self._head.getvalue())
+            self._head = None
+        return len(data)
+
+
+def _has_tracks(file: BytesIO) -> bool:
+    file.seek(0)
+    try:
+        size = seek_to(file, TRACKS)
+    except LKDNError:
+        return False
+    return file.tell() + size <= file.getbuffer().nbytes
+
+
+def write_pixel_shape(file: BinaryIO, ratio: Fraction) -> None:
+    """Give the video of ``file``, written with `STEREO`, pixels of ``ratio`` (width by height).
 
     Raises ``LKDNError`` where there is no such video.
     """
-    with _tracks(path) as tracks:
+    with _tracks(file) as tracks:
         for entry in _entries(tracks):
             video = dict(spans(tracks, entry)).get(_VIDEO)
             fields = dict(spans(tracks, video)) if video else {}
             if _STEREO_MODE in fields and tracks[fields[_STEREO_MODE]] == b"\x01":
                 break
         else:
-            raise LKDNError(f"{path}: no display size to correct")
+            raise LKDNError("a Matroska file without a display size to correct")
         _write_size(tracks, fields, ratio)
 
 
@@ -68,37 +106,37 @@ def longer_title(label: Label) -> str:
     return title + "." * (len(fields) + _HEAD) if fields else title
 
 
-def write_labels(path: Path, labels: Sequence[Label]) -> None:
-    """Give each track of ``path``, written with `longer_title`, what belongs to its label.
+def write_labels(file: BinaryIO, labels: Sequence[Label]) -> None:
+    """Give each track of ``file``, written with `longer_title`, what belongs to its label.
 
     Raises ``LKDNError`` where the titles are others.
     """
-    with _tracks(path) as tracks:
+    with _tracks(file) as tracks:
         for entry, label in zip(_entries(tracks), labels, strict=True):
             if not label[1]:
                 continue
             old = element(_NAME, longer_title(label).encode())
             start = tracks.find(old, entry.start, entry.stop)
             if start < 0:
-                raise LKDNError(f"{path}: no title of a track to correct")
+                raise LKDNError("a Matroska file without the title of a track to correct")
             title, fields = label
             new = element(_NAME, title.encode()) * bool(title) + fields
             tracks[start : start + len(old)] = new + void(len(old) - len(new))
 
 
 @contextmanager
-def _tracks(path: Path) -> Iterator[bytearray]:
+def _tracks(file: BinaryIO) -> Iterator[bytearray]:
     """The contents of the file's element of tracks, written back when the block ends."""
-    with path.open("r+b") as file:
-        size = seek_to(file, TRACKS)
-        start, tracks = file.tell(), bytearray(file.read(size))
-        yield tracks
-        inside = dict(spans(tracks, slice(0, len(tracks))))
-        if CRC in inside:
-            body = tracks[inside[CRC].stop :]
-            tracks[inside[CRC]] = crc32(body).to_bytes(4, "little")
-        file.seek(start)
-        file.write(tracks)
+    file.seek(0)
+    size = seek_to(file, TRACKS)
+    start, tracks = file.tell(), bytearray(file.read(size))
+    yield tracks
+    inside = dict(spans(tracks, slice(0, len(tracks))))
+    if CRC in inside:
+        body = tracks[inside[CRC].stop :]
+        tracks[inside[CRC]] = crc32(body).to_bytes(4, "little")
+    file.seek(start)
+    file.write(tracks)
 
 
 def _entries(tracks: bytearray) -> list[slice]:

@@ -32,6 +32,7 @@ from lkdn_media.losses import (
     plain_losses,
 )
 from lkdn_media.palette import PALETTE
+from lkdn_media.pipes import PIPE
 from lkdn_media.recode import PCM
 from lkdn_media.sizes import SizeChoice, final_size, size_warnings
 from lkdn_media.source import Source
@@ -151,6 +152,8 @@ def make_plan(
     pictures the core can't work on.
     """
     container = container_of(target, format)
+    if target == PIPE and container == "matroska":  # these are added to a file that is whole
+        source = replace(source, matroska=replace(source.matroska, chapters=b""))
     plain = container in PLAIN
     own = None if plain else own_codec(choice)
     if plain:

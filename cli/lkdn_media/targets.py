@@ -26,6 +26,8 @@ __all__ = [
 PICTURES: Final = "pictures"
 #: Where there is nothing but pictures: no other streams, no tags.
 PLAIN: Final = (*PIPE_FORMATS.values(), PICTURES)
+#: Muxers of a pipe by the word for them; the last has all that a file has.
+_PIPED: Final = PIPE_FORMATS | {"mkv": "matroska"}
 #: A number in the name of a picture.
 NUMBER: Final = re.compile(r"%(?:0(\d+))?d")
 _Y4M: Final = [
@@ -44,10 +46,10 @@ def container_of(target: Path, format: str | None) -> str:
 
     Raises ``ArgumentError``.
     """
-    if target == PIPE and format in (None, *PIPE_FORMATS):
-        return PIPE_FORMATS[format or "y4m"]
+    if target == PIPE and format in (None, *_PIPED):
+        return _PIPED[format or "y4m"]
     if target == PIPE or format is not None:
-        able = ", ".join(PIPE_FORMATS)
+        able = ", ".join(_PIPED)
         raise ArgumentError(f"format: {able} go to a pipe, named -, got {format} for {target}")
     if is_pattern(target) and target.suffix.lower() in WRITERS:
         return PICTURES

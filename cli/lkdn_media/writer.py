@@ -3,9 +3,10 @@
 import math
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
+from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import av
 from av.container import OutputContainer
@@ -18,7 +19,9 @@ from lkdn_media.ffmpeg_encoder import FfmpegEncoder
 from lkdn_media.matroska_chapters import write_chapters
 from lkdn_media.matroska_tracks import (
     STEREO,
+    CorrectedHead,
     Label,
+    Pipe,
     longer_title,
     write_labels,
     write_pixel_shape,
@@ -59,8 +62,8 @@ class VideoWriter:
     Raises ``ArgumentError`` where the encoder refuses its settings.
     """
 
-    def __init__(self, plan: Plan, path: Path, *, pipe: object = None) -> None:
-        self._plan, self._path = plan, path
+    def __init__(self, plan: Plan, path: Path, *, pipe: Pipe | None = None) -> None:
+        self._plan, self._path, self._piped = plan, path, pipe is not None
         self._start = round(plan.source.start / plan.filters.time_base)
         self._hundredths = Timeline(step=1)
         self._last = Fraction(0)  # how long the last picture is shown
@@ -68,7 +71,9 @@ class VideoWriter:
         self._copier = StreamCopier(plan.source)
         self._opened = ExitStack()
         try:
-            file = pipe or f"file:{path}"
+            file: object = f"file:{path}"
+            if pipe is not None:
+                file = CorrectedHead(pipe, self._correct) if self._in_matroska else pipe
             options = dict(_MUXER_OPTIONS.get(plan.container, {}))
             if plan.container in ("mp4", "mov"):
                 options["movflags"] = f"{_INDEX_FIRST}+{KEYS}" if plan.keys else _INDEX_FIRST
@@ -128,11 +133,10 @@ class VideoWriter:
         self._out.close()
         if self._plan.container == "apng" and self._last:
             write_last_delay(self._path, self._last)
-        ratio = _shape_to_correct(self._plan)
-        if ratio is not None:
-            write_pixel_shape(self._path, ratio)
-        if any(fields for _, fields in self._labels):
-            write_labels(self._path, self._labels)
+        if not self._in_matroska or self._piped:
+            return  # what is sent was corrected on its way
+        with self._path.open("r+b") as file:
+            self._correct(file)
         chapters = self._plan.source.own_chapters(self._plan.container)
         if chapters:
             write_chapters(self._path, chapters)
@@ -143,6 +147,18 @@ class VideoWriter:
         self._opened.close()
         with suppress(av.FFmpegError, OSError):
             self._out.close()
+
+    @property
+    def _in_matroska(self) -> bool:
+        return self._plan.container in ("matroska", "webm")
+
+    def _correct(self, file: BinaryIO) -> None:
+        """Tell ``file``, of Matroska, of its tracks what the muxer could not be told."""
+        ratio = _shape_to_correct(self._plan)
+        if ratio is not None:
+            write_pixel_shape(file, ratio)
+        if any(fields for _, fields in self._labels):
+            write_labels(file, self._labels)
 
     def _round(self, packet: "av.Packet[Any]") -> None:
         """Give ``packet`` times of GIF, which refuses two pictures in the same 1/100 s."""
@@ -164,6 +180,9 @@ class VideoWriter:
                 stream.metadata.update(stream_tags(info.tags, plan.container))
                 if _shape_to_correct(plan) is not None:
                     stream.metadata.update(STEREO)
+                if self._piped and plan.source.frames:  # what a file is told at its end
+                    seconds = float(plan.source.frames / plan.source.frame_rate)
+                    stream.metadata["DURATION"] = str(timedelta(seconds=seconds))
                 stream.disposition = info.disposition
             elif info.index in plan.copied:
                 new = plan.copied[info.index]

@@ -192,21 +192,28 @@ def test_chapters_that_others_are_bound_to_are_ffmpegs(
     )
 
 
+def with_fields(path: Path, title: str) -> Path:
+    """A file of whose second sound is said that it is off, and a language finer than ISO 639-2.
+
+    They are in the place of a long title.
+    """
+    filled = "x" * 120
+    streams = [{}, {"title": filled}, {"title": title}]
+    make_clip(path, Clip(audio=streams, sar=Fraction(4, 3), cover=True))
+    fields = element("22b59d", b"de-AT") + element("b9", b"\0")
+    data, old = path.read_bytes(), b"\x53\x6e\xf8" + filled.encode()
+    assert data.count(old) == 1
+    own = element("536e", title.encode()) * bool(title)
+    void = element(VOID, bytes(len(old) - len(own + fields) - 5))
+    path.write_bytes(data.replace(old, own + fields + void))
+    return path
+
+
 @pytest.mark.parametrize("title", ["", "Ö" * 20], ids=["untitled", "titled"])
 def test_what_tracks_say_stays_or_is_named(
     tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str], title: str
 ) -> None:
-    """In the place of a long title: that a track is off, and a language finer than ISO 639-2."""
-    filled = "x" * 120
-    streams = [{}, {"title": filled}, {"title": title}]
-    here = make_clip(tmp_path / "a.mkv", Clip(audio=streams, sar=Fraction(4, 3), cover=True))
-    fields = element("22b59d", b"de-AT") + element("b9", b"\0")
-    data, old = here.read_bytes(), b"\x53\x6e\xf8" + filled.encode()
-    assert data.count(old) == 1
-    own = element("536e", title.encode()) * bool(title)
-    void = element(VOID, bytes(len(old) - len(own + fields) - 5))
-    here.write_bytes(data.replace(old, own + fields + void))
-    there = tmp_path / "b.mkv"
+    here, there = with_fields(tmp_path / "a.mkv", title), tmp_path / "b.mkv"
     # FFV1 does not carry the shape of pixels, which is written into the same element.
     assert lkdn_video(here, there, "--scale", "2", "--codec", "ffv1", "--quiet") == 0
     assert capsys.readouterr().err == ""
@@ -222,6 +229,21 @@ def test_what_tracks_say_stays_or_is_named(
         "#2; mkv can",
         "lkdn-video: warning: mp4 can't hold that #2 is switched off; mkv can",
     ]
+
+
+def test_a_pipe_is_told_of_tracks_but_not_of_nested_chapters(
+    tmp_path: Path, lkdn_video: Command, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    here, there = with_fields(tmp_path / "a.mkv", "T"), tmp_path / "b.mkv"
+    assert lkdn_video(here, Path("-"), "--quiet", "-f", "mkv") == 0
+    out, err = capfdbinary.readouterr()
+    assert err == b""
+    there.write_bytes(out)
+    assert read_head(there, streams=4, chapters=0) == read_head(here, streams=4, chapters=0)
+    contents, (lost,) = UNREAD_CHAPTERS[0]
+    with_contents(make_clip(here, CLIP), CHAPTERS, contents)
+    assert lkdn_video(here, Path("-"), "--dry-run", "-f", "mkv") == 0
+    assert capfdbinary.readouterr().err.decode() == (f"lkdn-video: warning: {lost} can't be kept\n")
 
 
 def test_a_damaged_head_says_nothing(tmp_path: Path) -> None:

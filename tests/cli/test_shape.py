@@ -79,6 +79,6 @@ def test_the_shape_of_stereo_3d_is_named(
 def test_another_file_is_left_alone(tmp_path: Path) -> None:
     for path in (make_clip(tmp_path / "a.mkv"), make_clip(tmp_path / "a.mp4")):
         before = path.read_bytes()
-        with pytest.raises(LKDNError):
-            write_pixel_shape(path, Fraction(4, 3))
+        with path.open("r+b") as file, pytest.raises(LKDNError):
+            write_pixel_shape(file, Fraction(4, 3))
         assert path.read_bytes() == before
