@@ -14,6 +14,7 @@ from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -40,10 +41,12 @@ def main() -> None:
     parser.add_argument("--codec", choices=("libx264", "libx265"), default="libx264")
     parser.add_argument("--crf", nargs="+", default=["23", "32"])
     parser.add_argument("--models", nargs="*", default=["lkdn-s"], help="names, or weights files")
+    between = "networks between lkdn-s and lkdn-s-video"
+    parser.add_argument("--denoise", type=float, nargs="*", default=[], help=between)
     parser.add_argument("--frames", type=int, default=None, help="of each clip (default all)")
     parser.add_argument("--json", type=Path, help="write the figures of every clip there")
     arguments = parser.parse_args()
-    methods = _methods(arguments.models, arguments.scale)
+    methods = _methods(arguments.models, arguments.denoise, arguments.scale)
     rows = []
     for crf in arguments.crf:
         options = {"crf": crf, "preset": "medium"}
@@ -62,7 +65,7 @@ def main() -> None:
         arguments.json.write_text(json.dumps(rows, indent=1))
 
 
-def _methods(models: list[str], scale: int) -> dict[str, Enlarge]:
+def _methods(models: list[str], strengths: list[float], scale: int) -> dict[str, Enlarge]:
     def bicubic(picture: Tensor) -> Tensor:
         return resize(picture, *(side * scale for side in picture.shape[1:]))
 
@@ -73,14 +76,17 @@ def _methods(models: list[str], scale: int) -> dict[str, Enlarge]:
         ]
         return torch.from_numpy(np.stack([np.asarray(p) for p in planes]))
 
-    def network(model: str) -> Enlarge:
-        own = Path(model) if Path(model).is_file() else None
-        named = {} if own else {"model": model}
-        upscaler = Upscaler(scale=scale, weights=own, device="cpu", precision="fp32", **named)
+    def network(**which: Any) -> Enlarge:
+        upscaler = Upscaler(scale=scale, device="cpu", precision="fp32", **which)
         return lambda picture: upscaler.up(picture[None])[0]
 
-    networks = {Path(m).stem if Path(m).is_file() else m: network(m) for m in models}
-    return {"bicubic": bicubic, "Lanczos": lanczos} | networks
+    networks = {"bicubic": bicubic, "Lanczos": lanczos}
+    for model in models:
+        if Path(model).is_file():
+            networks[Path(model).stem] = network(weights=model)
+        else:
+            networks[model] = network(model=model)
+    return networks | {f"denoise {x:g}": network(denoise=x) for x in strengths}
 
 
 def compare(original: Tensor, enlarged: list[Tensor]) -> dict[str, float]:

@@ -38,7 +38,8 @@ class Upscaler:
     """An LKDN network on one device, enlarging pictures and frames by ``scale``.
 
     ``scale``: 2, 3 or 4. ``model``: a name of ``list_models()``. ``weights``: a checkpoint of the
-    user's own instead. ``device``: ``"auto"`` (CUDA when there is one), ``"cpu"``, ``"cuda"``,
+    user's own instead. ``denoise``: between ``lkdn-s`` (0) and ``lkdn-s-video`` (1), see
+    `load_model`. ``device``: ``"auto"`` (CUDA when there is one), ``"cpu"``, ``"cuda"``,
     ``"cuda:1"``. ``precision``: ``"auto"`` (fp16 on a GPU, fp32 on a CPU), ``"fp32"``, ``"fp16"``
     (range-folded weights, exact algebra), ``"bf16"`` (faster on recent CPUs, costs up to 0.03 dB).
     ``backend``: what runs the network, a name of ``backends.backend_names()``, or ``"auto"``: the
@@ -60,6 +61,7 @@ class Upscaler:
         scale: int = 4,
         model: str = DEFAULT_MODEL,
         weights: str | Path | None = None,
+        denoise: float | None = None,
         device: str = "auto",
         precision: str = "auto",
         backend: str = AUTO,
@@ -84,7 +86,7 @@ class Upscaler:
         self.precision = precision
         if precision == "auto":
             self.precision = "fp16" if self.device.type == "cuda" else "fp32"
-        trained, self.config = load_model(model, scale, weights=weights)
+        trained, self.config = load_model(model, scale, weights=weights, denoise=denoise)
         self.overlap = receptive_radius(self.config.blocks) if overlap is None else overlap
         self.batch_size = batch_size
         self.num_streams = num_streams

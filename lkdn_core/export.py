@@ -69,6 +69,7 @@ def export_onnx(
     scale: int = 4,
     model: str = DEFAULT_MODEL,
     weights: str | Path | None = None,
+    denoise: float | None = None,
     precision: str = "fp32",
 ) -> None:
     """Write a network of ``load_model`` as ONNX to ``file``, replacing it; see the module.
@@ -76,7 +77,7 @@ def export_onnx(
     ``precision``: ``"fp32"`` or ``"fp16"``. Raises ``ArgumentError``, ``WeightsError``,
     ``DownloadError``, and ``LKDNError`` without the ``onnx`` package.
     """
-    program = _program(scale, model, weights, precision)
+    program = _program(scale, model, weights, denoise, precision)
     Path(file).write_bytes(_to_onnx(program, scale).SerializeToString())
 
 
@@ -86,6 +87,7 @@ def export_program(
     scale: int = 4,
     model: str = DEFAULT_MODEL,
     weights: str | Path | None = None,
+    denoise: float | None = None,
     precision: str = "fp32",
 ) -> None:
     """Write a network of ``load_model`` for ``torch.export.load`` to ``file``, replacing it.
@@ -93,17 +95,19 @@ def export_program(
     ``.module()`` of what is loaded takes and gives what the ONNX file does; ``.to(device)`` moves
     it. ``precision``: ``"fp32"`` or ``"fp16"``. Raises as ``export_onnx`` does.
     """
-    program = _program(scale, model, weights, precision)
+    program = _program(scale, model, weights, denoise, precision)
     memory = BytesIO()  # torch's own writer aborts the process where a disk is full
     torch.export.save(program, memory)
     Path(file).write_bytes(memory.getvalue())
 
 
-def _program(scale: int, model: str, weights: str | Path | None, precision: str) -> ExportedProgram:
+def _program(
+    scale: int, model: str, weights: str | Path | None, denoise: float | None, precision: str
+) -> ExportedProgram:
     if precision not in PRECISIONS:
         accepted = " or ".join(PRECISIONS)
         raise ArgumentError(f"precision: {accepted} is accepted, got {precision!r}")
-    trained, _ = load_model(model, scale, weights=weights)
+    trained, _ = load_model(model, scale, weights=weights, denoise=denoise)
     network = Network(prepare(trained, device=torch.device("cpu"), precision=precision)).eval()
     example = torch.zeros(2, 3, 16, 24, dtype=torch.float32, device="cpu")
     free = {0: Dim("batch"), 2: Dim("height"), 3: Dim("width")}

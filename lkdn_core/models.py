@@ -4,15 +4,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import torch
+
 from lkdn_core.arch import LKDNConfig
 from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.download import cached_download, find_cached
 from lkdn_core.errors import ArgumentError
 from lkdn_core.fuse import Weights
 
-__all__ = ["DEFAULT_MODEL", "Model", "find_model", "list_models", "load_model"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "VIDEO_MODEL",
+    "Model",
+    "check_denoise",
+    "find_model",
+    "list_models",
+    "load_model",
+]
 
 DEFAULT_MODEL: Final = "lkdn-s"
+#: Smooths what codecs leave. It was trained from the default one, so that weights between those of
+#: the two are networks between the two.
+VIDEO_MODEL: Final = "lkdn-s-video"
 WEIGHTS_FOLDER: Final = Path(__file__).parent / "weights"
 #: The authors' MIT-licensed weights, at one commit of their repository.
 OFFICIAL_URL: Final = (
@@ -101,19 +114,44 @@ def list_models() -> tuple[Model, ...]:
 
 
 def load_model(
-    model: str = DEFAULT_MODEL, scale: int = 4, *, weights: str | Path | None = None
+    model: str = DEFAULT_MODEL,
+    scale: int = 4,
+    *,
+    weights: str | Path | None = None,
+    denoise: float | None = None,
 ) -> tuple[Weights, LKDNConfig]:
     """Weights in the layout of the authors' checkpoints, and the network they fit.
 
     ``weights``: a file of the user's own, whose scale must be ``scale``; ``model`` is not looked
-    at then. Raises ``ArgumentError``, ``WeightsError`` or ``DownloadError``.
+    at then. ``denoise``: from 0, ``DEFAULT_MODEL``, to 1, ``VIDEO_MODEL``, which ``model`` must be
+    one of: the weights between theirs (as of Wang et al., Deep Network Interpolation, CVPR 2019).
+    Raises ``ArgumentError``, ``WeightsError`` or ``DownloadError``.
     """
+    if denoise is not None:
+        check_denoise(denoise, model=model, weights=weights)
+        sharp, config = load_model(DEFAULT_MODEL, scale)
+        smooth, _ = load_model(VIDEO_MODEL, scale)
+        return {k: torch.lerp(v, smooth[k], denoise) for k, v in sharp.items()}, config
     if weights is not None:
         loaded, config = read_checkpoint(weights)
         if config.scale != scale:
             raise ArgumentError(f"scale: {weights} is a x{config.scale} network, got {scale}")
         return loaded, config
     return read_checkpoint(find_model(model, scale).path())
+
+
+def check_denoise(
+    denoise: float | None, *, model: str = DEFAULT_MODEL, weights: str | Path | None = None
+) -> None:
+    """Raise the ``ArgumentError`` that `load_model` would, without any weights."""
+    if denoise is None:
+        return
+    if isinstance(denoise, bool) or not (isinstance(denoise, int | float) and 0 <= denoise <= 1):
+        raise ArgumentError(f"denoise: a number from 0 to 1 is accepted, got {denoise!r}")
+    if weights is not None or model not in (DEFAULT_MODEL, VIDEO_MODEL):
+        between = f"{DEFAULT_MODEL} and {VIDEO_MODEL}"
+        got = model if weights is None else weights
+        raise ArgumentError(f"denoise: is between {between}, with no other network, got {got}")
 
 
 def find_model(model: str, scale: int) -> Model:

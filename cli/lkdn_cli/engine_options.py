@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from lkdn_core import Upscaler
 
 __all__ = [
+    "add_denoise_option",
     "add_device_option",
     "add_engine_options",
     "add_tta_option",
@@ -25,6 +26,7 @@ def add_engine_options(
     """
     group.add_argument("--model", default=model, help=f"a name from lkdn-models ({usually})")
     group.add_argument("--weights", type=Path, help="a checkpoint of your own instead")
+    add_denoise_option(group)
     add_device_option(group)
     group.add_argument("--precision", default="auto", help="auto (default), fp32, fp16 or bf16")
     backends = "what runs it: auto (default), native, triton, torch, compile or reference"
@@ -34,6 +36,12 @@ def add_engine_options(
     group.add_argument("--tile", type=int, default=0, help="side in pixels (0: automatic)")
     group.add_argument("--overlap", type=int, help="of tiles, in pixels (default: exact)")
     add_tta_option(group)
+
+
+def add_denoise_option(container: argparse._ActionsContainer) -> None:
+    """Add ``--denoise``."""
+    between = "from 0, lkdn-s, to 1, lkdn-s-video: what codecs and noise leave is smoothed"
+    container.add_argument("--denoise", type=float, metavar="STRENGTH", help=between)
 
 
 def add_device_option(container: argparse._ActionsContainer) -> None:
@@ -50,7 +58,10 @@ def add_tta_option(container: argparse._ActionsContainer) -> None:
 def check_engine(arguments: argparse.Namespace) -> None:
     """Refuse what the engine would refuse, without loading a network. Raises ``ArgumentError``."""
     from lkdn_core.engine import check_options
+    from lkdn_core.models import DEFAULT_MODEL, check_denoise
 
+    model, weights = arguments.model or DEFAULT_MODEL, arguments.weights
+    check_denoise(arguments.denoise, model=model, weights=weights)
     check_options(**_options(arguments))
 
 
@@ -58,7 +69,13 @@ def make_upscaler(arguments: argparse.Namespace, model: str, scale: int) -> "Ups
     """The engine for ``scale``, with ``model`` unless there are weights. Raises as it does."""
     from lkdn_core import Upscaler
 
-    return Upscaler(scale=scale, model=model, weights=arguments.weights, **_options(arguments))
+    return Upscaler(
+        scale=scale,
+        model=model,
+        weights=arguments.weights,
+        denoise=arguments.denoise,
+        **_options(arguments),
+    )
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:

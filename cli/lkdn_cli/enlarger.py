@@ -19,7 +19,7 @@ from lkdn_cli.size_options import scales_of, size_choice
 from lkdn_cli.video_options import encoder_choice, source_of
 from lkdn_core import Upscaler
 from lkdn_core.errors import LKDNError
-from lkdn_core.models import find_model, load_model
+from lkdn_core.models import DEFAULT_MODEL, find_model, load_model
 from lkdn_media.counts import counted
 from lkdn_media.files import followed, writing_to
 from lkdn_media.job import Job, identity, was_finished
@@ -61,7 +61,20 @@ class Enlarger:
     def _model(self, plan: Plan) -> str:
         """The network for ``plan``, by name; by its file where it has no name."""
         options = self._arguments
+        if options.denoise is not None:
+            return DEFAULT_MODEL
         return str(options.weights or options.model or suited_model(plan.source))
+
+    def _network(self, plan: Plan) -> dict[str, object]:
+        """The network for ``plan`` as programs are told of it."""
+        strength = self._arguments.denoise
+        told: dict[str, object] = {"model": self._model(plan)}
+        return told if strength is None else told | {"denoise": strength}
+
+    def _network_text(self, plan: Plan) -> str:
+        strength = self._arguments.denoise
+        name = self._model(plan)
+        return name if strength is None else f"{name} (denoise {strength:g})"
 
     @property
     def writes(self) -> bool:
@@ -90,14 +103,13 @@ class Enlarger:
             with writing_to(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
         if not self.writes:
-            model = self._model(plan)
-            self._check_weights(model, plan.scale)
+            self._check_weights(self._model(plan), plan.scale)
             lines = plan.describe()
-            facts = {**_names(source, target), "model": model, "streams": lines}
+            facts = {**_names(source, target), **self._network(plan), "streams": lines}
             self._reporter.tell("plan", facts)
             if not self._arguments.json:
                 head = [] if self._arguments.output_dir is None else [f"{source} -> {target}"]
-                lines = [*head, *lines, f"network {model} x{plan.scale}"]
+                lines = [*head, *lines, f"network {self._network_text(plan)} x{plan.scale}"]
                 put("".join(f"{one_line(line)}\n" for line in lines))
             return OK
         result = self._enlarge(plan, target)
@@ -144,8 +156,7 @@ class Enlarger:
             length = segment_length(plan, device=upscaler.device.type)
         names = _names(plan.source.path, target)
         size = {"frames": frames or None, "width": plan.width, "height": plan.height}
-        model = self._model(plan)
-        facts = {**names, "model": model, **size}
+        facts = {**names, **self._network(plan), **size}
         started = time.monotonic()
         # A clip of one segment has nothing to go on from, and parts of animations can't be joined.
         once = plan.source.opener is not None or plan.container in (*PLAIN, "gif", "apng")
@@ -174,7 +185,7 @@ class Enlarger:
                     )
         seconds = time.monotonic() - started
         speed = (result.frames - done) / max(seconds, 1e-3)
-        count = counted(result.frames, "frame")
+        count, network = counted(result.frames, "frame"), Path(self._network_text(plan)).name
         self._reporter.tell(
             "done",
             {
@@ -184,8 +195,7 @@ class Enlarger:
                 "fps": round(speed, 3),
                 "damage": str(result.damage) or None,
             },
-            f"{target}: {count} of {plan.width}x{plan.height} by {Path(model).name}, "
-            f"{speed:.2f} frames/s",
+            f"{target}: {count} of {plan.width}x{plan.height} by {network}, {speed:.2f} frames/s",
         )
         if self._arguments.compare:
             from lkdn_media.compare import compare_video
@@ -213,6 +223,7 @@ class Enlarger:
             "tile": options.tile,
             "overlap": options.overlap,
             "tta": options.tta,
+            "denoise": options.denoise,
         }
         return identity(plan, segment=length, engine=engine)
 

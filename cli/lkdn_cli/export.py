@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from lkdn_cli.console import Parser, run
+from lkdn_cli.engine_options import add_denoise_option
 
 __all__ = ["main"]
 
@@ -21,6 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--scale", type=int, default=4, help="2, 3 or 4 (default 4)")
     parser.add_argument("--model", default="lkdn-s", help="a name from lkdn-models (lkdn-s)")
     parser.add_argument("--weights", type=Path, help="a checkpoint of your own instead")
+    add_denoise_option(parser)
     parser.add_argument("--precision", default="fp32", help="fp32 or fp16 (default fp32)")
     parser.add_argument("-y", "--overwrite", action="store_true", help="overwrite FILE")
     return run(parser, _export, argv)
@@ -43,6 +45,7 @@ def _export(arguments: argparse.Namespace) -> int:
             scale=arguments.scale,
             model=arguments.model,
             weights=arguments.weights,
+            denoise=arguments.denoise,
             precision=arguments.precision,
         )
     return 0

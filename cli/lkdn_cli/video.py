@@ -43,9 +43,9 @@ def main(argv: list[str] | None = None) -> int:
         description=fill(
             "Enlarge a video with a network. Sound, subtitles, chapters, tags and timing are kept. "
             "The ending of OUT (.mkv, .mp4, .mov, .webm, .apng, .gif) names the container; - is a "
-            "pipe of y4m, or of all there is with -f mkv, FOLDER/ or FOLDER/%05d.png are pictures, as IN too. With -o, any number "
-            "of files and folders. A long job that was broken off goes on when the same command is "
-            "run again.",
+            "pipe of y4m, with -f mkv of the whole file, FOLDER/ or FOLDER/%05d.png are pictures, "
+            "as IN too. With -o, any number of files and folders. A long job that was broken off "
+            "goes on when the same command is run again.",
             79,
         ),
         epilog=f"{_EXAMPLES}\n{fill(_CODES, 79)}",

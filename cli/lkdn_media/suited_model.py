@@ -4,13 +4,11 @@ from typing import Final
 
 import av
 
-from lkdn_core.models import DEFAULT_MODEL
+from lkdn_core.models import DEFAULT_MODEL, VIDEO_MODEL
 from lkdn_media.source import Source
 
 __all__ = ["suited_model"]
 
-#: The network that smooths what codecs leave.
-_FOR_COMPRESSED: Final = "lkdn-s-video"
 #: Most lossy codecs of single pictures are for editing, and fine; so are two that aren't marked
 #: as such, while these are as coarse as any.
 _FINE: Final = ("cfhd", "dirac")
@@ -27,4 +25,4 @@ def suited_model(source: Source) -> str:
         return DEFAULT_MODEL
     codec, name = av.Codec(source.decoder, "r"), source.stream.codec
     fine = name in _FINE or (codec.intra_only and name not in _COARSE)
-    return _FOR_COMPRESSED if codec.lossy and not fine else DEFAULT_MODEL
+    return VIDEO_MODEL if codec.lossy and not fine else DEFAULT_MODEL

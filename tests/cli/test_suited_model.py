@@ -59,6 +59,31 @@ def test_pictures_are_taken_for_clean(
     assert network(capsys, str(here), large, "--weights", own) == f"{own} x2"
 
 
+def test_one_between_the_two_can_be_asked_for(
+    tmp_path: Path, nearest: dict[int, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = make_clip(tmp_path / "a.mp4", Clip(pts=range(1)))
+    there = str(tmp_path / "b.mkv")
+    assert network(capsys, str(here), there, "--denoise", ".5") == "lkdn-s (denoise 0.5) x4"
+    options = ("--denoise", "1", "--scale", "2", "--device", "cpu", "--codec", "ffv1")
+    assert main([str(here), there, *options, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert (told["model"], told["denoise"]) == ("lkdn-s", 1)
+    same = tmp_path / "c.mkv"
+    assert main([str(here), str(same), *options[2:], "--model", "lkdn-s-video"]) == 0
+    for one, other in zip(frames(Path(there)), frames(same), strict=True):
+        assert (one.to_ndarray() == other.to_ndarray()).all()
+    for wrong in (
+        ("2",),
+        ("0.5", "--weights", str(nearest[2])),
+        ("0.5", "--model", "official-lkdn"),
+    ):
+        capsys.readouterr()
+        assert main([str(here), str(tmp_path / "d.mkv"), "--denoise", *wrong]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("lkdn-video: denoise: ")
+
+
 @pytest.mark.parametrize("codec", ["libx264", "ffv1"])
 def test_that_network_does_the_work(
     codec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -51,6 +51,14 @@ def test_engines_are_made_once(tiny: LKDNModel) -> None:
     assert (plain - mean).abs().max() > 1e-6
 
 
+def test_networks_between_two_are_others() -> None:
+    options, rgb = EngineOptions(device="cpu"), torch.rand(1, 3, 6, 5)
+    models = [LKDNModel(4), LKDNModel(4, denoise=0.5), LKDNModel(4, "lkdn-s-video")]
+    sharp, middle, smooth = (engine_for(model, options).up(rgb) for model in models)
+    assert not torch.equal(middle, sharp) and not torch.equal(middle, smooth)
+    assert torch.equal(UpscaleModel(models[1])(rgb), middle)
+
+
 def test_devices_the_engine_does_not_know_become_the_cpu() -> None:
     assert engine_device(torch.device("cuda", 1)) == "cuda:1"
     assert engine_device(torch.device("mps")) == "cpu"

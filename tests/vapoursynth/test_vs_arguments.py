@@ -1,5 +1,6 @@
 """The signature of ``lkdn.Upscale``, its errors, and the functions beside it."""
 
+import math
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,11 +66,14 @@ def test_clip_and_scale_are_positional(weights: str) -> None:
         ({"matrix": 0}, "matrix: one of 1 (bt709), "),
         ({"backend": "cudnn"}, "backend: "),
         ({"tta": 3}, "tta: 1, 2, 4 or 8 is accepted, got 3"),
+        ({"denoise": 1.5}, "denoise: a number from 0 to 1 is accepted, got 1.5"),
+        ({"denoise": math.nan}, "denoise: a number from 0 to 1 is accepted, got nan"),
+        ({"denoise": 0, "model": "official-lkdn"}, "denoise: is between lkdn-s and lkdn-s-video"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_an_error_is_one_line_that_names_the_argument(
-    options: dict[str, int | str], message: str
+    options: dict[str, float | str], message: str
 ) -> None:
     with pytest.raises(vs.Error) as error:
         vs.core.lkdn.Upscale(noise(vs.YUV420P8), **{"scale": 2} | options)

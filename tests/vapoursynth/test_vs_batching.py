@@ -175,7 +175,7 @@ def test_an_endless_clip_answers_at_once(weights: str) -> None:
 
 def options(weights: str, **changes: object) -> engines.EngineOptions:
     usual = {"scale": 2, "model": "lkdn-s", "device": "cpu", "precision": "fp32"}
-    rest = {"tile": 0, "overlap": None, "tta": 1, "backend": "auto"}
+    rest = {"tile": 0, "overlap": None, "tta": 1, "backend": "auto", "denoise": None}
     return engines.EngineOptions(**usual | rest | {"weights": weights} | changes)  # type: ignore[arg-type]
 
 

@@ -77,6 +77,15 @@ def test_positions_reach_the_engine(weights: str) -> None:
         assert not equal(planes(plain.get_frame(n)), got)
 
 
+def test_strength_of_smoothing_reaches_the_engine() -> None:
+    clip, format = noise(vs.RGB24, 1), FrameFormat(family="rgb")
+    for strength in (1 / 3, 1):
+        engine = Upscaler(scale=4, device="cpu", precision="fp32", denoise=strength)
+        got = planes(clip.lkdn.Upscale(denoise=strength).get_frame(0))
+        assert equal(by_engine(engine, planes(clip.get_frame(0)), format), got)
+    assert equal(planes(clip.lkdn.Upscale(model="lkdn-s-video").get_frame(0)), got)
+
+
 def test_the_backend_is_the_engines(weights: str) -> None:
     clip, format = noise(vs.RGBS, 1), FrameFormat(family="rgb", bits=32, sample_type="float")
     results = []

@@ -32,12 +32,14 @@ class LKDNModel:
     """What an LKDN_MODEL socket carries: a network by name and scale, or by its file.
 
     ``stamp``: time and size of the file, so that a file that was replaced is a different model.
+    ``denoise``: of `load_model`.
     """
 
     scale: int
     name: str = DEFAULT_MODEL
     weights: Path | None = None
     stamp: tuple[int, int] | None = None
+    denoise: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,7 @@ def _engine(model: LKDNModel, options: EngineOptions) -> Upscaler:
         scale=model.scale,
         model=model.name,
         weights=model.weights,
+        denoise=model.denoise,
         device=options.device,
         precision=options.precision,
         batch_size=options.batch_size,
@@ -104,7 +107,9 @@ class UpscaleModel(nn.Module):
 
     def __init__(self, model: LKDNModel) -> None:
         super().__init__()
-        weights, config = load_model(model.name, model.scale, weights=model.weights)
+        weights, config = load_model(
+            model.name, model.scale, weights=model.weights, denoise=model.denoise
+        )
         self._source = model
         self.scale = config.scale
         self.model = LKDN(config)

@@ -27,7 +27,9 @@ from lkdn_comfyui.models import (
 from lkdn_comfyui.source import source_file
 from lkdn_comfyui.video import plan_video, upscale_to
 from lkdn_comfyui.widgets import (
+    AS_NAMED,
     ModelSocket,
+    denoise_input,
     file_inputs,
     model_input,
     schema,
@@ -36,7 +38,7 @@ from lkdn_comfyui.widgets import (
 )
 from lkdn_core import Upscaler
 from lkdn_core.errors import ArgumentError
-from lkdn_core.models import DEFAULT_MODEL
+from lkdn_core.models import DEFAULT_MODEL, check_denoise
 from lkdn_media.sizes import SizeChoice
 from lkdn_media.suited_model import suited_model
 
@@ -66,7 +68,8 @@ class LKDNModelLoader(io.ComfyNode):
                     tooltip="A network by name and scale, or an LKDN weights file in "
                     "models/upscale_models. lkdn-s and lkdn-s-video come with the nodes; "
                     "official ones are downloaded on first use and verified.",
-                )
+                ),
+                denoise_input(),
             ],
             outputs=[
                 ModelSocket.Output(display_name="LKDN_MODEL", tooltip="For the LKDN nodes."),
@@ -78,9 +81,12 @@ class LKDNModelLoader(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model: str) -> io.NodeOutput:
+    def execute(cls, model: str, denoise: float = AS_NAMED) -> io.NodeOutput:
         """The network twice: for these nodes and for others."""
         chosen = _find(model)
+        if denoise != AS_NAMED:
+            check_denoise(denoise, model=chosen.name, weights=chosen.weights)
+            chosen = replace(chosen, name=DEFAULT_MODEL, denoise=denoise)
         upscale_model = UpscaleModel(chosen)
         patcher = getattr(comfy.model_patcher, "CoreModelPatcher", None)
         if patcher is not None:
@@ -92,7 +98,9 @@ class LKDNModelLoader(io.ComfyNode):
         return io.NodeOutput(chosen, upscale_model)
 
     @classmethod
-    def fingerprint_inputs(cls, model: str | None = None) -> tuple[int, int] | None:
+    def fingerprint_inputs(
+        cls, model: str | None = None, denoise: float | None = None
+    ) -> tuple[int, int] | None:
         """Changes when the file does. Without a name: another node gives it, in time."""
         return None if model is None else _find(model).stamp
 

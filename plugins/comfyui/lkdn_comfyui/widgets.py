@@ -8,10 +8,21 @@ from lkdn_comfyui.video import CODECS
 from lkdn_core.ensemble import POSITIONS
 from lkdn_core.prepare import DTYPES
 
-__all__ = ["ModelSocket", "file_inputs", "model_input", "schema", "tta_input", "work_inputs"]
+__all__ = [
+    "AS_NAMED",
+    "ModelSocket",
+    "denoise_input",
+    "file_inputs",
+    "model_input",
+    "schema",
+    "tta_input",
+    "work_inputs",
+]
 
 #: Where the nodes are in ComfyUI's menu.
 _CATEGORY: Final = "LKDN"
+#: The strength of smoothing that the name of a network stands for.
+AS_NAMED: Final = -1.0
 ModelSocket = io.Custom("LKDN_MODEL")
 
 
@@ -90,6 +101,20 @@ def tta_input() -> Any:
         default="1",
         optional=True,
         tooltip="Mean over so many positions of each picture: finer, at as many times the cost.",
+    )
+
+
+def denoise_input() -> Any:
+    """The widget for a network between two."""
+    return io.Float.Input(
+        "denoise",
+        default=AS_NAMED,
+        min=AS_NAMED,
+        max=1.0,
+        step=0.05,
+        optional=True,
+        tooltip="How much of blocks, ringing and noise is smoothed: from 0, lkdn-s, to 1, "
+        "lkdn-s-video, for either of them. -1: as the name says.",
     )
 
 

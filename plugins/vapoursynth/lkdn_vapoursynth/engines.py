@@ -34,6 +34,7 @@ class EngineOptions:
     overlap: int | None
     tta: int
     backend: str
+    denoise: float | None
 
 
 _Key = tuple[EngineOptions, tuple[int, ...] | None]

@@ -60,6 +60,7 @@ class Options:
     tta: int = 1
     backend: str = "auto"
     headroom: int = 0
+    denoise: float | None = None
 
     def __post_init__(self) -> None:
         whole("batch", self.batch, 0)
@@ -91,6 +92,7 @@ class Session:
                 overlap=options.overlap,
                 tta=options.tta,
                 backend=options.backend,
+                denoise=options.denoise,
             )
         )
         self.plan = self._plan(clip, options)

@@ -4,8 +4,11 @@
 #include "filter.h"
 #include "python_bridge.h"
 
+#include <cmath>
 #include <cstdio>
 #include <exception>
+#include <iomanip>
+#include <locale>
 #include <sstream>
 #include <string>
 
@@ -27,7 +30,16 @@ std::string quoted(const char *text, int size) {
     return json + '"';
 }
 
-// The integers and strings among the arguments. VapourSynth has checked names and types.
+// As Python reads it, whatever the locale.
+std::string number(double value) {
+    if (!std::isfinite(value)) return "NaN";
+    std::ostringstream text;
+    text.imbue(std::locale::classic());
+    text << std::setprecision(17) << value;
+    return text.str();
+}
+
+// The numbers and strings among the arguments. VapourSynth has checked names and types.
 std::string arguments(const VSMap *in, const VSAPI *vsapi) {
     std::string json;
     for (int i = 0; i < vsapi->mapNumKeys(in); i++) {
@@ -35,6 +47,8 @@ std::string arguments(const VSMap *in, const VSAPI *vsapi) {
         std::string value;
         if (vsapi->mapGetType(in, key) == ptInt)
             value = std::to_string(vsapi->mapGetInt(in, key, 0, nullptr));
+        else if (vsapi->mapGetType(in, key) == ptFloat)
+            value = number(vsapi->mapGetFloat(in, key, 0, nullptr));
         else if (vsapi->mapGetType(in, key) == ptData)
             value = quoted(vsapi->mapGetData(in, key, 0, nullptr),
                            vsapi->mapGetDataSize(in, key, 0, nullptr));
@@ -106,7 +120,8 @@ VS_EXTERNAL_API(void) VapourSynthPluginInit2(VSPlugin *plugin, const VSPLUGINAPI
                           "clip:vnode;scale:int:opt;model:data:opt;weights:data:opt;"
                           "batch:int:opt;tile:int:opt;overlap:int:opt;device:data:opt;"
                           "precision:data:opt;num_streams:int:opt;matrix:int:opt;"
-                          "tta:int:opt;backend:data:opt;headroom:int:opt;",
+                          "tta:int:opt;backend:data:opt;headroom:int:opt;"
+                          "denoise:float:opt;",
                           "clip:vnode;", upscale, nullptr, plugin);
     api->registerFunction("Version", "", "version:data;python:data;torch:data;", version, nullptr,
                           plugin);
