@@ -120,7 +120,9 @@ class Enlarger:
 
     def _check_weights(self, model: str, scale: int) -> None:
         """Refuse weights that are missing or don't fit; downloads nothing. Raises ``LKDNError``."""
-        if self._arguments.weights is None:
+        if self._arguments.denoise is not None:
+            load_model(scale=scale, denoise=self._arguments.denoise)
+        elif self._arguments.weights is None:
             find_model(model, scale)
         else:
             load_model(scale=scale, weights=self._arguments.weights)

@@ -65,7 +65,7 @@ def test_one_between_the_two_can_be_asked_for(
     here = make_clip(tmp_path / "a.mp4", Clip(pts=range(1)))
     there = str(tmp_path / "b.mkv")
     assert network(capsys, str(here), there, "--denoise", ".5") == "lkdn-s (denoise 0.5) x4"
-    options = ("--denoise", "1", "--scale", "2", "--device", "cpu", "--codec", "ffv1")
+    options = ("--denoise", "1", "--scale", "3", "--device", "cpu", "--codec", "ffv1")
     assert main([str(here), there, *options, "--json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[0])
     assert (told["model"], told["denoise"]) == ("lkdn-s", 1)

@@ -42,12 +42,14 @@ def store(server: Server, images: Tensor) -> str:
     return name
 
 
-def upscale_tensor(server: Server, images: Tensor, **inputs: Any) -> tuple[Run, Tensor]:
-    """``images`` through LKDNUpscaleImage with the tiny network, bits and all."""
+def upscale_tensor(
+    server: Server, images: Tensor, *, loader: Any = TINY, **inputs: Any
+) -> tuple[Run, Tensor]:
+    """``images`` through LKDNUpscaleImage with the network of ``loader``, bits and all."""
     file = store(server, images)
     settings = WORK | {"alpha": "upscale"} | inputs
     prompt = {
-        "1": TINY,
+        "1": loader,
         "2": {"class_type": "TestLoadTensor", "inputs": {"file": file}},
         "3": {
             "class_type": "LKDNUpscaleImage",

@@ -123,6 +123,26 @@ def test_options_reach_the_engine(server: Server, tiny_engine: Upscaler) -> None
     torch.testing.assert_close(mirrored.flip(2), mean, rtol=0, atol=2e-6)
 
 
+def test_strength_of_smoothing_is_the_loaders(server: Server) -> None:
+    images = pictures(1, 9, 12, 3).clamp(0, 1)
+
+    def enlarged(name: str, **inputs: float) -> Tensor:
+        model = {"model": f"{name} x4", **inputs}
+        loader = {"class_type": "LKDNModelLoader", "inputs": model}
+        return upscale_tensor(server, images, loader=loader)[1]
+
+    sharp, smooth = enlarged("lkdn-s"), enlarged("lkdn-s-video", denoise=-1)
+    assert torch.equal(enlarged("lkdn-s", denoise=1), smooth)
+    between = enlarged("lkdn-s-video", denoise=0.4)
+    engine = Upscaler(scale=4, device="cpu", denoise=0.4)
+    wanted = engine.up(images.movedim(-1, 1)).movedim(1, -1).clamp(0, 1)
+    torch.testing.assert_close(between, wanted, rtol=0, atol=1e-6)
+    assert not torch.equal(between, sharp)
+    wrong = TINY | {"inputs": TINY["inputs"] | {"denoise": 0.4}}
+    run = server.run(video_prompt("flower.mp4", model=wrong))
+    assert "denoise: is between" in run.error["exception_message"]
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("node", ["ImageUpscaleWithModel", "TestUpscaleByHand"])
 def test_the_model_works_in_nodes_for_upscale_models(
