@@ -73,7 +73,10 @@ def test_all_to_one_container(here: Path, nearest: dict[int, Path]) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("a.mp4 b.mkv -f mkv", "format: y4m, rawvideo, mkv go to a pipe, named -, got mkv for b.mkv"),
+        (
+            "a.mp4 b.mkv -f mkv",
+            "format: y4m, rawvideo, mkv go to a pipe, named -, got mkv for b.mkv",
+        ),
         ("a.mp4 - -f mp4", "format: y4m, rawvideo, mkv go to a pipe, named -, got mp4 for -"),
         ("a.mp4 -o out -f y4m", "format: .mkv, .mp4, .m4v, .mov, .webm, .apng, .gif are files"),
         ("a.mp4 b.jpg", "got 'b.jpg'; lkdn-image enlarges pictures"),
