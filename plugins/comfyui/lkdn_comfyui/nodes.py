@@ -38,7 +38,7 @@ from lkdn_comfyui.widgets import (
 )
 from lkdn_core import Upscaler
 from lkdn_core.errors import ArgumentError
-from lkdn_core.models import DEFAULT_MODEL, check_denoise
+from lkdn_core.models import DEFAULT_MODEL
 from lkdn_media.sizes import SizeChoice
 from lkdn_media.suited_model import suited_model
 
@@ -85,8 +85,7 @@ class LKDNModelLoader(io.ComfyNode):
         """The network twice: for these nodes and for others."""
         chosen = _find(model)
         if denoise != AS_NAMED:
-            check_denoise(denoise, model=chosen.name, weights=chosen.weights)
-            chosen = replace(chosen, name=DEFAULT_MODEL, denoise=denoise)
+            chosen = replace(chosen, denoise=denoise)
         upscale_model = UpscaleModel(chosen)
         patcher = getattr(comfy.model_patcher, "CoreModelPatcher", None)
         if patcher is not None:
