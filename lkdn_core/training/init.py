@@ -7,7 +7,8 @@ from torch import Tensor
 
 from lkdn_core.arch import INPUT_COPIES, LKDN, RepUpsampler
 from lkdn_core.errors import ArgumentError
-from lkdn_core.fuse import Weights
+from lkdn_core.fuse import Weights, block_names, reparameterize
+from lkdn_core.training.grow import grow
 
 __all__ = ["load_body", "start_as_bilinear", "unfold"]
 
@@ -45,12 +46,14 @@ def _bilinear_taps(scale: int) -> Tensor:
 
 
 def load_body(model: LKDN, weights: Mapping[str, Tensor]) -> None:
-    """Start from ``weights`` of the same network, of any scale, in training or deployed form.
+    """Start from ``weights`` of the same network, or a smaller one, in training or deployed form.
 
-    Of another scale everything but the upsampler is taken. Raises ``ArgumentError`` if they don't
-    fit.
+    Of another scale everything but the upsampler is taken. A smaller network is grown (`grow`).
+    Raises ``ArgumentError`` if they don't fit.
     """
     own = model.state_dict()
+    if model.config.deployable and _is_smaller(weights, own):
+        weights = grow(reparameterize(weights), reparameterize(own))
     given = unfold(weights) if model.config.refinement == "rbsb" else dict(weights)
     if all(given[k].shape == v.shape for k, v in own.items() if k in given and _upsampling(k)):
         taken = given
@@ -58,7 +61,9 @@ def load_body(model: LKDN, weights: Mapping[str, Tensor]) -> None:
         taken = {k: v for k, v in given.items() if not _upsampling(k)}
     expected = {k: v.shape for k, v in own.items() if k in taken or not _upsampling(k)}
     if {k: v.shape for k, v in taken.items()} != expected:
-        raise ArgumentError("start: weights of the same network are accepted, got another one's")
+        raise ArgumentError(
+            "start: weights of the same network or a smaller one are accepted, got another one's"
+        )
     model.load_state_dict(own | taken)
 
 
@@ -87,6 +92,12 @@ def unfold(weights: Mapping[str, Tensor]) -> Weights:
         out["upsampler.conv3x3.weight"] = torch.zeros(len(bias), 2 * kernel.shape[1], 3, 3)
         out["upsampler.conv3x3.bias"] = torch.zeros_like(bias)
     return out
+
+
+def _is_smaller(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
+    """Whether ``weights`` has fewer channels or blocks than ``own``, and no more of the other."""
+    sizes = [(len(w["fea_conv.dw.bias"]), len(block_names(w))) for w in (weights, own)]
+    return sizes[0] != sizes[1] and all(a <= b for a, b in zip(*sizes, strict=True))
 
 
 def _upsampling(key: str) -> bool:
