@@ -88,7 +88,7 @@ class Kernels:
     ) -> Tensor:
         """``weight`` (I, O) for each pixel: (N, H, W, I) to (N, H, W, O), put in or added to ``y``.
 
-        O, and for `dense_gradient` I too, are what `round` gives.
+        ``x`` may have more channels, which are not read. O is what `round` gives.
         """
         if y is None:
             y = x.new_empty(*x.shape[:3], weight.shape[1])
@@ -97,7 +97,7 @@ class Kernels:
         return y
 
     def dense_gradient(self, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradients of the weight, as (O, I), and of the bias."""
+        """The gradients of the weight, as (O, I), and of the bias; `round` gives both sides."""
         inputs, outputs = x.shape[3], grad.shape[3]
         sums = x.new_empty(outputs * (inputs + 1))
         self._call("dense_gradient", _pixels(x), inputs, outputs, *_map(x), *_map(grad), sums)
@@ -202,14 +202,14 @@ class _Distill(torch.autograd.Function):
             d, d_bias, pw, dw, dw_bias = refinements[5 * i : 5 * i + 5]
             d, pw, dw = _matrix(d, narrow, wide), _matrix(pw, wide, wide), _widen(dw, wide)
             bias[i, :half] = d_bias
-            kernels.dense(r, d.T, joined[..., _part(i, narrow)])
+            kernels.dense(r, d.T[:channels], joined[..., _part(i, narrow)])
             p, refined, refined_slope = (torch.empty_like(y) for _ in range(3))
-            kernels.dense(r, pw.T, p)
+            kernels.dense(r, pw.T[:channels], p)
             kernels.depthwise(p, dw, _widen(dw_bias, wide), 1, refined, refined_slope)
             kept += [r, d, pw, dw, p, refined_slope]
             r = refined
         pw, dw = _matrix(c4, narrow, wide), _widen(c4_dw, narrow)
-        p = kernels.dense(r, pw.T)
+        p = kernels.dense(r, pw.T[:channels])
         kernels.depthwise(p, dw, _widen(c4_bias, narrow), 1, joined[..., _part(3, narrow)])
         kernels.gelu(joined, bias, joined, slope)
         join = c5.new_zeros(wide, 4, narrow)
@@ -228,12 +228,12 @@ class _Distill(torch.autograd.Function):
         c5, c5_bias = kernels.dense_gradient(joined, grad)
         c5 = c5[:channels].unflatten(1, (4, narrow))[:, :, :half]
         grads = [c5.reshape(channels, 4 * half, 1, 1), c5_bias[:channels]]
-        grad_joined = kernels.dense(grad, join).mul_(slope)
+        grad_joined = kernels.dense(grad, join[:channels]).mul_(slope)
         grad_p, grad_d = torch.empty_like(p), grad_joined[..., _part(3, narrow)]
         layer = kernels.depthwise_gradient(p, dw, 1, grad_d, grad_p)
         c4 = _convolution(kernels.dense_gradient(r, grad_p)[0], half, channels)
         grads = [c4, *(g[:half] for g in layer), *grads]
-        grad = kernels.dense(grad_p, pw)
+        grad = kernels.dense(grad_p, pw[:half])
         for i in (2, 1, 0):
             r, d, pw, dw, p, slope = kept[6 * i : 6 * i + 6]
             grad_d, grad_p = grad_joined[..., _part(i, narrow)], torch.empty_like(p)
@@ -246,8 +246,8 @@ class _Distill(torch.autograd.Function):
                 *(g[:channels] for g in layer),
                 *grads,
             ]
-            grad = kernels.dense(grad_p, pw)
-            kernels.dense(grad_d, d, grad, add=True)
+            grad = kernels.dense(grad_p, pw[:channels])
+            kernels.dense(grad_d, d[:half], grad, add=True)
         return None, grad, *grads
 
 
@@ -262,12 +262,12 @@ class _Attend(torch.autograd.Function):
         wide, channels = u.shape[3], len(c6)
         first, last = _matrix(pointwise, wide, wide), _matrix(c6, wide, wide)
         small, large, gain = (_widen(w, wide) for w in (small, large, gain))
-        a = kernels.dense(u, first.T, bias=_widen(bias, wide))
+        a = kernels.dense(u, first.T[:channels], bias=_widen(bias, wide))
         b, v = torch.empty_like(a), torch.empty_like(a)
         kernels.depthwise(a, small, _widen(small_bias, wide), 1, b)
         kernels.depthwise(b, large, _widen(large_bias, wide), 3, v)
         product = u * v
-        z = kernels.dense(product, last.T, bias=_widen(c6_bias, wide))
+        z = kernels.dense(product, last.T[:channels], bias=_widen(c6_bias, wide))
         out, stats = kernels.norm(z, gain, _widen(shift, wide), y, channels, epsilon)
         ctx.save_for_backward(u, a, b, v, product, z, stats, first, last, small, large, gain)
         ctx.how = kernels, channels
@@ -281,13 +281,13 @@ class _Attend(torch.autograd.Function):
         grad = grad.contiguous()
         grad_z, *norm = kernels.norm_gradient(z, gain, stats, grad, channels)
         c6, c6_bias = kernels.dense_gradient(product, grad_z)
-        grad_product = kernels.dense(grad_z, last)
+        grad_product = kernels.dense(grad_z, last[:channels])
         grad_u, grad_b = grad_product * v, grad_z  # whose memory is free again
         large_layer = kernels.depthwise_gradient(b, large, 3, grad_product, grad_b, u)
         grad_a = grad_product
         small_layer = kernels.depthwise_gradient(a, small, 1, grad_b, grad_a)
         pointwise, bias = kernels.dense_gradient(u, grad_a)
-        kernels.dense(grad_a, first, grad_u, add=True)
+        kernels.dense(grad_a, first[:channels], grad_u, add=True)
         return (
             *(None, None, grad_u, grad),
             *(_convolution(pointwise, channels, channels), bias[:channels]),
@@ -306,7 +306,7 @@ class _Mix(torch.autograd.Function):
         parts = [_matrix(part, wide, wide) for part in weight.split(channels, 1)]
         y, slope = torch.empty_like(maps[0]), torch.empty_like(maps[0])
         for i, (x, part) in enumerate(zip(maps, parts, strict=True)):
-            kernels.dense(x, part.T, y, add=i > 0)
+            kernels.dense(x, part.T[:channels], y, add=i > 0)
         kernels.gelu(y, _widen(bias, wide), y, slope)
         ctx.save_for_backward(slope, *parts, *maps)
         ctx.how = kernels, channels
@@ -321,7 +321,8 @@ class _Mix(torch.autograd.Function):
         grad = grad * slope
         layers = [kernels.dense_gradient(x, grad) for x in maps]
         weight = torch.cat([_convolution(w, channels, channels) for w, _ in layers], 1)
-        return None, weight, layers[0][1][:channels], *(kernels.dense(grad, w) for w in parts)
+        maps = [kernels.dense(grad, part[:channels]) for part in parts]
+        return None, weight, layers[0][1][:channels], *maps
 
 
 class _Refine(torch.autograd.Function):
@@ -332,7 +333,7 @@ class _Refine(torch.autograd.Function):
         pw, dw, bias = weights
         channels, wide = len(pw), x.shape[3]
         pw, dw, y = _matrix(pw, wide, wide), _widen(dw, wide), torch.empty_like(x)
-        p = kernels.dense(x, pw.T)
+        p = kernels.dense(x, pw.T[:channels])
         kernels.depthwise(p, dw, _widen(bias, wide), 1, y)
         ctx.save_for_backward(x, pw, dw, p)
         ctx.how = kernels, channels
@@ -346,7 +347,7 @@ class _Refine(torch.autograd.Function):
         grad_p = torch.empty_like(p)
         layer = kernels.depthwise_gradient(p, dw, 1, grad.contiguous(), grad_p)
         weight = _convolution(kernels.dense_gradient(x, grad_p)[0], channels, channels)
-        return None, kernels.dense(grad_p, pw), weight, *(g[:channels] for g in layer)
+        return None, kernels.dense(grad_p, pw[:channels]), weight, *(g[:channels] for g in layer)
 
 
 def _widen(weight: Tensor, channels: int) -> Tensor:
