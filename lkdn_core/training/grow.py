@@ -1,4 +1,4 @@
-"""Weights of a small network in a larger one, which computes the same and has room to learn more."""
+"""Weights of a small network in a larger one that computes the same and can learn more."""
 
 from collections.abc import Mapping
 

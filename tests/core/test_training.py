@@ -175,7 +175,7 @@ def test_a_start_that_does_not_fit_is_refused(
     tmp_path: Path, packed: Path, weights_file: Path
 ) -> None:
     save_file(LKDN(LKDNConfig(2, 12, 1)).state_dict(), weights_file)
-    with pytest.raises(ArgumentError, match="start: weights of the same network or a smaller one are"):
+    with pytest.raises(ArgumentError, match="start: weights of the same network or a smaller one"):
         Training(RECIPE, tmp_path / "run", [packed], start=weights_file, device=CPU)
 
 
