@@ -23,10 +23,9 @@ __all__ = [
 ]
 
 DEFAULT_MODEL: Final = "lkdn-s"
-#: Smooths what codecs leave. Where it was trained from the default one as it is now, weights
+#: Smooths what codecs leave. Trained from the default one as it is now, or nearly so: weights
 #: between those of the two are networks between the two.
 VIDEO_MODEL: Final = "lkdn-s-video"
-_BETWEEN_SCALES: Final = (3, 4)
 WEIGHTS_FOLDER: Final = Path(__file__).parent / "weights"
 #: The authors' MIT-licensed weights, at one commit of their repository.
 OFFICIAL_URL: Final = (
@@ -125,13 +124,11 @@ def load_model(
 
     ``weights``: a file of the user's own, whose scale must be ``scale``; ``model`` is not looked
     at then. ``denoise``: from 0, ``DEFAULT_MODEL``, to 1, ``VIDEO_MODEL``, which ``model`` must be
-    one of, at x3 and x4: the weights between theirs (as of Wang et al., Deep Network Interpolation,
-    CVPR 2019). Raises ``ArgumentError``, ``WeightsError`` or ``DownloadError``.
+    one of: the weights between theirs (as of Wang et al., Deep Network Interpolation, CVPR 2019).
+    Raises ``ArgumentError``, ``WeightsError`` or ``DownloadError``.
     """
     if denoise is not None:
         check_denoise(denoise, model=model, weights=weights)
-        if scale not in _BETWEEN_SCALES:
-            raise ArgumentError(f"denoise: is for scale 3 and 4, got scale {scale!r}")
         sharp, config = load_model(DEFAULT_MODEL, scale)
         smooth, _ = load_model(VIDEO_MODEL, scale)
         return {k: torch.lerp(v, smooth[k], denoise) for k, v in sharp.items()}, config

@@ -40,7 +40,7 @@ def add_engine_options(
 
 def add_denoise_option(container: argparse._ActionsContainer) -> None:
     """Add ``--denoise``."""
-    between = "from 0, lkdn-s, to 1, lkdn-s-video (x3, x4): smooths noise and blocks"
+    between = "from 0, lkdn-s, to 1, lkdn-s-video: smooths noise and blocks"
     container.add_argument("--denoise", type=float, metavar="STRENGTH", help=between)
 
 
