@@ -82,7 +82,8 @@ def _tensors(path: Path) -> Weights:
     """The file's named tensors in float32, whatever container they came in."""
     try:
         if not path.is_file():
-            raise WeightsError(f"weights: no such file: {path}")
+            what = "a file is accepted, got the folder" if path.is_dir() else "no such file:"
+            raise WeightsError(f"weights: {what} {path}")
         if path.stat().st_size > MAX_BYTES:
             raise WeightsError(f"weights: {path} has more than 1 GiB, no LKDN network does")
         path.open("rb").close()

@@ -227,6 +227,61 @@ def test_an_interrupt_ends_the_storing_of_frames_of_a_graph(tmp_path: Path) -> N
     assert len(steps) == 3 and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("shape", [(0, 2, 100), (2, 100), (1, 0, 100)])
+def test_sound_of_a_graph_has_three_sides(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    audio = {"waveform": torch.zeros(shape), "sample_rate": 48000}
+    parts = SimpleNamespace(images=torch.rand(2, 8, 8, 3), frame_rate=Fraction(25), audio=audio)
+    video = SimpleNamespace(get_components=lambda: parts)
+    with (
+        pytest.raises(ArgumentError, match=r"audio: a waveform \(B, C, T\) is accepted, got \("),
+        source_file(video, tmp_path, made_of_frames=True, progress=ignore),
+    ):
+        pass
+
+
+class CroppedVideo:
+    """A file of which a graph has cut off all but 32x24, as newer versions of ComfyUI have it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.quality = path, -1
+
+    def get_stream_source(self) -> str:
+        return str(self.path)
+
+    def get_dimensions(self) -> tuple[int, int]:
+        return 32, 24
+
+    def get_components(self) -> SimpleNamespace:
+        pictures = [torch.from_numpy(f.to_ndarray(format="rgb24")) for f in frames(self.path)]
+        images = torch.stack(pictures)[:, :24, :32] / 255
+        return SimpleNamespace(images=images, frame_rate=Fraction(25), audio=None)
+
+
+class CroppedAndSaved(CroppedVideo):
+    """The same where ComfyUI can be told a quality."""
+
+    def save_to(self, path: str, crf: float | None = None) -> None:
+        assert crf is not None
+        self.quality = int(crf)
+        Path(path).write_bytes(self.path.read_bytes())
+
+
+def test_a_crop_of_the_graph_costs_no_quality(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mkv", Clip(size=(48, 32), codec="ffv1", options={}))
+    video = CroppedVideo(source)
+    video.save_to = lambda path: None  # type: ignore[attr-defined]
+    with source_file(video, tmp_path, made_of_frames=False, progress=ignore) as file:
+        assert file.origin == source and file.path.parent != tmp_path and not file.window
+        for frame, image in zip(frames(file.path), video.get_components().images, strict=True):
+            got = torch.from_numpy(frame.to_ndarray(format="rgb24")) / 255
+            assert (got - image).square().mean() < 1e-4  # swscale's rounding
+    newer = CroppedAndSaved(source)
+    with source_file(newer, tmp_path, made_of_frames=False, progress=ignore) as file:
+        assert newer.quality == 0 and file.origin == source
+        assert file.choice == EncoderChoice()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["in.mkv"]
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 6, 8])
 def test_sound_of_a_graph_ends_with_its_frames(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, channels: int

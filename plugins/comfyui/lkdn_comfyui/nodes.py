@@ -39,6 +39,7 @@ from lkdn_comfyui.widgets import (
 from lkdn_core import Upscaler
 from lkdn_core.errors import ArgumentError
 from lkdn_core.models import DEFAULT_MODEL
+from lkdn_media.probe import probe
 from lkdn_media.sizes import SizeChoice
 from lkdn_media.suited_model import suited_model
 
@@ -216,17 +217,16 @@ class LKDNUpscaleVideo(io.ComfyNode):
         folder.mkdir(parents=True, exist_ok=True)
         made = isinstance(video, InputImpl.VideoFromComponents)
         check = management.throw_exception_if_processing_interrupted
-        with source_file(video, folder, made_of_frames=made, progress=check) as found:
-            path, window, choice = found
+        with source_file(video, folder, made_of_frames=made, progress=check) as file:
             plan = plan_video(
-                path,
+                file.path,
                 scale=linked.scale if linked else scale,
                 choice=replace(
-                    choice,
-                    codec=choice.codec if codec == "auto" else codec,
+                    file.choice,
+                    codec=file.choice.codec if codec == "auto" else codec,
                     crf=None if crf < 0 else crf,
                 ),
-                window=window,
+                window=file.window,
                 size=SizeChoice(height=height or None),
             )
             source = plan.source
@@ -238,7 +238,7 @@ class LKDNUpscaleVideo(io.ComfyNode):
                 bar.update(1)
 
             target = folder / f"lkdn-{uuid.uuid4().hex}"
-            suited = DEFAULT_MODEL if made else suited_model(source)
+            suited = suited_model(probe(file.origin)) if file.origin else DEFAULT_MODEL
             network = linked or LKDNModel(scale, suited)
             with _engine(network, options, source.height, source.width) as upscaler:
                 target = upscale_to(target, plan, upscaler, progress=progress, before_tile=check)

@@ -1,26 +1,43 @@
 """The file behind a VIDEO, whatever a graph has done with it."""
 
+import inspect
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from lkdn_comfyui.clip import write_clip
 from lkdn_comfyui.video import Window
+from lkdn_core.errors import ArgumentError
 from lkdn_media.demux import main_video, open_media
 from lkdn_media.encoder_choice import EncoderChoice
 
-__all__ = ["source_file"]
+__all__ = ["VideoFile", "source_file"]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFile:
+    """A file to be enlarged, and the part of it that counts.
+
+    ``origin``: the file that the graph began with, ``path`` or an earlier one; ``None`` where the
+    frames are the graph's. ``choice``: how its like is encoded.
+    """
+
+    path: Path
+    origin: Path | None
+    window: Window = field(default_factory=Window)
+    choice: EncoderChoice = field(default_factory=EncoderChoice)
 
 
 @contextmanager
 def source_file(
     video: Any, folder: Path, *, made_of_frames: bool, progress: Callable[[], object]
-) -> Iterator[tuple[Path, Window, EncoderChoice]]:
-    """The file behind ``video``, the part of it that counts, and how its like is encoded.
+) -> Iterator[VideoFile]:
+    """The file behind ``video``.
 
     ``made_of_frames``: the graph made it, so there is no file yet; ``progress`` is called before
     each frame is stored, and what it raises ends the work. Files made here lie in ``folder`` and
@@ -29,9 +46,8 @@ def source_file(
     with tempfile.TemporaryDirectory(prefix="lkdn-", dir=folder) as made:
         if made_of_frames:
             path = Path(made) / "frames.mp4"
-            yield path, Window(), _write_components(video, path, progress)
+            yield VideoFile(path, None, choice=_write_components(video, path, progress))
             return
-        window = Window(*_trim_window(video))
         source = video.get_stream_source()
         if isinstance(source, BytesIO):
             path = Path(made) / "source"
@@ -42,17 +58,28 @@ def source_file(
         with open_media(path) as media:
             stream = main_video(media, path)
             size = stream.width, stream.height
-        if sorted(video.get_dimensions()) != sorted(size):
-            # Cropped in the graph, which the file does not show: ComfyUI writes what is meant.
-            path, window = Path(made) / "changed.mp4", Window()
-            video.save_to(str(path))
-        yield path, window, EncoderChoice()
+        if sorted(video.get_dimensions()) == sorted(size):
+            yield VideoFile(path, path, Window(*_trim_window(video)))
+            return
+        # Cropped or resized in the graph, not in the file: ComfyUI writes what is meant.
+        changed, choice = Path(made) / "changed.mp4", EncoderChoice()
+        if "crf" in inspect.signature(video.save_to).parameters:
+            video.save_to(str(changed), crf=0)  # as good as without loss, frame by frame
+        else:
+            choice = _write_components(video, changed, progress)
+        yield VideoFile(changed, path, choice=choice)
 
 
 def _write_components(video: Any, path: Path, progress: Callable[[], object]) -> EncoderChoice:
     parts = video.get_components()
-    sound = parts.audio and (parts.audio["waveform"][0], int(parts.audio["sample_rate"]))
-    write_clip(path, parts.images, parts.frame_rate, sound or None, progress=progress)
+    sound = None
+    if parts.audio:
+        waveform = parts.audio["waveform"]
+        if waveform.ndim != 3 or not all(waveform.shape[:2]):
+            shape = tuple(waveform.shape)
+            raise ArgumentError(f"audio: a waveform (B, C, T) is accepted, got {shape}")
+        sound = waveform[0], int(parts.audio["sample_rate"])
+    write_clip(path, parts.images, parts.frame_rate, sound, progress=progress)
     deep = getattr(video, "get_bit_depth", lambda: 8)() > 8
     return EncoderChoice(codec="libx264", pix_fmt="yuv420p10le" if deep else "yuv420p")
 
