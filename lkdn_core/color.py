@@ -134,6 +134,8 @@ def from_rgb_plain(rgb: Tensor, planes: Sequence[Tensor], format: FrameFormat) -
 
 def check_planes(planes: Sequence[Tensor], format: FrameFormat) -> None:
     """Raise `FormatError` unless ``planes``, each (N, h, w), are frames of ``format``."""
+    if wrong := [type(plane).__name__ for plane in planes if not isinstance(plane, Tensor)]:
+        raise FormatError(f"planes: tensors (N, H, W) are accepted, got {wrong[0]}")
     first = planes[0].shape if planes else torch.Size()
     if len(first) != 3 or 0 in first[1:]:
         raise FormatError(f"planes: tensors (N, H, W) are accepted, got {tuple(first)}")

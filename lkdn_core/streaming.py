@@ -77,6 +77,8 @@ class FrameStream:
             raise FormatError(
                 f"frames: lists of planes (h, w) are accepted, got an array {first.shape}"
             )
+        if wrong := [type(plane).__name__ for plane in first if not isinstance(plane, np.ndarray)]:
+            raise FormatError(f"frames: lists of NumPy arrays are accepted, one holds {wrong[0]}")
         kind = _kind(first)
         if not first or any(plane.ndim != 2 or not plane.size for plane in first):
             raise FormatError(f"frames: planes (h, w) are accepted, got {kind or 'none'}")

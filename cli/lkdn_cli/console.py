@@ -93,6 +93,8 @@ def _parse_and_run(
     refused: Callable[[ArgumentError], object] | None,
 ) -> int:
     try:
+        if "" in (sys.argv[1:] if argv is None else argv):  # it would stand for this folder
+            parser.error("an argument is empty, as of a variable that is not set")
         parser.parse_intermixed_args(argv, arguments)  # options between names, too
     except ArgumentError as error:
         if refused is not None:

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -83,8 +84,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         require(arguments.plot, overwrite=arguments.overwrite)
     methods = dict(_methods(arguments))
-    pairs = read_pairs(arguments.folder, arguments.scale, small=arguments.small)
-    progress = tqdm(pairs, unit="picture", disable=None)
+    pairs = partial(read_pairs, arguments.folder, arguments.scale, small=arguments.small)
+    # One that can't be measured is named before the work, which may take hours.
+    names = [name for name, _, _ in tqdm(pairs(), desc="looking", unit="picture", disable=None)]
+    progress = tqdm(pairs(), total=len(names), unit="picture", disable=None)
     rows = _measure(methods, progress, arguments.scale, arguments.tta)
     rows += _paper(arguments.folder, arguments.scale)
     if arguments.json:
@@ -141,7 +144,6 @@ def _measure(
 ) -> list[Row]:
     """``runs``: of a network for each picture."""
     from lkdn_core.complexity import count_multiply_adds, count_parameters
-    from lkdn_core.errors import ArgumentError
     from lkdn_core.evaluate import psnr, ssim
     from lkdn_core.quantize import quantize
 
@@ -153,10 +155,7 @@ def _measure(
     for picture, small, large in pairs:
         for name, (_, enlarge) in methods.items():
             enlarged = quantize(enlarge(small) * 255, bits=8)
-            try:
-                figures = [f(enlarged, large, crop_border=scale) for f in (psnr, ssim)]
-            except ArgumentError as error:
-                raise ArgumentError(f"FOLDER: {picture} can't be measured: {error}") from error
+            figures = [f(enlarged, large, crop_border=scale) for f in (psnr, ssim)]
             rows[name].pictures[picture] = figures[0], figures[1]
     for row in rows.values():
         row.psnr, row.ssim = (

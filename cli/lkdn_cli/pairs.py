@@ -31,7 +31,7 @@ def read_pairs(
     files = _files(folder) if small is None else _beside(_pictures(folder), small, scale)
     for name, small_file, large_file in files:
         large = _read(large_file)
-        least = 3 * scale  # a border of ``scale`` on each side is left out
+        least = 2 * scale + 11  # a border of ``scale`` is left out, and SSIM has 11x11 windows
         if min(large.shape[1:]) < least:
             raise ArgumentError(
                 f"FOLDER: pictures from {least}x{least} are accepted, "

@@ -145,5 +145,5 @@ def _too_large(source: Shape, choice: SizeChoice, needed: Fraction, most: int) -
     _, name, got = min(ratios) if choice.fit == "contain" else max(ratios)
     return (
         f"{name}: at most {most} times the source's {source.width}x{source.height} is accepted, "
-        f"got {got}, which is {float(needed):.3g} times"
+        f"got {got}, which is {float(needed):.2f} times"
     )

@@ -107,6 +107,16 @@ def test_wrong_options_are_usage_errors(capsys: pytest.CaptureFixture[str]) -> N
         assert f"(see {prog} --help)" in one_line(captured.err, prog)
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_empty_name_is_not_this_folder(
+    command: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(["", "out"]) == 2
+    assert (
+        ": an argument is empty, as of a variable that is not set (see" in capsys.readouterr().err
+    )
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     folder = tmp_path / "pictures"
@@ -249,7 +259,7 @@ def test_what_can_not_be_used_is_told_before_pictures_are_packed(
     run, arguments = tmp_path / "run", train_arguments(tmp_path / "run", pictures)
     assert train.main([*arguments, name, "nothing.pth"]) == 1
     other = tmp_path / "other.safetensors"  # of another size and scale
-    save_file(LKDN(LKDNConfig(4, 6, 1)).state_dict(), other)
+    save_file(LKDN(LKDNConfig(4, 56, 9)).state_dict(), other)
     assert train.main([*arguments, name, str(other)]) == 2
     assert not (run / "data.json").exists()
 

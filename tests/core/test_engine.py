@@ -112,6 +112,8 @@ def test_wrong_planes_are_named(weights_file: Path) -> None:
     planes = [torch.from_numpy(p)[None] for p in frames(1)[0]]
     with pytest.raises(FormatError, match="planes"):
         upscaler.up_planes(planes[:2], YUV420P10)
+    with pytest.raises(FormatError, match=r"planes: tensors .* are accepted, got ndarray"):
+        upscaler.up_planes([p.numpy() for p in planes], YUV420P10)  # type: ignore[misc]
     with pytest.raises(FormatError, match=r"torch\.uint8"):
         upscaler.up_planes([p.to(torch.uint8) for p in planes], YUV420P10)
 

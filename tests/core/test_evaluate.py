@@ -172,8 +172,17 @@ def test_a_picture_too_small_to_measure_is_named(
     assert main([str(folder), "--scale", "2", "--weights", str(weights_file)]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "FOLDER: icon can't be measured: " in captured.err
-    assert "from 15x15 are accepted, got 40x14" in captured.err
+    message = "FOLDER: pictures from 15x15 are accepted, icon.png has 40x14"
+    assert captured.err == f"lkdn-evaluate: {message}\n"
+
+
+def test_a_picture_that_cannot_be_read_is_named_before_the_work(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lkdn_cli.evaluate._measure", lambda *_: pytest.fail("it runs"))
+    (folder / "zz.png").write_text("text")
+    assert main([str(folder), "--scale", "2", "--model", "lkdn-s", "--device", "cpu"]) == 1
+    assert "zz.png: is not a PNG" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -311,7 +320,7 @@ def test_a_picture_smaller_than_the_scale_is_named(
 ) -> None:
     Image.new("RGB", (40, 1)).save(folder / "line.png")
     line = refusal(folder, capsys, "--scale", "2")
-    assert "FOLDER: pictures from 6x6 are accepted, line.png has 40x1" in line
+    assert "FOLDER: pictures from 15x15 are accepted, line.png has 40x1" in line
 
 
 def test_deep_gray_is_measured_as_its_8_bits(

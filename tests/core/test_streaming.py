@@ -108,6 +108,12 @@ def test_what_is_no_frame_is_an_error(weights_file: Path, frame: list[np.ndarray
         list(Upscaler(scale=2, weights=weights_file).stream([frame], YUV420P10))
 
 
+def test_tensors_are_no_frames(weights_file: Path) -> None:
+    frame = [torch.from_numpy(plane) for plane in frames(1)[0]]
+    with pytest.raises(FormatError, match="frames: lists of NumPy arrays are accepted, one holds"):
+        list(Upscaler(scale=2, weights=weights_file).stream([frame], YUV420P10))  # type: ignore[list-item]
+
+
 @pytest.mark.parametrize("error", [RuntimeError("CUDA error: out of memory"), MemoryError()])
 def test_a_batch_of_frames_without_room_goes_in_halves(
     weights_file: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
