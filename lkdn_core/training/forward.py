@@ -27,7 +27,7 @@ def fast_network(device: torch.device, precision: str) -> Forward:
 
 
 def fold(network: LKDN) -> Callable[[Tensor], Tensor]:
-    """What ``network`` computes in float32, many times faster on a CPU; itself if it can't fold."""
+    """``network`` in float32, several times faster on a CPU; itself where it can't be folded."""
     if not network.config.deployable:
         return network
     weights = dense_head(reparameterize(network.state_dict()))

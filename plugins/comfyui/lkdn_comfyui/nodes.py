@@ -24,7 +24,7 @@ from lkdn_comfyui.models import (
     model_from_file,
     named_models,
 )
-from lkdn_comfyui.source import source_file
+from lkdn_comfyui.source import VideoFile, source_file
 from lkdn_comfyui.video import plan_video, upscale_to
 from lkdn_comfyui.widgets import (
     AS_NAMED,
@@ -41,6 +41,7 @@ from lkdn_core.errors import ArgumentError
 from lkdn_core.models import DEFAULT_MODEL
 from lkdn_media.probe import probe
 from lkdn_media.sizes import SizeChoice
+from lkdn_media.source import Source
 from lkdn_media.suited_model import suited_model
 
 __all__ = ["LKDNExtension", "LKDNModelLoader", "LKDNUpscaleImage", "LKDNUpscaleVideo"]
@@ -238,8 +239,7 @@ class LKDNUpscaleVideo(io.ComfyNode):
                 bar.update(1)
 
             target = folder / f"lkdn-{uuid.uuid4().hex}"
-            suited = suited_model(probe(file.origin)) if file.origin else DEFAULT_MODEL
-            network = linked or LKDNModel(scale, suited)
+            network = linked or LKDNModel(scale, _suited(file, source))
             with _engine(network, options, source.height, source.width) as upscaler:
                 target = upscale_to(target, plan, upscaler, progress=progress, before_tile=check)
         return io.NodeOutput(InputImpl.VideoFromFile(str(target)))
@@ -251,6 +251,13 @@ class LKDNExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All nodes."""
         return [LKDNModelLoader, LKDNUpscaleImage, LKDNUpscaleVideo]
+
+
+def _suited(file: VideoFile, source: Source) -> str:
+    """The name of the network for ``file``, probed as ``source``, where none is linked."""
+    if file.origin is None:
+        return DEFAULT_MODEL
+    return suited_model(source if file.origin == file.path else probe(file.origin))
 
 
 def _find(label: str) -> LKDNModel:
