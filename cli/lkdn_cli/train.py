@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     data = "folders of pictures (without links to folders), .tar files of them, or packs (.json)"
     parser.add_argument("--data", type=Path, nargs="+", required=True, help=data)
     parser.add_argument("--exclude", default="", metavar="GLOB", help="file names to leave out")
-    start = "weights to start from, shipped or RUN/state.pt; the scale may differ, the network be smaller"
+    start = "weights to start from, of any scale, this or a smaller network: shipped, RUN/state.pt"
     parser.add_argument("--start", type=Path, help=start)
     add_device_option(parser)
     minutes = "stop after about so long (default: never); the same command goes on"
