@@ -19,7 +19,7 @@ from lkdn_core.training import forward
 from lkdn_core.training.forward import fast_network
 from lkdn_core.training.native import Kernels, run_native, training_kernels
 
-SETS = instruction_sets() or ["absent"]
+SETS = sorted(instruction_sets()) or ["absent"]  # the order of two is measured
 SIZES = [(1, 1), (1, 7), (5, 3), (13, 8), (37, 29)]
 LAYERS = [(3, 1), (5, 1), (5, 3)]  # size, dilation
 #: Odd channels, halves that need padding, several blocks, every form of a block.
