@@ -9,6 +9,7 @@ from lkdn_core.arch import LKDNConfig
 from lkdn_core.backends import native
 from lkdn_core.fuse import Weights
 
+BEST, *_ = native_library.instruction_sets() or ("absent",)
 # Sorted: which of two is the best is measured, and may differ between the processes of a run.
 SETS = sorted(native_library.instruction_sets()) or ["absent"]
 

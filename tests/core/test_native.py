@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from native_checks import SETS, compiled, every_set, picture, run
+from native_checks import BEST, compiled, every_set, picture, run
 from networks import TINY
 from official import OFFICIAL, official_file
 
@@ -85,7 +85,7 @@ def test_threads_do_not_change_a_bit(instructions: str, precision: str) -> None:
 @compiled
 def test_several_callers_at_once() -> None:
     weights, config = load_model(scale=2)
-    network = native.NativeNetwork(weights, config, SETS[0])
+    network = native.NativeNetwork(weights, config, BEST)
     sizes = [(20, 31), (33, 17), (20, 31), (9, 64)] * 3
     pictures = [picture(1, 3, *size, seed=i) for i, size in enumerate(sizes)]
 
@@ -110,7 +110,7 @@ def test_not_a_number_stays_where_it_can_reach() -> None:
     x = picture(1, 3, 40, 45)
     x[0, 1, 5, 6] = torch.nan
     x[0, 0, 5, 7] = torch.inf
-    ours, plain = both(LKDN(config).state_dict(), config, SETS[0], x)
+    ours, plain = both(LKDN(config).state_dict(), config, BEST, x)
     assert ours.isnan().any() and torch.equal(ours.isnan(), plain.isnan())
     torch.testing.assert_close(ours, plain, rtol=0, atol=1e-5, equal_nan=True)
 
@@ -140,7 +140,7 @@ def test_gelu_is_exact(instructions: str) -> None:
 @compiled
 def test_memory_grows_with_the_width_only() -> None:
     weights, config = load_model(scale=4)
-    network = native.NativeNetwork(weights, config, SETS[0])
+    network = native.NativeNetwork(weights, config, BEST)
     assert network.bytes_for(4000, 320) == network.bytes_for(400, 320)
     assert network.bytes_for(1, 320) < network.bytes_for(400, 320)
     wide = network.bytes_for(2160, 3840)
@@ -155,7 +155,7 @@ def test_released_memory_is_given_back() -> None:
         return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
     weights, config = load_model(scale=4)
-    network = native.NativeNetwork(weights, config, SETS[0])
+    network = native.NativeNetwork(weights, config, BEST)
     x = picture(1, 3, 40, 1300)
     out = torch.empty(1, 3, 160, 5200)
     network(x, out)
@@ -168,7 +168,7 @@ def test_released_memory_is_given_back() -> None:
 @compiled
 def test_threads_take_little_memory_in_wide_pictures() -> None:
     weights, config = load_model(scale=4)
-    network, taken = native.NativeNetwork(weights, config, SETS[0]), []
+    network, taken = native.NativeNetwork(weights, config, BEST), []
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)

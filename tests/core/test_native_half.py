@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from native_checks import SETS, compiled, every_set, picture, run
+from native_checks import BEST, compiled, every_set, picture, run
 from networks import TINY
 from official import OFFICIAL, eval_folder, official_file
 from pictures import agreement
@@ -58,7 +58,7 @@ def test_set5_with_official_weights(name: str, precision: str) -> None:
     weights, config = read_checkpoint(official_file(name))
     for _, small, _ in read_pairs(eval_folder("Set5") / f"x{config.scale}", config.scale):
         x = small[None].contiguous().float() / 255
-        exact, rounded = (run(weights, config, SETS[0], x, p) for p in ("fp32", precision))
+        exact, rounded = (run(weights, config, BEST, x, p) for p in ("fp32", precision))
         assert agreement(exact, rounded) > LEAST[precision]
 
 
@@ -80,7 +80,7 @@ def test_not_a_number_stays(precision: str, instructions: str) -> None:
 @every_half
 def test_it_takes_less_memory(precision: str) -> None:
     weights, config = load_model(scale=4)
-    single, half = (native.NativeNetwork(weights, config, SETS[0], p) for p in ("fp32", precision))
+    single, half = (native.NativeNetwork(weights, config, BEST, p) for p in ("fp32", precision))
     assert half.bytes_for(360, 640) < 0.68 * single.bytes_for(360, 640)
 
 
