@@ -86,8 +86,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     methods = dict(_methods(arguments))
     pairs = partial(read_pairs, arguments.folder, arguments.scale, small=arguments.small)
     # One that can't be measured is named before the work, which may take hours.
-    names = [name for name, _, _ in tqdm(pairs(), desc="looking", unit="picture", disable=None)]
-    progress = tqdm(pairs(), total=len(names), unit="picture", disable=None)
+    count = sum(1 for _ in tqdm(pairs(), desc="looking", unit="picture", disable=None))
+    progress = tqdm(pairs(), total=count, unit="picture", disable=None)
     rows = _measure(methods, progress, arguments.scale, arguments.tta)
     rows += _paper(arguments.folder, arguments.scale)
     if arguments.json:

@@ -169,14 +169,14 @@ def validation(folder: Path | None, scale: int) -> "Validate | None":
     from lkdn_cli.pairs import read_pairs
     from lkdn_core.evaluate import psnr
     from lkdn_core.quantize import quantize
-    from lkdn_core.training.forward import fold
+    from lkdn_core.training.forward import fast_network, fold
 
     pairs = list(read_pairs(folder, scale))
 
     def validate(network: "LKDN") -> dict[str, float]:
         total, device = 0.0, next(network.parameters()).device
         with torch.inference_mode():
-            enlarge = fold(network)
+            enlarge = fold(network, fast_network(device, "fp32"))
             for _, small, large in pairs:
                 enlarged = enlarge(small[None].to(device).float() / 255)[0].cpu()
                 total += psnr(quantize(enlarged * 255, bits=8), large, crop_border=scale)

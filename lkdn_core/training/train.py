@@ -15,11 +15,11 @@ from lkdn_core.arch import LKDN
 from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.checks import whole
 from lkdn_core.errors import ArgumentError, LKDNError, WeightsError
-from lkdn_core.fuse import Weights, dense_head, fuse, reparameterize
+from lkdn_core.fuse import Weights, fuse
 from lkdn_core.training.adan import Adan
 from lkdn_core.training.data import Tiles
 from lkdn_core.training.folder import RunFolder
-from lkdn_core.training.forward import fast_network
+from lkdn_core.training.forward import fast_network, fold
 from lkdn_core.training.init import load_body, start_as_bilinear
 from lkdn_core.training.muon import Muon
 from lkdn_core.training.parallel import (
@@ -155,12 +155,8 @@ class Training:
         return loss
 
     def forward(self, lr: Tensor) -> Tensor:
-        """The network through its differentiable fold: same function, fewer maps in memory."""
-        if not self.recipe.network.deployable:
-            y: Tensor = self.model(lr)
-            return y
-        weights = dense_head(reparameterize(dict(self.model.named_parameters())))
-        return self.run_network(weights, lr)
+        """The network, folded: (N, 3, H, W) to (N, 3, sH, sW), not clamped."""
+        return fold(self.model, self.run_network)(lr)
 
     def save(self) -> None:
         """Write the state and the weights; ``state.pt`` is a ``start`` for another run too."""
