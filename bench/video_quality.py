@@ -112,7 +112,7 @@ def vmaf(distorted: list[Tensor], reference: list[Tensor]) -> float:
             )
             for name in ("distorted", "reference")
         ]
-        judge = graph.add("libvmaf", f"log_path={log}:log_fmt=json:n_threads=1")
+        judge = graph.add("libvmaf", log_path=str(log), log_fmt="json", n_threads="1")
         sink = graph.add("buffersink")
         for i, buffer in enumerate(buffers):
             buffer.link_to(judge, 0, i)

@@ -1,24 +1,39 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and why they could not be written."""
 
+import errno
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import IO
 
-__all__ = ["naming", "replacing"]
+__all__ = ["naming", "replacing", "why_not_piped"]
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Give an ``OSError`` that names no file, as of a full disk, the name ``path``."""
+    """Give an ``OSError`` that names no file, as of a full disk, the name ``path``.
+
+    One of a file that could not be renamed gets it too.
+    """
     try:
         yield
     except OSError as error:
-        if error.filename is None and error.errno:
+        if error.errno and (error.filename is None or error.filename2 is not None):
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
+
+
+def why_not_piped(error: OSError) -> str:
+    """Why standard output took no more, in words to follow its name."""
+    # An invalid argument is what Windows calls a pipe without a reader.
+    if isinstance(error, BrokenPipeError) or (
+        sys.platform == "win32" and error.errno == errno.EINVAL
+    ):
+        return "its reader has closed it"
+    return f"can't be written: {error.strerror}"
 
 
 @contextmanager

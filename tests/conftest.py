@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from tempfile import TemporaryDirectory
 
@@ -11,6 +12,11 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Where the tests run in the background of a shell, Ctrl-C is ignored, by all they start too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if sys.platform == "win32" and item.get_closest_marker("posix"):
+        pytest.skip("needs signals, links, named pipes or limits as POSIX has them")
 
 
 @pytest.fixture(scope="session", autouse=True)

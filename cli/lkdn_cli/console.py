@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 from lkdn_cli import leave
 from lkdn_core import __version__
 from lkdn_core.errors import ArgumentError, LKDNError
+from lkdn_core.files import why_not_piped
 
 __all__ = [
     "FAILED",
@@ -159,9 +160,7 @@ def put(text: str) -> None:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, sys.stdout.fileno())
             os.close(null)
-        gone = "its reader has closed it"
-        why = gone if isinstance(error, BrokenPipeError) else f"can't be written: {error.strerror}"
-        raise OutputError(f"standard output: {why}") from error
+        raise OutputError(f"standard output: {why_not_piped(error)}") from error
 
 
 def _prepare_streams() -> None:
@@ -172,7 +171,8 @@ def _prepare_streams() -> None:
         if null != 2:
             os.dup2(null, 2)
             os.close(null)
-        sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
+        stream = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+        sys.stderr = stream
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
 

@@ -122,6 +122,6 @@ def _save(figure: "Figure", target: Path) -> None:
 
 
 def _read(file: Path) -> dict[str, list[float]]:
-    with file.open(newline="") as handle:
+    with file.open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
     return {name: [float(row[name]) for row in rows] for name in rows[0]}

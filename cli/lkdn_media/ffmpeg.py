@@ -51,6 +51,7 @@ class FfmpegProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows' own
         )
         self._lines: list[str] = []
         self._listener = Thread(target=self._listen, daemon=True)

@@ -91,9 +91,11 @@ def _ask(program: str, *question: str) -> str:
             [program, "-hide_banner", *question],
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=30,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ArgumentError(f"ffmpeg: {program} does not answer: {error}") from error
-    return answer.stdout.decode(errors="replace")
+    return answer.stdout

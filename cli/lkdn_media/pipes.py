@@ -13,6 +13,7 @@ import av
 from av.container import InputContainer
 
 from lkdn_core.errors import ArgumentError, LKDNError
+from lkdn_core.files import why_not_piped
 
 __all__ = ["PIPE", "PIPE_FORMATS", "RawVideo", "size_of_pipe", "stdin_opener", "stdout_video"]
 
@@ -139,10 +140,8 @@ class _Output:
         try:
             while left:
                 left = left[self._file.write(left) :]
-        except BrokenPipeError as error:
-            raise LKDNError("standard output: its reader has closed it") from error
         except OSError as error:
-            raise LKDNError(f"standard output: can't be written: {error.strerror}") from error
+            raise LKDNError(f"standard output: {why_not_piped(error)}") from error
         return len(data)
 
 

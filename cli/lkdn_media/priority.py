@@ -1,6 +1,7 @@
 """Keeps an encoder's threads at ordinary priority."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ def ordinary_priority() -> Iterator[None]:
     """Undo what code inside does to the scheduling of this thread and of those it starts.
 
     Where it may (as root), SVT-AV1 makes both real-time threads (``SCHED_FIFO``), and on few cores
-    nothing else runs then. Does nothing where the system is not Linux.
+    nothing else runs then. Does nothing on other systems than Linux.
     """
     before = _real_time()
     try:
@@ -29,8 +30,10 @@ def ordinary_priority() -> Iterator[None]:
 
 def _real_time() -> set[int]:
     """The threads of this process that are real-time ones."""
-    found = set()
-    for task in [int(entry.name) for entry in _TASKS.iterdir()] if _TASKS.is_dir() else ():
+    found = set[int]()
+    if sys.platform != "linux" or not _TASKS.is_dir():
+        return found
+    for task in [int(entry.name) for entry in _TASKS.iterdir()]:
         with suppress(OSError):
             if os.sched_getscheduler(task) in {os.SCHED_FIFO, os.SCHED_RR}:
                 found.add(task)

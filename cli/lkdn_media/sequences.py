@@ -1,6 +1,7 @@
 """Videos as picture files: ``frames/%05d.png``, or all pictures of a folder."""
 
 import logging
+import os
 import re
 import shutil
 from collections import deque
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from fractions import Fraction
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -30,6 +32,12 @@ __all__ = ["SequenceWriter", "check_sequence", "sequence_opener"]
 
 log = logging.getLogger(__name__)
 WRITING_THREADS: Final = 4
+#: Nothing else is to be opened in the name of a picture, such as a playlist.
+_DEMUXERS: Final = (
+    "concat",
+    "image2",
+    *(f"{kind}_pipe" for kind in ("png", "jpeg", "webp", "tiff", "bmp")),
+)
 
 
 def sequence_opener(path: Path, rate: Fraction) -> Callable[[], InputContainer]:
@@ -38,22 +46,18 @@ def sequence_opener(path: Path, rate: Fraction) -> Callable[[], InputContainer]:
     The pictures of a folder come in the order of their names. Raises ``LKDNError`` where some are
     missing, or the order is not clear.
     """
-    if path.is_dir():
-        name, options = _folder(path)
-    else:
-        name, options = _numbered(path)
-
-    def opened() -> InputContainer:
-        wanted = options | {"framerate": str(rate), "protocol_whitelist": "file"}
-        try:
-            return av.open(name, format="image2", container_options=wanted)
-        except (av.FFmpegError, ValueError) as error:
-            raise LKDNError(f"{path}: its pictures can't be read") from error
-
-    return opened
+    return _folder(path, rate) if path.is_dir() else _numbered(path, rate)
 
 
-def _folder(folder: Path) -> tuple[str, dict[str, str]]:
+def _opened(path: Path, file: str | BytesIO, form: str, **options: str) -> InputContainer:
+    options["protocol_whitelist"] = "file"
+    try:
+        return av.open(file, "r", format=form, container_options=options)
+    except (av.FFmpegError, ValueError) as error:
+        raise LKDNError(f"{path}: its pictures can't be read") from error
+
+
+def _folder(folder: Path, rate: Fraction) -> Callable[[], InputContainer]:
     shown = (p for p in folder.iterdir() if not p.name.startswith("."))
     files = [p for p in shown if p.suffix.lower() in READABLE]
     _check(files)
@@ -67,7 +71,20 @@ def _folder(folder: Path) -> tuple[str, dict[str, str]]:
             f"{folder}: {names[0]}, {names[1]}, ... are not in the order of their numbers; name "
             f"them as {folder}/%d{endings[0]} does, or pad the numbers with zeros"
         )
-    return f"{_escaped(folder.resolve())}/*{endings[0]}", {"pattern_type": "glob"}
+    # FFmpeg's own patterns with a star are not there on Windows.
+    listed = _listed([folder.resolve() / name for name in names], rate)
+    options = {"safe": "0", "format_whitelist": ",".join(_DEMUXERS)}
+    return lambda: _opened(folder, BytesIO(listed), "concat", **options)
+
+
+def _listed(files: list[Path], rate: Fraction) -> bytes:
+    """What FFmpeg's ``concat`` reads: ``files`` at ``rate``, the times rounded to microseconds."""
+    script = ["ffconcat version 1.0"]
+    times = [round(number * 1_000_000 / rate) for number in range(len(files) + 1)]
+    for file, (start, end) in zip(files, pairwise(times), strict=True):
+        quoted = str(file).replace("'", r"'\''")
+        script += [f"file '{quoted}'", f"option framerate {rate}", f"duration {end - start}us"]
+    return os.fsencode("\n".join(script))
 
 
 def _check(files: Iterable[Path]) -> None:
@@ -77,6 +94,8 @@ def _check(files: Iterable[Path]) -> None:
             raise LKDNError(f"{file}: is not a file, but has the name of a picture")
         if not file.stat().st_size:
             raise LKDNError(f"{file}: is empty")
+        if set(str(file)) & {"\n", "\r"}:
+            raise LKDNError(f"{file}: pictures whose names have a line break make no video")
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -84,11 +103,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
-def _escaped(path: Path) -> str:
-    return re.sub(r"([*?\[\]{}\\])", r"\\\1", str(path))
-
-
-def _numbered(pattern: Path) -> tuple[str, dict[str, str]]:
+def _numbered(pattern: Path, rate: Fraction) -> Callable[[], InputContainer]:
     found = _matching(pattern)
     numbers = sorted(found)
     if not numbers:
@@ -103,7 +118,8 @@ def _numbered(pattern: Path) -> tuple[str, dict[str, str]]:
     assert number is not None
     folder = str(pattern.parent.resolve()).replace("%", "%%")
     name = f"{folder}/{before}{number[0]}{after}"
-    return name, {"start_number": str(numbers[0]), "pattern_type": "sequence"}
+    options = {"start_number": str(numbers[0]), "pattern_type": "sequence", "framerate": str(rate)}
+    return lambda: _opened(pattern, name, "image2", **options)
 
 
 def _matching(pattern: Path) -> dict[int, Path]:

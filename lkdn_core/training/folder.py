@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from lkdn_core.errors import ArgumentError, FormatError, WeightsError
 from lkdn_core.files import naming, replacing
@@ -23,16 +24,17 @@ __all__ = ["RunFolder", "keep_sources", "locked"]
 def locked(run: Path) -> Iterator[None]:
     """Hold the run's ``lock``. Raises ``ArgumentError`` while another process does."""
     run.mkdir(parents=True, exist_ok=True)
-    with (run / "lock").open("w") as handle:
-        try:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ArgumentError(f"RUN: another lkdn-train is at work in {run}") from error
-        except (ImportError, OSError):  # no such locks on this system, or on this disk
-            pass
+    lock = FileLock(run / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ArgumentError(f"RUN: another lkdn-train is at work in {run}") from error
+    except (NotImplementedError, OSError):  # no such locks on this disk
+        pass
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def keep_sources(run: Path, data: Mapping[str, Any], *, start: Path | None = None) -> None:
@@ -171,7 +173,7 @@ def _folded(ema: Weights) -> Weights:
 def _read(file: Path) -> dict[str, Any]:
     """What a JSON file holds. Raises ``FormatError`` for a damaged one."""
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise FormatError(f"{file} is damaged, or gone") from error
     if not isinstance(content, dict):

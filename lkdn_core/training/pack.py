@@ -99,7 +99,8 @@ class Packer:
             # keeps them.
             self._files[1].unlink(missing_ok=True)
             for part, file in zip(self._parts, self._files, strict=True):
-                os.replace(part, file)
+                with naming(file):
+                    os.replace(part, file)
         finally:
             for part in self._parts:
                 part.unlink(missing_ok=True)

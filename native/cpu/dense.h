@@ -1,20 +1,23 @@
 // Dense layers: sums over all inputs, for some pixels at once. Maps are floats or halves, sums and
 // biases floats.
 #pragma once
+#include <type_traits>
+
 #include "vectors.h"
 
 // How many inputs a lane of the weights is for: with LKDN_PAIRS two bfloat16 of an input and two of the
 // weights are multiplied and added at once.
 template <class In>
-static constexpr int kAtOnce = 1;
+static constexpr int kAtOnce =
+#ifdef LKDN_PAIRS
+    std::is_same_v<In, bf16> ? 2 :
+#endif
+    1;
 
 INLINE V spread(const float *in) { return splat(*in); }
 INLINE V add_product(V sum, V in, V weight, const float *) { return sum + in * weight; }
 
 #ifdef LKDN_PAIRS
-template <>
-constexpr int kAtOnce<bf16> = 2;
-
 INLINE V spread(const bf16 *in) {
     float pair;
     std::memcpy(&pair, in, sizeof pair);

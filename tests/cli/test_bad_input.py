@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -213,7 +212,8 @@ def test_the_input_is_not_taken_for_a_leftover(folder: Folder, lkdn_video: Comma
     assert digests(Path())["out.mp4.part"] == folder["good.mp4"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.posix
+@pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may write anywhere")
 def test_a_folder_without_permission(folder: Folder, lkdn_video: Command) -> None:
     Path("closed").mkdir(mode=0o500)
     assert lkdn_video(Path("good.mp4"), Path("closed/out.mp4")) == 1
@@ -262,7 +262,10 @@ def long_clip(tmp_path: Path) -> Path:
     return make_clip(tmp_path / "long.mkv", Clip(size=(320, 240), pts=range(100), options=options))
 
 
+@pytest.mark.posix
 def test_a_full_disk(long_clip: Path, tmp_path: Path, nearest: dict[int, Path]) -> None:
+    import resource
+
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
 
@@ -282,6 +285,7 @@ def test_a_full_disk(long_clip: Path, tmp_path: Path, nearest: dict[int, Path]) 
     assert [path.name for path in tmp_path.iterdir()] == ["long.mkv"]
 
 
+@pytest.mark.posix
 def test_ctrl_c_leaves_nothing(long_clip: Path, tmp_path: Path, nearest: dict[int, Path]) -> None:
     before = digests(tmp_path)
     run = command("long.mkv", "out.mkv", "--scale", "2", "--weights", str(nearest[2]))
@@ -297,6 +301,7 @@ def test_ctrl_c_leaves_nothing(long_clip: Path, tmp_path: Path, nearest: dict[in
     assert digests(tmp_path) == before
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_changes_nothing(
     kind: signal.Signals, long_clip: Path, tmp_path: Path, nearest: dict[int, Path]

@@ -56,7 +56,7 @@ def test_interrupts_are_caught_where_terminals_do_not_hang_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As on Windows."""
-    monkeypatch.delattr(signal, "SIGHUP")
+    monkeypatch.delattr(signal, "SIGHUP", raising=False)
     handler = signal.getsignal(signal.SIGINT)
     with Interrupts().caught():
         assert signal.getsignal(signal.SIGINT) != handler
@@ -340,6 +340,7 @@ def run_video(*arguments: str, **streams: Any) -> subprocess.CompletedProcess[st
     return subprocess.run(whole, env=environment(), text=True, check=False, timeout=60, **streams)
 
 
+@pytest.mark.posix
 def test_messages_stay_out_of_stdout_when_stderr_is_closed(tmp_path: Path) -> None:
     arguments = [str(tmp_path / "none.mp4"), str(tmp_path / "b.mp4"), "--json"]
     ended = run_video(*arguments, stdout=subprocess.PIPE, preexec_fn=lambda: os.close(2))
@@ -347,6 +348,7 @@ def test_messages_stay_out_of_stdout_when_stderr_is_closed(tmp_path: Path) -> No
     assert json.loads(ended.stdout)["event"] == "error"  # a single object
 
 
+@pytest.mark.posix
 def test_a_reader_of_json_that_goes_away_is_named(tmp_path: Path) -> None:
     arguments = [str(tmp_path / "none.mp4"), str(tmp_path / "b.mp4"), "--json"]
     gone, stdout = os.pipe()
@@ -364,7 +366,7 @@ def test_a_reader_of_json_that_goes_away_is_named(tmp_path: Path) -> None:
 
 def test_ctrl_c_while_modules_load(tmp_path: Path) -> None:
     script = tmp_path / "lkdn-models"
-    ctrl_c = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(9)"
+    ctrl_c = "import signal, time; signal.raise_signal(signal.SIGINT); time.sleep(9)"
     script.write_text(f"import lkdn_cli; {ctrl_c}")
     run = [sys.executable, str(script)]
     ended = subprocess.run(run, env=environment(), capture_output=True, check=False, timeout=60)
@@ -376,6 +378,7 @@ def test_ctrl_c_while_modules_load(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (130, b"lkdn-models: interrupted\n")
 
 
+@pytest.mark.posix
 def test_the_end_of_a_terminal_is_a_signal_unless_it_is_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:

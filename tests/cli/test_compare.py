@@ -89,7 +89,7 @@ def test_of_a_large_picture_the_most_detailed_part_is_shown() -> None:
 def test_a_video_and_its_page(tmp_path: Path, lkdn_video: Command) -> None:
     here, there, page = make_clip(tmp_path / "a.mkv"), tmp_path / "b.mkv", tmp_path / "c.html"
     assert lkdn_video(here, there, "--codec", "ffv1", "--compare", str(page)) == 0
-    found = Page(page.read_text())
+    found = Page(page.read_text("utf-8"))
     pictures = found.pictures()
     assert len(pictures) == 8
     # Seven frames, four moments in their middles; nothing is lost but by WebP.
@@ -108,7 +108,7 @@ def test_moments_of_a_recording_are_the_same(tmp_path: Path, lkdn_video: Command
     clip = replace(clip, container_options={"output_ts_offset": "50000"})
     here, page = make_clip(tmp_path / "a.ts", clip), tmp_path / "c.html"
     assert lkdn_video(here, tmp_path / "b.mkv", "--codec", "ffv1", "--compare", str(page)) == 0
-    pictures = Page(page.read_text()).pictures()
+    pictures = Page(page.read_text("utf-8")).pictures()
     assert len(pictures) == 8
     for before, after in zip(pictures[::2], pictures[1::2], strict=True):
         assert np.abs(before.astype(int) - after).mean() < 8
@@ -118,7 +118,7 @@ def test_pictures_are_upright(tmp_path: Path, lkdn_video: Command) -> None:
     here, page = make_clip(tmp_path / "a.mp4", Clip(rotation=90, pts=(0,))), tmp_path / "c.html"
     assert lkdn_video(here, tmp_path / "b.mp4", "--compare", str(page)) == 0
     stored = frames(tmp_path / "b.mp4")[0].to_ndarray(format="rgb24")
-    for shown in Page(page.read_text()).pictures():
+    for shown in Page(page.read_text("utf-8")).pictures():
         assert np.abs(shown.astype(int) - np.rot90(stored)).mean() < 8
 
 
@@ -127,7 +127,7 @@ def test_padding_and_parts(tmp_path: Path, lkdn_video: Command) -> None:
     here = make_clip(tmp_path / "a.mkv", clip)
     options = ["--start", "0.12", "--compare", str(tmp_path / "c.html"), "--codec", "ffv1"]
     assert lkdn_video(here, tmp_path / "b.mkv", *options, scale=3) == 0
-    pictures = Page((tmp_path / "c.html").read_text()).pictures()
+    pictures = Page((tmp_path / "c.html").read_text("utf-8")).pictures()
     assert {p.shape for p in pictures} == {(82, 106, 3)}
     for before, after in zip(pictures[::2], pictures[1::2], strict=True):
         assert np.abs(before.astype(int) - after).mean() < 8  # the same moment
@@ -144,9 +144,9 @@ def test_a_video_of_pictures_has_no_file_size(
     page = tmp_path / "c.html"
     options = ["--codec", "ffv1", "--fps", "10", "--compare", str(page)]
     assert lkdn_video(tmp_path / source, tmp_path / "b.mkv", *options) == 0
-    found = Page(page.read_text())
+    found = Page(page.read_text("utf-8"))
     assert "10 fps" in found.text
-    assert re.search(r"<td></td><td>\S+ (bytes|kB)</td>", page.read_text())
+    assert re.search(r"<td></td><td>\S+ (bytes|kB)</td>", page.read_text("utf-8"))
     # Each picture is brighter than the one before.
     shown = found.pictures()
     assert [round(p.mean() / 50) for p in shown[::2]] == [0, 1, 3, 4]
@@ -167,7 +167,7 @@ def test_pictures_and_their_page(tmp_path: Path, nearest: dict[int, Path]) -> No
     page = tmp_path / "c.html"
     options = ["--scale", "2", "--weights", str(nearest[2]), "--compare", str(page)]
     assert image_main([str(pictures(tmp_path)), str(tmp_path / "out"), *options]) == 0
-    found = Page(page.read_text())
+    found = Page(page.read_text("utf-8"))
     shown = found.pictures()
     assert len(shown) == 6
     for before, after in zip(shown[::2], shown[1::2], strict=True):

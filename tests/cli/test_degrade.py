@@ -1,7 +1,6 @@
 """What compression does to pictures, and packs of pairs made with it."""
 
 import json
-import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -322,7 +321,7 @@ def test_an_interrupted_pack_leaves_nothing(
 ) -> None:
     def one_and_the_end(*_: object) -> Iterator[torch.Tensor]:
         yield scene()[None]
-        os.kill(os.getpid(), kind)
+        signal.raise_signal(kind)
 
     monkeypatch.setattr(command, "_sequences", one_and_the_end)
     arguments = [str(tmp_path / "pack"), "--data", str(tmp_path), "--versions", "0"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import signal
 import subprocess
 import time
@@ -106,7 +105,7 @@ def test_kill_at_any_moment(work: Work) -> None:
     for moment in [work.job / name for name in names] + [work.folder / "out.mkv.part"]:
         with work.start() as process:
             wait_for(process, moment.exists)
-            process.send_signal(signal.SIGKILL)
+            process.kill()
         assert not (work.folder / "out.mkv").exists()
         assert done.items() <= work.kept().items()  # never written again
         done = work.kept()
@@ -124,6 +123,7 @@ def test_kill_at_any_moment(work: Work) -> None:
     ]
 
 
+@pytest.mark.posix
 def test_one_signal_finishes_the_segment(work: Work) -> None:
     with work.start("-q") as process:
         wait_for(process, (work.job / "00000.packets").exists)
@@ -144,6 +144,7 @@ def test_one_signal_finishes_the_segment(work: Work) -> None:
     work.check()
 
 
+@pytest.mark.posix
 def test_a_second_signal_stops_at_once(work: Work) -> None:
     with work.start("-q", "--segment", "160") as process:
         wait_for(process, (work.job / "00000.packets").exists)
@@ -156,7 +157,10 @@ def test_a_second_signal_stops_at_once(work: Work) -> None:
     assert not (work.folder / "out.mkv").exists()
 
 
+@pytest.mark.posix
 def test_a_full_disk_keeps_what_is_done(work: Work) -> None:
+    import resource
+
     limit = 40_000
 
     def starve() -> None:

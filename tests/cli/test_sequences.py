@@ -1,5 +1,6 @@
 """Videos as numbered pictures, both ways."""
 
+import os
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image
 
 from lkdn_cli.video import main
 from lkdn_media.images import read_still
-from lkdn_media.sequences import SequenceWriter
+from lkdn_media.sequences import SequenceWriter, sequence_opener
 from tests.cli.clips import Clip, Tags, make_clip
 from tests.cli.media import Command, frames
 
@@ -211,6 +212,37 @@ def test_names_with_powers_are_in_order(tmp_path: Path, lkdn_video: Command) -> 
     assert len(frames(tmp_path / "b.mkv")) == 2
 
 
+def test_names_and_times_of_a_long_folder(tmp_path: Path) -> None:
+    """Times are listed in microseconds, and must not drift from the frames'."""
+    names = ["a'b.png", "it's %d [1].png", *(f"{i:06d}.png" for i in range(3000))]
+    pictures(tmp_path / "in", ["one.png"])
+    one = tmp_path / "in" / "one.png"
+    for name in names:
+        os.link(one, tmp_path / "in" / name)
+    one.unlink()
+    rate = Fraction(60000, 1001)
+    with sequence_opener(tmp_path / "in", rate)() as container:
+        packets = [p for p in container.demux(video=0) if p.pts is not None]
+    starts = [p.pts * p.time_base for p in packets]
+    assert starts == [number / rate for number in range(len(names))]
+
+
+def test_what_a_picture_really_is_counts(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, target = tmp_path / "in", tmp_path / "b.mkv"
+    pictures(folder, [f"{i}.jpg" for i in range(4)])
+    for file in folder.iterdir():
+        file.rename(file.with_suffix(".png"))
+    assert lkdn_video(folder, target) == 0
+    assert len(frames(target)) == 4
+    # Not what could lead to other files.
+    (folder / "2.png").write_text(f"#EXTM3U\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n")
+    assert lkdn_video(folder, target, "-y") == 3
+    assert "1 packet could not be decoded" in capsys.readouterr().err
+    assert len(frames(target)) == 3
+
+
 def test_any_numbers_in_a_pattern(tmp_path: Path, lkdn_video: Command) -> None:
     made = pictures(tmp_path / "in", [f"{i}.png" for i in range(8, 12)])
     assert lkdn_video(tmp_path / "in/%d.png", tmp_path / "out/%d.png") == 0
@@ -230,7 +262,16 @@ def test_an_empty_picture_is_named(
     assert not (tmp_path / "b.mkv").exists()
 
 
-@pytest.mark.parametrize("kind", ["folder", "link"])
+@pytest.mark.posix
+def test_a_line_break_in_a_name(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures(tmp_path / "in", ["1.png", "2\n.png"])
+    assert lkdn_video(tmp_path / "in", tmp_path / "b.mkv") == 1
+    assert "names have a line break make no video" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["folder", pytest.param("link", marks=pytest.mark.posix)])
 def test_what_is_no_file_but_named_like_a_picture(
     tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:

@@ -89,7 +89,8 @@ def _run(what: Probe) -> dict[str, Any]:
 
 def _memory(field: str) -> int:
     """Bytes of this process, from the kernel."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.exists() else ():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
     raise LKDNError(f"the kernel does not tell {field}")
