@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,6 +23,7 @@ __all__ = [
     "file_tags",
     "frames",
     "planes",
+    "slashed",
     "sound",
     "starts_with_its_index",
     "times",
@@ -41,6 +43,11 @@ class Copy:
     tags: dict[str, str]
     disposition: int
     packets: list[tuple[bytes, Fraction | None, Fraction]]
+
+
+def slashed(said: str) -> str:
+    """``said`` with the paths of Windows, in JSON or not, as tests write them."""
+    return re.sub(r"\\{1,2}", "/", said)
 
 
 def frames(path: Path) -> list[av.VideoFrame]:

@@ -16,7 +16,7 @@ import pytest
 
 from lkdn_cli.video import main
 from tests.cli.clips import Clip, make_clip
-from tests.cli.media import Command, frames, planes
+from tests.cli.media import Command, frames, planes, slashed
 
 Folder = dict[str, str]
 
@@ -191,12 +191,16 @@ def test_one_line_and_the_code(
     assert main(defaults + arguments.split()) == code
     said = capfd.readouterr()
     assert said.out == ""
-    assert said.err.startswith(f"lkdn-video: {message}")
+    assert slashed(said.err).startswith(f"lkdn-video: {message}")
     assert said.err.count("\n") == 1
     assert digests(Path()) == folder
 
 
-@pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symlink", "hardlink"])
+@pytest.mark.parametrize(
+    "link",
+    [pytest.param(os.symlink, marks=pytest.mark.posix), os.link],
+    ids=["symlink", "hardlink"],
+)
 def test_the_input_is_known_by_any_name(
     folder: Folder, lkdn_video: Command, link: Callable[[str, str], None]
 ) -> None:
@@ -329,6 +333,7 @@ def test_a_second_signal_changes_nothing(
     assert list(tmp_path.iterdir()) == [long_clip]
 
 
+@pytest.mark.posix
 def test_a_folder_that_is_gone(long_clip: Path, tmp_path: Path) -> None:
     code = "import os, sys; os.rmdir(os.getcwd()); "
     code += "from lkdn_cli.video import main; sys.exit(main(sys.argv[1:]))"

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,6 +31,7 @@ WAYS: Final = {
 }
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("way", WAYS)
 def test_the_name_comes_when_all_is_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
@@ -67,6 +69,7 @@ def test_a_file_of_somebodys_own_stays(tmp_path: Path, way: str) -> None:
         assert sorted(tmp_path.iterdir()) == [target, part_of(target)]
 
 
+@pytest.mark.posix
 def test_what_a_killed_run_left_makes_way(tmp_path: Path) -> None:
     target = tmp_path / "a.mkv"
     code = "import os, sys; from lkdn_media.files import part_file; from pathlib import Path\n"
@@ -89,6 +92,7 @@ def test_a_name_that_just_fits(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.posix
 def test_two_runs_do_not_share_a_file(tmp_path: Path) -> None:
     target = tmp_path / "a.mkv"
     with part_file(target, overwrite=True) as first:
@@ -124,6 +128,7 @@ def test_what_came_meanwhile_stays(
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("way", ["part_file", "write_whole"])
 def test_permissions_stay(tmp_path: Path, way: str) -> None:
     target = tmp_path / "a.mkv"
@@ -135,6 +140,7 @@ def test_permissions_stay(tmp_path: Path, way: str) -> None:
         assert target.stat().st_mode & 0o7777 == mode
 
 
+@pytest.mark.posix
 def test_links_are_followed(tmp_path: Path) -> None:
     real, first, second, loop = (tmp_path / name for name in ("real", "first", "second", "loop"))
     second.symlink_to(first)
@@ -145,6 +151,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
         followed(loop)
 
 
+@pytest.mark.posix
 def test_where_no_file_can_be(tmp_path: Path) -> None:
     check_place("plot", tmp_path / "a" / "b" / "c.png")
     assert list(tmp_path.iterdir()) == []
@@ -163,6 +170,7 @@ def test_where_no_file_can_be(tmp_path: Path) -> None:
             check_place("plot", path)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("command", [video.main, image.main])
 def test_a_pipe_with_a_name_stays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: Callable[[list[str]], int]
@@ -179,7 +187,7 @@ def test_a_pipe_with_a_name_stays(
 def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "a"
     target.write_bytes(b"old")
-    message = f"^{target}: can't be written: No space left on device$"
+    message = f"^{re.escape(str(target))}: can't be written: No space left on device$"
     with pytest.raises(LKDNError, match=message), part_file(target, overwrite=True) as part:
         part.write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -189,7 +197,7 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
 
 def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"mine")
-    with pytest.raises(LKDNError, match=r"a/b: can't be written: .*/a is in the way$"):
+    with pytest.raises(LKDNError, match=r"a.b: can't be written: .*a is in the way$"):
         write_whole(tmp_path / "a" / "b", b"new", overwrite=False)
 
 

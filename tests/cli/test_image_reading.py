@@ -22,7 +22,7 @@ from lkdn_media.decode import decode_pictures
 from lkdn_media.images import Still, read_still
 from lkdn_media.probe import probe
 from lkdn_media.sequences import sequence_opener
-from tests.cli.media import ImageCommand
+from tests.cli.media import ImageCommand, slashed
 from tests.cli.noise import Pixels, noise
 
 RGB, CMYK = 2, 5
@@ -259,7 +259,7 @@ def test_files_damaged_in_odd_ways_do_not_end_a_batch(
     (tmp_path / "in/b.tif").write_bytes(two_directories())
     (tmp_path / "in/c.png").write_bytes(png(np.zeros((4, 4), int), 8, 0))
     assert lkdn_image(tmp_path / "in", tmp_path / "out", "-q") == 1
-    first, second = capsys.readouterr().err.splitlines()
+    first, second = slashed(capsys.readouterr().err).splitlines()
     assert first.endswith("in/a.png: is damaged: AssertionError")
     assert "in/b.tif: is damaged: " in second
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["c.png"]

@@ -16,7 +16,7 @@ from lkdn_cli.video import main
 from lkdn_media.images import read_still
 from lkdn_media.sequences import SequenceWriter, sequence_opener
 from tests.cli.clips import Clip, Tags, make_clip
-from tests.cli.media import Command, frames
+from tests.cli.media import Command, frames, slashed
 
 LOSSLESS = {"codec": "ffv1", "options": {}}
 
@@ -50,6 +50,7 @@ def test_pictures_become_a_video(tmp_path: Path, lkdn_video: Command, source: st
         assert result.streams.video[0].average_rate == Fraction(24000, 1001)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("source", ["in", "in/%05d.png"])
 def test_pictures_are_not_written_over_their_sources(
     tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str], source: str
@@ -179,7 +180,7 @@ def test_pictures_that_make_no_video(
     monkeypatch.chdir(tmp_path)
     pictures(Path("in"), names)
     assert lkdn_video(Path(source), Path("b.mkv")) == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = slashed(capsys.readouterr().err).splitlines()
     assert message in line
     assert not Path("b.mkv").exists()
 

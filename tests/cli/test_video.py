@@ -318,6 +318,7 @@ def test_an_output_is_overwritten_when_asked(tmp_path: Path, lkdn_video: Command
     assert len(times(there)) == 7
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("old", [None, "old"])
 def test_an_output_behind_a_link_is_written_there(
     tmp_path: Path, lkdn_video: Command, old: str | None

@@ -56,6 +56,7 @@ def test_install_twice_and_uninstall_twice(
         assert main(["uninstall", *where]) == 0 and contents(comfyui) == before
 
 
+@pytest.mark.posix
 def test_link_replaces_copy_and_the_other_way(comfyui: Path) -> None:
     pack, where = comfyui / "custom_nodes" / "lkdn", ["--comfyui", str(comfyui)]
     assert main(["install", *where]) == 0 and not pack.is_symlink()
@@ -67,6 +68,7 @@ def test_link_replaces_copy_and_the_other_way(comfyui: Path) -> None:
     assert not pack.exists() and (PACKAGE / "nodes.py").is_file()
 
 
+@pytest.mark.posix
 def test_a_link_into_a_python_that_is_gone_is_ours(comfyui: Path) -> None:
     pack, where = comfyui / "custom_nodes" / "lkdn", ["--comfyui", str(comfyui)]
     for renew in (["install", "--link"], ["install"], ["uninstall"]):
@@ -77,6 +79,7 @@ def test_a_link_into_a_python_that_is_gone_is_ours(comfyui: Path) -> None:
         assert main(["uninstall", *where]) == 0 and not pack.is_symlink()
 
 
+@pytest.mark.posix
 def test_links_in_a_circle_are_somebody_elses(
     comfyui: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +91,7 @@ def test_links_in_a_circle_are_somebody_elses(
     assert pack.is_symlink()
 
 
+@pytest.mark.posix
 def test_a_full_disk_is_told(
     comfyui: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -197,6 +201,7 @@ def test_the_registry_gets_the_version_of_the_suite() -> None:
     assert about["project"]["dependencies"] == ["lkdn-suite"]
 
 
+@pytest.mark.posix
 def test_the_registry_gets_what_lies_behind_links() -> None:
     """Its packer stores a link to a folder as an empty folder, unless the folder is named."""
     about = tomllib.loads((FOLDER / "pyproject.toml").read_text())

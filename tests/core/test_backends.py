@@ -148,6 +148,7 @@ def test_no_home_does_not_matter(table: dict[str, Slow], monkeypatch: pytest.Mon
     assert chosen() == "quick"
 
 
+@pytest.mark.posix
 def test_others_may_read_the_choice(table: dict[str, Slow], tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:

@@ -108,6 +108,7 @@ def test_no_server_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         cached_download("http://127.0.0.1:9/file.pth", sha256="0" * 64, size=1)
 
 
+@pytest.mark.posix
 def test_others_may_read_what_was_downloaded(server: Server) -> None:
     before = os.umask(0o022)
     try:
@@ -130,6 +131,7 @@ def test_a_cache_of_someone_else_is_no_cache(
     assert left_behind(tmp_path) == [file]
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("home", [None, ""])
 def test_without_a_home_the_variable_to_set_is_named(
     server: Server, monkeypatch: pytest.MonkeyPatch, home: str | None

@@ -4,7 +4,6 @@ import errno
 import json
 import math
 import os
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -157,6 +156,7 @@ def test_a_pack_keeps_the_dots_of_its_name(tmp_path: Path, pictures: Path) -> No
     }
 
 
+@pytest.mark.posix
 def test_an_aborted_pack_leaves_the_old_one(tmp_path: Path, pictures: Path, packed: Path) -> None:
     def files() -> dict[str, bytes]:
         return {p.name: p.read_bytes() for p in tmp_path.glob("data.*")}
@@ -224,7 +224,7 @@ def test_links_in_a_shard_are_passed_over(tmp_path: Path, pictures: Path) -> Non
     assert len(list(read_pictures([tmp_path / "shard.tar"]))) == 3
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="folders of POSIX")
+@pytest.mark.posix
 def test_a_folder_that_may_not_be_read_is_named(
     pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,7 @@ clip.lkdn.Upscale(scale=2, batch=4).set_output()
         ("raise", 1, b"SystemError: boom"),
         ("os._exit", 4, b""),
         ("end", 0, b""),
-        ("Ctrl-C", -signal.SIGINT, b"KeyboardInterrupt"),
+        pytest.param(*("Ctrl-C", -signal.SIGINT, b"KeyboardInterrupt"), marks=pytest.mark.posix),
     ],
 )
 def test_leaving_with_requests_in_flight(run: Any, way: str, code: int, last_line: bytes) -> None:
@@ -39,6 +39,7 @@ def test_leaving_with_requests_in_flight(run: Any, way: str, code: int, last_lin
     assert last_line in result.stderr
 
 
+@pytest.mark.posix
 def test_ctrl_c_while_a_clip_is_made(run: Any) -> None:
     """It ends the script, wherever it is noticed: in a call of ours or between two."""
     result = run(sys.executable, SCRIPTS / "leaving.py", "Ctrl-C in create", timeout=60)
@@ -55,7 +56,7 @@ def test_what_comes_at_a_bad_moment(run: Any, script: str) -> None:
     assert result.returncode == 0, result.stderr.decode()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a signal of POSIX")
+@pytest.mark.posix
 def test_ctrl_c_ends_vspipe(environment: dict[str, str], vspipe: Path, tmp_path: Path) -> None:
     script = tmp_path / "long.vpy"
     script.write_text(

@@ -96,6 +96,7 @@ def test_the_readme_s_python(monkeypatch: pytest.MonkeyPatch) -> None:
         exec(code, {})
 
 
+@pytest.mark.posix
 def test_the_readme_s_pipe_into_an_encoder(
     environment: dict[str, str], vspipe: Path, video: Path, tmp_path: Path
 ) -> None:
