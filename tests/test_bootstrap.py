@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.posix
 ROOT = Path(__file__).parents[1]
 #: A real interpreter with a working venv, whatever environment pytest runs in.
 REAL = f'exec "{sys.executable}" "$@"'

@@ -276,6 +276,7 @@ def test_what_can_not_work_is_refused_before_the_work(
     assert sorted(Path().rglob("*")) == before
 
 
+@pytest.mark.posix
 def test_a_file_counts_once_and_folders_are_walked_in_order(
     films: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,9 @@ def report(capsys: pytest.CaptureFixture[str], *options: str) -> dict:  # type: 
 
 def test_each_round_but_the_first_runs_a_way_twice_and_times_it_once() -> None:
     calls: list[str] = []
-    timings = measure({"a": lambda: calls.append("a"), "b": lambda: sum(range(200000))}, rounds=3)
+    timings = measure(
+        {"a": lambda: calls.append("a"), "b": lambda: sum(range(2_000_000))}, rounds=3
+    )
     assert calls == ["a"] * 7
     assert 0 <= timings["a"].cpu < timings["b"].cpu
 

@@ -139,6 +139,7 @@ def test_training_starts_goes_on_and_refuses_another_recipe(
     assert message == "lkdn-train: lr: this folder was trained with 0.005, got 1.0"
 
 
+@pytest.mark.posix
 def test_a_run_takes_the_data_it_names(
     tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

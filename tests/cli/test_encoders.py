@@ -262,7 +262,9 @@ def test_the_table_of_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert ["lkdn-s", "x4", "129177", "7.33", "G", "bundled", "clean", "sources"] in rows
 
 
-@pytest.mark.parametrize(("hwaccel", "warnings"), [("auto", 0), ("drm", 1)])
+@pytest.mark.parametrize(
+    ("hwaccel", "warnings"), [("auto", 0), pytest.param("drm", 1, marks=pytest.mark.posix)]
+)
 def test_decoding_without_the_hardware(
     tmp_path: Path,
     lkdn_video: Command,

@@ -12,6 +12,7 @@ import pytest
 from lkdn_core.errors import LKDNError
 from lkdn_media.encoder_list import list_own_encoders
 from lkdn_media.ffmpeg import FfmpegProcess
+from lkdn_media.ffmpeg_codecs import list_codecs
 from lkdn_media.formats import has_alpha
 from tests.cli.clips import Clip, Tags, make_clip
 from tests.cli.media import Command, colour, copies, durations, frames, planes, times
@@ -135,11 +136,12 @@ def test_wrong_settings_of_outside_encoders(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mkv"]
 
 
-@pytest.mark.usefixtures("program")
 def test_outside_encoders_lose_hdr10(
-    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+    program: str, tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Which is told once."""
+    if "libvvenc" not in {encoder for encoder, _, _ in list_codecs(program)}:
+        pytest.skip("this ffmpeg has no libvvenc")
     here = make_clip(tmp_path / "a.mkv", HDR10)
     assert lkdn_video(here, tmp_path / "b.mkv", "--dry-run", "--codec", "libvvenc") == 0
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "HDR10" in line]

@@ -160,7 +160,7 @@ def test_failures_do_not_stop_the_rest(
         tree / "in/moving.gif", save_all=True, append_images=[Image.fromarray(noise(1)[..., 0])]
     )
     assert lkdn_image("in", "out") == 1
-    said = capsys.readouterr().err
+    said = slashed(capsys.readouterr().err)
     assert "in/cut.png: is damaged" in said
     assert "in/empty.jpg: is not a PNG" in said
     assert "in/text.webp: is not a PNG" in said

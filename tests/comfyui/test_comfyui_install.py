@@ -107,7 +107,7 @@ def test_a_full_disk_is_told(
 def test_what_others_made_is_left_alone(comfyui: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pack, where = comfyui / "custom_nodes" / "lkdn", ["--comfyui", str(comfyui)]
     pack.mkdir()
-    (pack / "__init__.py").write_text("NODE_CLASS_MAPPINGS = {}\n")
+    (pack / "__init__.py").write_bytes(b"NODE_CLASS_MAPPINGS = {}\n")
     for action in ("install", "uninstall"):
         assert main([action, *where]) == 1
         assert "was not made by lkdn-comfyui" in capsys.readouterr().err
