@@ -99,6 +99,7 @@ def wait_for(process: subprocess.Popen[str], happened: Callable[[], bool]) -> No
         time.sleep(0.005)
 
 
+@pytest.mark.posix  # which has a name for a file in the making
 def test_kill_at_any_moment(work: Work) -> None:
     done: dict[str, int] = {}
     names = ["00001.json", "00003.packets", "end.json"]
