@@ -49,10 +49,10 @@ def sequence_opener(path: Path, rate: Fraction) -> Callable[[], InputContainer]:
     return _folder(path, rate) if path.is_dir() else _numbered(path, rate)
 
 
-def _opened(path: Path, file: str | BytesIO, form: str, **options: str) -> InputContainer:
-    options["protocol_whitelist"] = "file"
+def _open(path: Path, file: str | BytesIO, demuxer: str, options: dict[str, str]) -> InputContainer:
+    wanted = options | {"protocol_whitelist": "file"}
     try:
-        return av.open(file, "r", format=form, container_options=options)
+        return av.open(file, "r", format=demuxer, container_options=wanted)
     except (av.FFmpegError, ValueError) as error:
         raise LKDNError(f"{path}: its pictures can't be read") from error
 
@@ -74,14 +74,19 @@ def _folder(folder: Path, rate: Fraction) -> Callable[[], InputContainer]:
     # FFmpeg's own patterns with a star are not there on Windows.
     listed = _listed([folder.resolve() / name for name in names], rate)
     options = {"safe": "0", "format_whitelist": ",".join(_DEMUXERS)}
-    return lambda: _opened(folder, BytesIO(listed), "concat", **options)
+    return lambda: _open(folder, BytesIO(listed), "concat", options)
 
 
 def _listed(files: list[Path], rate: Fraction) -> bytes:
-    """What FFmpeg's ``concat`` reads: ``files`` at ``rate``, the times rounded to microseconds."""
+    """What FFmpeg's ``concat`` reads: ``files`` at ``rate``, the times rounded to microseconds.
+
+    Raises ``LKDNError``.
+    """
     script = ["ffconcat version 1.0"]
     times = [round(number * 1_000_000 / rate) for number in range(len(files) + 1)]
     for file, (start, end) in zip(files, pairwise(times), strict=True):
+        if set(str(file)) & {"\n", "\r"}:
+            raise LKDNError(f"{file}: pictures whose names have a line break make no video")
         quoted = str(file).replace("'", r"'\''")
         script += [f"file '{quoted}'", f"option framerate {rate}", f"duration {end - start}us"]
     return os.fsencode("\n".join(script))
@@ -94,8 +99,6 @@ def _check(files: Iterable[Path]) -> None:
             raise LKDNError(f"{file}: is not a file, but has the name of a picture")
         if not file.stat().st_size:
             raise LKDNError(f"{file}: is empty")
-        if set(str(file)) & {"\n", "\r"}:
-            raise LKDNError(f"{file}: pictures whose names have a line break make no video")
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -119,7 +122,7 @@ def _numbered(pattern: Path, rate: Fraction) -> Callable[[], InputContainer]:
     folder = str(pattern.parent.resolve()).replace("%", "%%")
     name = f"{folder}/{before}{number[0]}{after}"
     options = {"start_number": str(numbers[0]), "pattern_type": "sequence", "framerate": str(rate)}
-    return lambda: _opened(pattern, name, "image2", **options)
+    return lambda: _open(pattern, name, "image2", options)
 
 
 def _matching(pattern: Path) -> dict[int, Path]:
