@@ -275,6 +275,7 @@ def test_no_room_for_a_batch_halves_it(server: Server) -> None:
     assert "out of memory: going on" in server.log.read_text()
 
 
+@pytest.mark.posix
 def test_a_link_to_the_folder_is_a_pack(tmp_path: Path) -> None:
     """Without the suite on ComfyUI's path: the folder finds its checkout."""
     if "COMFYUI_PATH" not in os.environ:
