@@ -71,10 +71,24 @@ def _folder(folder: Path, rate: Fraction) -> Callable[[], InputContainer]:
             f"{folder}: {names[0]}, {names[1]}, ... are not in the order of their numbers; name "
             f"them as {folder}/%d{endings[0]} does, or pad the numbers with zeros"
         )
-    # FFmpeg's own patterns with a star are not there on Windows.
+    pattern = _pattern(names)
+    if pattern is not None:
+        return _numbered(folder / pattern, rate)
+    # FFmpeg has patterns with a star too, but not on Windows. This decodes each picture once more.
     listed = _listed([folder.resolve() / name for name in names], rate)
     options = {"safe": "0", "format_whitelist": ",".join(_DEMUXERS)}
     return lambda: _open(folder, BytesIO(listed), "concat", options)
+
+
+def _pattern(names: list[str]) -> str | None:
+    """The pattern that stands for ``names``; ``None`` where their numbers have gaps, or none."""
+    first = re.fullmatch(r"([^%]*?)([0-9]+)([^%0-9]*)", names[0])
+    if first is None:
+        return None
+    before, start, after = first.groups()
+    pattern = f"{before}%0{len(start)}d{after}"
+    wanted = [pattern % number for number in range(int(start), int(start) + len(names))]
+    return pattern if names == wanted else None
 
 
 def _listed(files: list[Path], rate: Fraction) -> bytes:

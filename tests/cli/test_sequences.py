@@ -228,11 +228,31 @@ def test_names_and_times_of_a_long_folder(tmp_path: Path) -> None:
     assert starts == [number / rate for number in range(len(names))]
 
 
+@pytest.mark.parametrize(
+    ("names", "demuxer"),
+    [
+        (["frame-08.png", "frame-09.png", "frame-10.png"], "image2"),
+        (["2x 7.png"], "image2"),
+        (["08.png", "10.png"], "concat"),
+        (["8.png", "9.png", "a.png"], "concat"),
+        (["50% 1.png", "50% 2.png"], "concat"),
+        (["a.png", "b.png"], "concat"),
+    ],
+)
+def test_numbers_without_gaps_are_read_faster(
+    tmp_path: Path, names: list[str], demuxer: str
+) -> None:
+    pictures(tmp_path / "in", names)
+    with sequence_opener(tmp_path / "in", Fraction(25))() as container:
+        assert container.format.name == demuxer
+        assert len(list(container.decode(video=0))) == len(names)
+
+
 def test_what_a_picture_really_is_counts(
     tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, target = tmp_path / "in", tmp_path / "b.mkv"
-    pictures(folder, [f"{i}.jpg" for i in range(4)])
+    pictures(folder, [f"{2 * i}.jpg" for i in range(4)])
     for file in folder.iterdir():
         file.rename(file.with_suffix(".png"))
     assert lkdn_video(folder, target) == 0
