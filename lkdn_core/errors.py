@@ -1,5 +1,8 @@
 """The whole error tree. A message names the argument, what is accepted and the value it got."""
 
+import errno
+import sys
+
 __all__ = [
     "ArgumentError",
     "DownloadError",
@@ -7,6 +10,7 @@ __all__ = [
     "LKDNError",
     "OutOfMemoryError",
     "WeightsError",
+    "why_not_piped",
 ]
 
 
@@ -32,3 +36,13 @@ class DownloadError(LKDNError, OSError):
 
 class OutOfMemoryError(LKDNError, MemoryError):
     """The device has no room even for one frame in the smallest tile."""
+
+
+def why_not_piped(error: OSError) -> str:
+    """Why standard output took no more, in words to follow its name."""
+    # An invalid argument is what Windows calls a pipe without a reader.
+    if isinstance(error, BrokenPipeError) or (
+        sys.platform == "win32" and error.errno == errno.EINVAL
+    ):
+        return "its reader has closed it"
+    return f"can't be written: {error.strerror}"

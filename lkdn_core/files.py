@@ -1,15 +1,13 @@
-"""Files that are whole or not there, and why they could not be written."""
+"""Files that are whole or not there."""
 
-import errno
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import IO
 
-__all__ = ["naming", "replacing", "why_not_piped"]
+__all__ = ["naming", "replacing"]
 
 
 @contextmanager
@@ -24,16 +22,6 @@ def naming(path: Path) -> Iterator[None]:
         if error.errno and (error.filename is None or error.filename2 is not None):
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
-
-
-def why_not_piped(error: OSError) -> str:
-    """Why standard output took no more, in words to follow its name."""
-    # An invalid argument is what Windows calls a pipe without a reader.
-    if isinstance(error, BrokenPipeError) or (
-        sys.platform == "win32" and error.errno == errno.EINVAL
-    ):
-        return "its reader has closed it"
-    return f"can't be written: {error.strerror}"
 
 
 @contextmanager

@@ -14,8 +14,7 @@ from typing import Final, NoReturn
 
 from lkdn_cli import leave
 from lkdn_core import __version__
-from lkdn_core.errors import ArgumentError, LKDNError
-from lkdn_core.files import why_not_piped
+from lkdn_core.errors import ArgumentError, LKDNError, why_not_piped
 
 __all__ = [
     "FAILED",

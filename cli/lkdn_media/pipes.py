@@ -12,8 +12,7 @@ from typing import BinaryIO, Final
 import av
 from av.container import InputContainer
 
-from lkdn_core.errors import ArgumentError, LKDNError
-from lkdn_core.files import why_not_piped
+from lkdn_core.errors import ArgumentError, LKDNError, why_not_piped
 
 __all__ = ["PIPE", "PIPE_FORMATS", "RawVideo", "size_of_pipe", "stdin_opener", "stdout_video"]
 
