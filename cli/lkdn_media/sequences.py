@@ -71,24 +71,27 @@ def _folder(folder: Path, rate: Fraction) -> Callable[[], InputContainer]:
             f"{folder}: {names[0]}, {names[1]}, ... are not in the order of their numbers; name "
             f"them as {folder}/%d{endings[0]} does, or pad the numbers with zeros"
         )
-    pattern = _pattern(names)
+    pattern, first = _pattern(names)
     if pattern is not None:
-        return _numbered(folder / pattern, rate)
+        return _sequence(folder / pattern, first, rate)
     # FFmpeg has patterns with a star too, but not on Windows. This decodes each picture once more.
     listed = _listed([folder.resolve() / name for name in names], rate)
     options = {"safe": "0", "format_whitelist": ",".join(_DEMUXERS)}
     return lambda: _open(folder, BytesIO(listed), "concat", options)
 
 
-def _pattern(names: list[str]) -> str | None:
-    """The pattern that stands for ``names``; ``None`` where their numbers have gaps, or none."""
-    first = re.fullmatch(r"([^%]*?)([0-9]+)([^%0-9]*)", names[0])
-    if first is None:
-        return None
-    before, start, after = first.groups()
-    pattern = f"{before}%0{len(start)}d{after}"
-    wanted = [pattern % number for number in range(int(start), int(start) + len(names))]
-    return pattern if names == wanted else None
+def _pattern(names: list[str]) -> tuple[str | None, int]:
+    """The pattern that stands for ``names``, and the first number.
+
+    ``None`` and 0 where the numbers have gaps, or there are none.
+    """
+    found = re.fullmatch(r"([^%]*?)([0-9]+)([^%0-9]*)", names[0])
+    if found is not None:
+        before, start, after = found.groups()
+        pattern, first = f"{before}%0{len(start)}d{after}", int(start)
+        if names == [pattern % number for number in range(first, first + len(names))]:
+            return pattern, first
+    return None, 0
 
 
 def _listed(files: list[Path], rate: Fraction) -> bytes:
@@ -129,13 +132,17 @@ def _numbered(pattern: Path, rate: Fraction) -> Callable[[], InputContainer]:
     if missing is not None:
         raise LKDNError(f"{pattern}: number {missing} of {numbers[-1]} is missing")
     _check(found.values())
+    return _sequence(pattern, numbers[0], rate)
+
+
+def _sequence(pattern: Path, first: int, rate: Fraction) -> Callable[[], InputContainer]:
     # FFmpeg takes every other per cent sign for one of its own, unless it is doubled.
     before, after = (part.replace("%", "%%") for part in NUMBER.split(pattern.name)[::2])
     number = NUMBER.search(pattern.name)
     assert number is not None
     folder = str(pattern.parent.resolve()).replace("%", "%%")
     name = f"{folder}/{before}{number[0]}{after}"
-    options = {"start_number": str(numbers[0]), "pattern_type": "sequence", "framerate": str(rate)}
+    options = {"start_number": str(first), "pattern_type": "sequence", "framerate": str(rate)}
     return lambda: _open(pattern, name, "image2", options)
 
 
