@@ -207,7 +207,11 @@ def test_failures_do_not_stop_the_rest(
                     1,
                     "loop/a.png: can't be written: loop is in the way",
                 ),
-                ("in/a.png out.png --compare loop/p.html", 1, "loop/p.html can't be written: "),
+                (
+                    "in/a.png out.png --compare loop/p.html",
+                    1,
+                    "compare: loop/p.html can't be written: ",
+                ),
                 (f"in/a.png {'n' * 300}.png", 1, "n.png: can't be written: File name too long"),
             )
         ),

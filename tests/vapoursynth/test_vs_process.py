@@ -29,7 +29,7 @@ clip.lkdn.Upscale(scale=2, batch=4).set_output()
         ("raise", 1, b"SystemError: boom"),
         ("os._exit", 4, b""),
         ("end", 0, b""),
-        pytest.param(*("Ctrl-C", -signal.SIGINT, b"KeyboardInterrupt"), marks=pytest.mark.posix),
+        pytest.param("Ctrl-C", -signal.SIGINT, b"KeyboardInterrupt", marks=pytest.mark.posix),
     ],
 )
 def test_leaving_with_requests_in_flight(run: Any, way: str, code: int, last_line: bytes) -> None:

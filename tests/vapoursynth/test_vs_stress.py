@@ -11,7 +11,7 @@ SCRIPTS = Path(__file__).with_name("scripts")
 
 def succeeds(run: Any, script: str, *arguments: str, timeout: float) -> None:
     result = run(sys.executable, SCRIPTS / script, *arguments, timeout=timeout)
-    assert (result.returncode, result.stdout.split()) == (0, [b"ok"]), result.stderr.decode()
+    assert (result.returncode, result.stdout.splitlines()) == (0, [b"ok"]), result.stderr.decode()
 
 
 def test_every_way_to_ask_for_frames(run: Any) -> None:
