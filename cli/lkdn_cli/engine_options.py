@@ -1,6 +1,7 @@
 """The options of the engine, which several commands share, and the engine they ask for."""
 
 import argparse
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ if TYPE_CHECKING:
     from lkdn_core import Upscaler
 
 __all__ = [
+    "Network",
     "add_denoise_option",
     "add_device_option",
     "add_engine_options",
@@ -15,6 +17,34 @@ __all__ = [
     "check_engine",
     "make_upscaler",
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """Which network, as `lkdn_core.Upscaler` is told."""
+
+    model: str
+    scale: int
+    weights: Path | None
+    denoise: float | None
+
+    def __str__(self) -> str:
+        strength = "" if self.denoise is None else f" (denoise {self.denoise:g})"
+        return f"{self.weights or self.model}{strength}"
+
+    def facts(self) -> dict[str, object]:
+        """What programs are told of it."""
+        named: dict[str, object] = {"model": str(self.weights or self.model)}
+        return named if self.denoise is None else named | {"denoise": self.denoise}
+
+    def check(self) -> None:
+        """Refuse weights that are missing or don't fit; downloads nothing. Raises ``LKDNError``."""
+        from lkdn_core.models import find_model, load_model
+
+        if self.weights is None and self.denoise is None:
+            find_model(self.model, self.scale)
+        else:
+            load_model(self.model, self.scale, weights=self.weights, denoise=self.denoise)
 
 
 def add_engine_options(
@@ -65,17 +95,11 @@ def check_engine(arguments: argparse.Namespace) -> None:
     check_options(**_options(arguments))
 
 
-def make_upscaler(arguments: argparse.Namespace, model: str, scale: int) -> "Upscaler":
-    """The engine for ``scale``, with ``model`` unless there are weights. Raises as it does."""
+def make_upscaler(arguments: argparse.Namespace, network: "Network") -> "Upscaler":
+    """The engine for ``network``, as ``arguments`` ask for it. Raises as `Upscaler` does."""
     from lkdn_core import Upscaler
 
-    return Upscaler(
-        scale=scale,
-        model=model,
-        weights=arguments.weights,
-        denoise=arguments.denoise,
-        **_options(arguments),
-    )
+    return Upscaler(**asdict(network), **_options(arguments))
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lkdn_cli.compare import check_page, write_page
 from lkdn_cli.console import OK, SALVAGED, one_line, put
-from lkdn_cli.engine_options import check_engine, make_upscaler
+from lkdn_cli.engine_options import Network, check_engine, make_upscaler
 from lkdn_cli.interrupts import Interrupts
 from lkdn_cli.pipe_options import check_ends
 from lkdn_cli.progress import Reporter
@@ -19,7 +19,7 @@ from lkdn_cli.size_options import scales_of, size_choice
 from lkdn_cli.video_options import encoder_choice, source_of
 from lkdn_core import Upscaler
 from lkdn_core.errors import LKDNError
-from lkdn_core.models import DEFAULT_MODEL, find_model, load_model
+from lkdn_core.models import DEFAULT_MODEL
 from lkdn_media.counts import counted
 from lkdn_media.files import followed, writing_to
 from lkdn_media.job import Job, identity, was_finished
@@ -48,33 +48,23 @@ class Enlarger:
         check_engine(arguments)
         self._arguments = arguments
         self._reporter, self._interrupts = reporter, interrupts
-        self._upscalers: dict[tuple[str, int], Upscaler] = {}
+        self._upscalers: dict[Network, Upscaler] = {}
 
-    def upscaler(self, plan: Plan) -> Upscaler:
-        """The engine for ``plan``."""
-        key = self._model(plan), plan.scale
-        if key not in self._upscalers:
-            self._upscalers[key] = make_upscaler(self._arguments, *key)
-        self._upscalers[key].renew()  # another job may have more room
-        return self._upscalers[key]
+    def _upscaler(self, network: Network) -> Upscaler:
+        if network not in self._upscalers:
+            self._upscalers[network] = make_upscaler(self._arguments, network)
+        self._upscalers[network].renew()  # another job may have more room
+        return self._upscalers[network]
 
-    def _model(self, plan: Plan) -> str:
-        """The network for ``plan``, by name; by its file where it has no name."""
+    def _network(self, plan: Plan) -> Network:
+        """The network that was asked for, or the one that suits the source of ``plan``."""
         options = self._arguments
-        if options.denoise is not None:
-            return DEFAULT_MODEL
-        return str(options.weights or options.model or suited_model(plan.source))
-
-    def _network(self, plan: Plan) -> dict[str, object]:
-        """The network for ``plan`` as programs are told of it."""
-        strength = self._arguments.denoise
-        told: dict[str, object] = {"model": self._model(plan)}
-        return told if strength is None else told | {"denoise": strength}
-
-    def _network_text(self, plan: Plan) -> str:
-        strength = self._arguments.denoise
-        name = self._model(plan)
-        return name if strength is None else f"{name} (denoise {strength:g})"
+        model, denoise = options.model, options.denoise
+        if options.weights is not None or denoise is not None:
+            model = DEFAULT_MODEL
+        elif model is None:
+            model, denoise = suited_model(plan.source)
+        return Network(model=model, scale=plan.scale, weights=options.weights, denoise=denoise)
 
     @property
     def writes(self) -> bool:
@@ -102,30 +92,22 @@ class Enlarger:
         if self.writes and self._arguments.output_dir is not None:
             with writing_to(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
+        network = self._network(plan)
         if not self.writes:
-            self._check_weights(self._model(plan), plan.scale)
+            network.check()
             lines = plan.describe()
-            facts = {**_names(source, target), **self._network(plan), "streams": lines}
+            facts = {**_names(source, target), **network.facts(), "streams": lines}
             self._reporter.tell("plan", facts)
             if not self._arguments.json:
                 head = [] if self._arguments.output_dir is None else [f"{source} -> {target}"]
-                lines = [*head, *lines, f"network {self._network_text(plan)} x{plan.scale}"]
+                lines = [*head, *lines, f"network {network} x{plan.scale}"]
                 put("".join(f"{one_line(line)}\n" for line in lines))
             return OK
-        result = self._enlarge(plan, target)
+        result = self._enlarge(plan, target, network)
         if result.damage:
             log.warning("warning: %s: %s; the rest is in the output", source, result.damage)
             return SALVAGED
         return OK
-
-    def _check_weights(self, model: str, scale: int) -> None:
-        """Refuse weights that are missing or don't fit; downloads nothing. Raises ``LKDNError``."""
-        if self._arguments.denoise is not None:
-            load_model(scale=scale, denoise=self._arguments.denoise)
-        elif self._arguments.weights is None:
-            find_model(model, scale)
-        else:
-            load_model(scale=scale, weights=self._arguments.weights)
 
     def _plan(self, path: Path, target: Path) -> Plan:
         options = self._arguments
@@ -150,15 +132,15 @@ class Enlarger:
             log.warning("warning: %s%s", name, warning)
         return plan
 
-    def _enlarge(self, plan: Plan, target: Path) -> Result:
-        upscaler, frames = self.upscaler(plan), _expected(plan)
+    def _enlarge(self, plan: Plan, target: Path, network: Network) -> Result:
+        upscaler, frames = self._upscaler(network), _expected(plan)
         overwrite = self._arguments.overwrite
         length = self._arguments.segment
         if length is None:
             length = segment_length(plan, device=upscaler.device.type)
         names = _names(plan.source.path, target)
         size = {"frames": frames or None, "width": plan.width, "height": plan.height}
-        facts = {**names, **self._network(plan), **size}
+        facts = {**names, **network.facts(), **size}
         started = time.monotonic()
         # A clip of one segment has nothing to go on from, and parts of animations can't be joined.
         once = plan.source.opener is not None or plan.container in (*PLAIN, "gif", "apng")
@@ -171,7 +153,8 @@ class Enlarger:
                     plan, target, upscaler, progress=progress, overwrite=overwrite
                 )
         else:
-            with Job(target, self._identity(plan, length), restart=self._arguments.restart) as job:
+            common = self._identity(plan, length, network)
+            with Job(target, common, restart=self._arguments.restart) as job:
                 done = job.frames
                 text = f"{target}: goes on after {counted(done, 'frame')}" if done else ""
                 self._reporter.tell("start", {**facts, "resumed": done}, text)
@@ -187,7 +170,7 @@ class Enlarger:
                     )
         seconds = time.monotonic() - started
         speed = (result.frames - done) / max(seconds, 1e-3)
-        count, network = counted(result.frames, "frame"), Path(self._network_text(plan)).name
+        count, name = counted(result.frames, "frame"), Path(str(network)).name
         self._reporter.tell(
             "done",
             {
@@ -197,7 +180,7 @@ class Enlarger:
                 "fps": round(speed, 3),
                 "damage": str(result.damage) or None,
             },
-            f"{target}: {count} of {plan.width}x{plan.height} by {network}, {speed:.2f} frames/s",
+            f"{target}: {count} of {plan.width}x{plan.height} by {name}, {speed:.2f} frames/s",
         )
         if self._arguments.compare:
             from lkdn_media.compare import compare_video
@@ -211,13 +194,12 @@ class Enlarger:
             )
         return result
 
-    def _identity(self, plan: Plan, length: int) -> dict[str, object]:
+    def _identity(self, plan: Plan, length: int, network: Network) -> dict[str, object]:
         """What a job that goes on must have in common with the one that was broken off."""
-        options, upscaler = self._arguments, self.upscaler(plan)
-        weights = options.weights and hashlib.sha256(options.weights.read_bytes()).hexdigest()
+        options, upscaler, weights = self._arguments, self._upscaler(network), network.weights
         engine = {
-            "model": None if options.weights else self._model(plan),
-            "weights": weights,
+            "model": None if weights else network.model,
+            "weights": weights and hashlib.sha256(weights.read_bytes()).hexdigest(),
             "device": upscaler.device.type,
             "precision": upscaler.precision,
             "backend": upscaler.backend,
@@ -225,7 +207,7 @@ class Enlarger:
             "tile": options.tile,
             "overlap": options.overlap,
             "tta": options.tta,
-            "denoise": options.denoise,
+            "denoise": network.denoise,
         }
         return identity(plan, segment=length, engine=engine)
 

@@ -4,13 +4,13 @@ import argparse
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lkdn_cli.compare import add_compare_option, check_page, write_page
 from lkdn_cli.console import FAILED, OK, Parser, exit_code, message, run, say
-from lkdn_cli.engine_options import add_engine_options, check_engine, make_upscaler
+from lkdn_cli.engine_options import Network, add_engine_options, check_engine, make_upscaler
 from lkdn_cli.interrupts import Interrupts
 from lkdn_cli.paths import find_inputs, names_folder
 from lkdn_cli.progress import Reporter, bar, teller_of_refusals
@@ -160,9 +160,15 @@ def _run(
     from lkdn_media.image_writers import Quality
     from lkdn_media.picture_batch import enlarge_files
 
+    network = partial(
+        Network,
+        model=arguments.model,
+        weights=arguments.weights,
+        denoise=arguments.denoise,
+    )
     return enlarge_files(
         jobs,
-        cache(lambda scale: make_upscaler(arguments, arguments.model, scale)),
+        cache(lambda scale: make_upscaler(arguments, network(scale=scale))),
         scales=scales,
         size=size,
         quality=Quality(arguments.quality, arguments.lossless),

@@ -18,16 +18,30 @@ def network(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return line.removeprefix("network ")
 
 
+def by_crf(crf: int) -> dict[str, str]:
+    return {"crf": str(crf), "x264-params": "mbtree=0"}
+
+
+def by_scale(scale: int) -> dict[str, str]:
+    return {"qmin": str(scale), "qmax": str(scale)}
+
+
 @pytest.mark.parametrize(
-    ("name", "codec", "pix_fmt", "expected"),
+    ("name", "codec", "pix_fmt", "options", "expected"),
     [
-        ("a.mp4", "libx264", "yuv420p", "lkdn-s-video"),
-        ("a.mkv", "mpeg2video", "yuv420p", "lkdn-s-video"),
-        ("a.avi", "mjpeg", "yuvj420p", "lkdn-s-video"),
-        ("a.mkv", "ffv1", "yuv420p", "lkdn-s"),
-        ("a.mov", "prores_ks", "yuv422p10le", "lkdn-s"),
-        ("a.mov", "cfhd", "yuv422p10le", "lkdn-s"),
-        ("a.apng", "apng", "gray", "lkdn-s"),
+        ("a.mp4", "libx264", "yuv420p", by_crf(5), "lkdn-s (denoise 0.5)"),
+        ("a.mkv", "libx264", "yuv420p10le", by_crf(5), "lkdn-s (denoise 0.5)"),
+        ("a.ts", "libx264", "yuv420p", by_crf(19), "lkdn-s (denoise 0.75)"),
+        ("a.mkv", "libx264", "yuv444p", by_crf(32), "lkdn-s-video"),
+        ("a.mkv", "mpeg2video", "yuv420p", by_scale(3), "lkdn-s (denoise 0.75)"),
+        ("a.mpg", "mpeg2video", "yuv420p", by_scale(16), "lkdn-s-video"),
+        ("a.avi", "mpeg4", "yuv420p", by_scale(16), "lkdn-s-video"),
+        ("a.avi", "mjpeg", "yuvj422p", by_scale(16), "lkdn-s-video"),
+        ("a.264", "libx264", "yuv420p", by_crf(5), "lkdn-s (denoise 0.5)"),
+        ("a.mkv", "ffv1", "yuv420p", {}, "lkdn-s"),
+        ("a.mov", "prores_ks", "yuv422p10le", {}, "lkdn-s"),
+        ("a.mov", "cfhd", "yuv422p10le", {}, "lkdn-s"),
+        ("a.apng", "apng", "gray", {}, "lkdn-s"),
     ],
 )
 def test_by_what_the_codec_leaves(
@@ -35,15 +49,15 @@ def test_by_what_the_codec_leaves(
     name: str,
     codec: str,
     pix_fmt: str,
+    options: dict[str, str],
     expected: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    size = (64, 48)
-    here = make_clip(tmp_path / name, Clip(codec=codec, pix_fmt=pix_fmt, options={}, size=size))
-    there = str(tmp_path / "b.mkv")
+    clip = Clip(codec=codec, pix_fmt=pix_fmt, options=options, size=(320, 180))
+    here, there = make_clip(tmp_path / name, clip), str(tmp_path / "b.mkv")
     assert network(capsys, str(here), there) == f"{expected} x4"
-    assert network(capsys, str(here), there, "--height", "96") == f"{expected} x2"
+    assert network(capsys, str(here), there, "--height", "360") == f"{expected} x2"
     named = network(capsys, str(here), there, "--model", "official-lkdn", "--scale", "3")
     assert named == "official-lkdn x3"
 
@@ -84,20 +98,32 @@ def test_one_between_the_two_can_be_asked_for(
         assert line.startswith("lkdn-video: denoise: ")
 
 
-@pytest.mark.parametrize("codec", ["libx264", "ffv1"])
+@pytest.mark.parametrize(
+    ("codec", "options", "same", "other"),
+    [
+        ("libx264", by_crf(32), ("--model", "lkdn-s-video"), ("--model", "lkdn-s")),
+        ("libx264", by_crf(5), ("--denoise", "0.5"), ("--model", "lkdn-s-video")),
+        ("ffv1", {}, ("--model", "lkdn-s"), ("--model", "lkdn-s-video")),
+    ],
+)
 def test_that_network_does_the_work(
-    codec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    *,
+    codec: str,
+    options: dict[str, str],
+    same: tuple[str, str],
+    other: tuple[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    here = make_clip(tmp_path / "a.mkv", Clip(codec=codec, options={}, pts=range(1)))
+    clip = Clip(codec=codec, options=options, pts=range(1), size=(160, 90))
+    here = make_clip(tmp_path / "a.mkv", clip)
     files = [tmp_path / f"{number}.mkv" for number in range(3)]
     fixed = ("--scale", "2", "--device", "cpu", "--codec", "ffv1")
-    assert main([str(here), str(files[0]), *fixed, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out.splitlines()[0])
-    assert told["event"] == "start"
-    other = {"lkdn-s": "lkdn-s-video", "lkdn-s-video": "lkdn-s"}[told["model"]]
-    assert other == ("lkdn-s" if codec == "libx264" else "lkdn-s-video")
-    for file, model in zip(files[1:], (told["model"], other), strict=True):
-        assert main([str(here), str(file), *fixed, "--model", model]) == 0
-        assert f" by {model}, " in capsys.readouterr().err
+    assert main([str(here), str(files[0]), *fixed]) == 0
+    told = capsys.readouterr().err
+    for file, network in zip(files[1:], (same, other), strict=True):
+        assert main([str(here), str(file), *fixed, *network]) == 0
+        by = capsys.readouterr().err.split(" by ")[1].split(",")[0]
+        assert (f" by {by}, " in told) == (network == same)
     own, named, unlike = [planes(frames(file)[0])[0] for file in files]
     assert (own == named).all() and (own != unlike).any()

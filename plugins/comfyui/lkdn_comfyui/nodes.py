@@ -38,7 +38,6 @@ from lkdn_comfyui.widgets import (
 )
 from lkdn_core import Upscaler
 from lkdn_core.errors import ArgumentError
-from lkdn_core.models import DEFAULT_MODEL
 from lkdn_media.probe import probe
 from lkdn_media.sizes import SizeChoice
 from lkdn_media.source import Source
@@ -239,7 +238,7 @@ class LKDNUpscaleVideo(io.ComfyNode):
                 bar.update(1)
 
             target = folder / f"lkdn-{uuid.uuid4().hex}"
-            network = linked or LKDNModel(scale, _suited(file, source))
+            network = linked or _suited(file, source, scale)
             with _engine(network, options, source.height, source.width) as upscaler:
                 target = upscale_to(target, plan, upscaler, progress=progress, before_tile=check)
         return io.NodeOutput(InputImpl.VideoFromFile(str(target)))
@@ -253,11 +252,12 @@ class LKDNExtension(ComfyExtension):
         return [LKDNModelLoader, LKDNUpscaleImage, LKDNUpscaleVideo]
 
 
-def _suited(file: VideoFile, source: Source) -> str:
-    """The name of the network for ``file``, probed as ``source``, where none is linked."""
+def _suited(file: VideoFile, source: Source, scale: int) -> LKDNModel:
+    """The network for ``file``, probed as ``source``, where none is linked."""
     if file.origin is None:
-        return DEFAULT_MODEL
-    return suited_model(source if file.origin == file.path else probe(file.origin))
+        return LKDNModel(scale)
+    model, denoise = suited_model(source if file.origin == file.path else probe(file.origin))
+    return LKDNModel(scale, model, denoise=denoise)
 
 
 def _find(label: str) -> LKDNModel:
