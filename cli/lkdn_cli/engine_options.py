@@ -1,60 +1,30 @@
 """The options of the engine, which several commands share, and the engine they ask for."""
 
 import argparse
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lkdn_media.network import Network
 
 if TYPE_CHECKING:
     from lkdn_core import Upscaler
 
 __all__ = [
-    "Network",
     "add_denoise_option",
     "add_device_option",
     "add_engine_options",
     "add_tta_option",
+    "asked_network",
     "check_engine",
     "make_upscaler",
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
-    """Which network, as `lkdn_core.Upscaler` is told."""
-
-    model: str
-    scale: int
-    weights: Path | None
-    denoise: float | None
-
-    def __str__(self) -> str:
-        strength = "" if self.denoise is None else f" (denoise {self.denoise:g})"
-        return f"{self.weights or self.model}{strength}"
-
-    def facts(self) -> dict[str, object]:
-        """What programs are told of it."""
-        named: dict[str, object] = {"model": str(self.weights or self.model)}
-        return named if self.denoise is None else named | {"denoise": self.denoise}
-
-    def check(self) -> None:
-        """Refuse weights that are missing or don't fit; downloads nothing. Raises ``LKDNError``."""
-        from lkdn_core.models import find_model, load_model
-
-        if self.weights is None and self.denoise is None:
-            find_model(self.model, self.scale)
-        else:
-            load_model(self.model, self.scale, weights=self.weights, denoise=self.denoise)
-
-
-def add_engine_options(
-    group: argparse._ArgumentGroup, *, model: str | None = "lkdn-s", usually: str = "lkdn-s"
-) -> None:
-    """Add what `make_upscaler` takes to ``group``; not ``--scale``, of which defaults differ.
-
-    ``model``: the default, ``None`` for one that depends, as ``usually`` tells people.
-    """
-    group.add_argument("--model", default=model, help=f"a name from lkdn-models ({usually})")
+def add_engine_options(group: argparse._ArgumentGroup) -> None:
+    """Add what `make_upscaler` takes to ``group``; not ``--scale``, of which defaults differ."""
+    usually = "lkdn-s, nearer to lkdn-s-video the coarser IN was compressed"
+    group.add_argument("--model", help=f"a name from lkdn-models ({usually})")
     group.add_argument("--weights", type=Path, help="a checkpoint of your own instead")
     add_denoise_option(group)
     add_device_option(group)
@@ -95,11 +65,21 @@ def check_engine(arguments: argparse.Namespace) -> None:
     check_options(**_options(arguments))
 
 
-def make_upscaler(arguments: argparse.Namespace, network: "Network") -> "Upscaler":
+def asked_network(arguments: argparse.Namespace) -> Network | None:
+    """The network that is asked for, if any is."""
+    model, weights, denoise = arguments.model, arguments.weights, arguments.denoise
+    if weights is not None or denoise is not None:
+        from lkdn_core.models import DEFAULT_MODEL
+
+        model = DEFAULT_MODEL  # not looked at, or the same as the other that is accepted
+    return None if model is None else Network(model, weights, denoise)
+
+
+def make_upscaler(arguments: argparse.Namespace, network: Network, scale: int) -> "Upscaler":
     """The engine for ``network``, as ``arguments`` ask for it. Raises as `Upscaler` does."""
     from lkdn_core import Upscaler
 
-    return Upscaler(**asdict(network), **_options(arguments))
+    return Upscaler(scale=scale, **asdict(network), **_options(arguments))
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:

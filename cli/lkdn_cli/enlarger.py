@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lkdn_cli.compare import check_page, write_page
 from lkdn_cli.console import OK, SALVAGED, one_line, put
-from lkdn_cli.engine_options import Network, check_engine, make_upscaler
+from lkdn_cli.engine_options import asked_network, check_engine, make_upscaler
 from lkdn_cli.interrupts import Interrupts
 from lkdn_cli.pipe_options import check_ends
 from lkdn_cli.progress import Reporter
@@ -19,10 +19,10 @@ from lkdn_cli.size_options import scales_of, size_choice
 from lkdn_cli.video_options import encoder_choice, source_of
 from lkdn_core import Upscaler
 from lkdn_core.errors import LKDNError
-from lkdn_core.models import DEFAULT_MODEL
 from lkdn_media.counts import counted
 from lkdn_media.files import followed, writing_to
 from lkdn_media.job import Job, identity, was_finished
+from lkdn_media.network import Network
 from lkdn_media.pipeline import Result, check_paths, upscale_video
 from lkdn_media.pipes import PIPE
 from lkdn_media.plan import Plan, make_plan
@@ -48,23 +48,15 @@ class Enlarger:
         check_engine(arguments)
         self._arguments = arguments
         self._reporter, self._interrupts = reporter, interrupts
-        self._upscalers: dict[Network, Upscaler] = {}
+        self._asked = asked_network(arguments)
+        self._upscalers: dict[tuple[Network, int], Upscaler] = {}
 
-    def _upscaler(self, network: Network) -> Upscaler:
-        if network not in self._upscalers:
-            self._upscalers[network] = make_upscaler(self._arguments, network)
-        self._upscalers[network].renew()  # another job may have more room
-        return self._upscalers[network]
-
-    def _network(self, plan: Plan) -> Network:
-        """The network that was asked for, or the one that suits the source of ``plan``."""
-        options = self._arguments
-        model, denoise = options.model, options.denoise
-        if options.weights is not None or denoise is not None:
-            model = DEFAULT_MODEL
-        elif model is None:
-            model, denoise = suited_model(plan.source)
-        return Network(model=model, scale=plan.scale, weights=options.weights, denoise=denoise)
+    def _upscaler(self, network: Network, scale: int) -> Upscaler:
+        key = network, scale
+        if key not in self._upscalers:
+            self._upscalers[key] = make_upscaler(self._arguments, *key)
+        self._upscalers[key].renew()  # another job may have more room
+        return self._upscalers[key]
 
     @property
     def writes(self) -> bool:
@@ -92,9 +84,9 @@ class Enlarger:
         if self.writes and self._arguments.output_dir is not None:
             with writing_to(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
-        network = self._network(plan)
+        network = self._asked or suited_model(plan.source)
         if not self.writes:
-            network.check()
+            network.check(plan.scale)
             lines = plan.describe()
             facts = {**_names(source, target), **network.facts(), "streams": lines}
             self._reporter.tell("plan", facts)
@@ -133,7 +125,7 @@ class Enlarger:
         return plan
 
     def _enlarge(self, plan: Plan, target: Path, network: Network) -> Result:
-        upscaler, frames = self._upscaler(network), _expected(plan)
+        upscaler, frames = self._upscaler(network, plan.scale), _expected(plan)
         overwrite = self._arguments.overwrite
         length = self._arguments.segment
         if length is None:
@@ -196,7 +188,11 @@ class Enlarger:
 
     def _identity(self, plan: Plan, length: int, network: Network) -> dict[str, object]:
         """What a job that goes on must have in common with the one that was broken off."""
-        options, upscaler, weights = self._arguments, self._upscaler(network), network.weights
+        options, upscaler, weights = (
+            self._arguments,
+            self._upscaler(network, plan.scale),
+            network.weights,
+        )
         engine = {
             "model": None if weights else network.model,
             "weights": weights and hashlib.sha256(weights.read_bytes()).hexdigest(),

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from lkdn_cli.compare import add_compare_option, check_page, write_page
 from lkdn_cli.console import FAILED, OK, Parser, exit_code, message, run, say
-from lkdn_cli.engine_options import Network, add_engine_options, check_engine, make_upscaler
+from lkdn_cli.engine_options import (
+    add_engine_options,
+    asked_network,
+    check_engine,
+    make_upscaler,
+)
 from lkdn_cli.interrupts import Interrupts
 from lkdn_cli.paths import find_inputs, names_folder
 from lkdn_cli.progress import Reporter, bar, teller_of_refusals
@@ -112,12 +117,13 @@ def _enlarge(arguments: argparse.Namespace, reporter: Reporter) -> int:
         fail(error, {})
     hidden = arguments.quiet or arguments.json or len(jobs) < 2
     with bar(total=len(jobs), unit="pictures", hidden=hidden) as shown:
-        for job, failure in _run(jobs, arguments, size, scales):
+        for job, failure, network in _run(jobs, arguments, size, scales):
             shown.update()
             facts: dict[str, object] = {"input": str(job.source), "output": str(job.target)}
             if failure is None:
                 done.append(job)
-                reporter.tell("done", facts)
+                log.info("%s: by %s", job.target, network)
+                reporter.tell("done", facts | network.facts())
             else:
                 if sys.stderr.isatty():
                     shown.clear()
@@ -159,16 +165,13 @@ def _run(
 ) -> "Iterator[Outcome]":
     from lkdn_media.image_writers import Quality
     from lkdn_media.picture_batch import enlarge_files
+    from lkdn_media.suited_model import suited_to_still
 
-    network = partial(
-        Network,
-        model=arguments.model,
-        weights=arguments.weights,
-        denoise=arguments.denoise,
-    )
+    asked = asked_network(arguments)
     return enlarge_files(
         jobs,
-        cache(lambda scale: make_upscaler(arguments, network(scale=scale))),
+        cache(partial(make_upscaler, arguments)),
+        network_of=suited_to_still if asked is None else lambda _: asked,
         scales=scales,
         size=size,
         quality=Quality(arguments.quality, arguments.lossless),

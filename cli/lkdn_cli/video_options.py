@@ -96,8 +96,7 @@ def source_of(path: Path, arguments: argparse.Namespace) -> "Source":
 
 def _add_network(group: argparse._ArgumentGroup) -> None:
     add_scale_option(group)
-    usually = "lkdn-s-video for compressed video, else lkdn-s"
-    add_engine_options(group, model=None, usually=usually)
+    add_engine_options(group)
     group.add_argument(
         "--headroom", action="store_true", help="keep luma beyond 16 to 235 (default: clip it)"
     )

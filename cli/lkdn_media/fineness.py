@@ -1,18 +1,22 @@
-"""How finely a video was compressed, whatever its codec and what it shows."""
+"""How finely videos and pictures were compressed, whatever the codec and what they show."""
 
 import math
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import av
+import numpy as np
 
 from lkdn_media.demux import open_decoder
 from lkdn_media.source import Source
 
-__all__ = ["fineness"]
+if TYPE_CHECKING:
+    from lkdn_media.images import Still
+
+__all__ = ["fineness", "fineness_of_still"]
 
 #: In how many places a video is looked into, and how many packets for a keyframe.
 _MOMENTS: Final = 8
@@ -37,6 +41,18 @@ def fineness(source: Source) -> float | None:
         own += size
         other += _as_jpeg(frame)
     return own / other if other else None
+
+
+def fineness_of_still(still: "Still") -> float | None:
+    """The same of a picture: about 1 for a JPEG of quality 75 and 1.5 for one of 90.
+
+    ``None`` where it was stored without loss.
+    """
+    if not still.lossy_bytes:
+        return None
+    colours = still.pixels[..., : 3 if still.pixels.shape[2] > 2 else 1]
+    gray = np.broadcast_to(colours, (*colours.shape[:2], 3))
+    return still.lossy_bytes / _as_jpeg(av.VideoFrame.from_ndarray(gray.copy(), "rgb24"))
 
 
 def _keyframes(source: Source) -> Iterator[tuple[int, av.VideoFrame]]:

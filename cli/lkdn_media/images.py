@@ -56,11 +56,13 @@ class Still:
     """A picture. ``pixels``: (H, W, C), uint8 or uint16; C = 1 gray, 2 with alpha, 3 RGB, 4 RGBA.
 
     Alpha is not multiplied in. ``losses``: what of the file is not in here, a phrase each.
+    ``lossy_bytes``: those of the samples in the file, 0 where it stored them without loss.
     """
 
     pixels: NDArray[Any]
     labels: Labels = field(default_factory=Labels)
     losses: tuple[str, ...] = ()
+    lossy_bytes: int = 0
 
     @property
     def bits(self) -> int:
@@ -175,7 +177,30 @@ def _still(image: Image.Image, data: bytes, labels: Labels, losses: list[str]) -
     if labels.icc and labels.profile_kind != kind:
         losses.append(f"the ICC profile is left out, it is for {labels.profile_kind} pictures")
         labels = replace(labels, icc=b"")
-    return Still(pixels, labels, tuple(losses))
+    return Still(pixels, labels, tuple(losses), _lossy_bytes(image, data))
+
+
+def _lossy_bytes(image: Image.Image, data: bytes) -> int:
+    """About how many bytes of ``data`` are lossy samples."""
+    if image.format == "WEBP":
+        return _webp_chunks(data).get(b"VP8 ", 0)
+    if image.format not in ("JPEG", "MPO", "AVIF"):
+        return 0
+    labels = getattr(image, "applist", image.info.items())  # JPEG's own has several of a name
+    return len(data) - sum(len(label) for _, label in labels if isinstance(label, bytes))
+
+
+def _webp_chunks(data: bytes) -> dict[bytes, int]:
+    """Lengths of the parts of a WebP by their names."""
+    lengths, place = dict[bytes, int](), 12
+    while place + 8 <= len(data):
+        name, length = (
+            data[place : place + 4],
+            int.from_bytes(data[place + 4 : place + 8], "little"),
+        )
+        lengths[name] = length
+        place += 8 + length + length % 2
+    return lengths
 
 
 def _tiff_bits(image: Image.Image) -> int:

@@ -16,6 +16,7 @@ from lkdn_core.resize import FinalSize
 from lkdn_media.files import followed, write_whole
 from lkdn_media.image_writers import WRITERS, Quality
 from lkdn_media.images import MAX_PIXELS, Still, read_still
+from lkdn_media.network import Network
 from lkdn_media.picture_jobs import Job
 from lkdn_media.sizes import SizeChoice, choose_scale, final_size, size_warnings
 from lkdn_media.stills import enlarge_stills
@@ -30,15 +31,20 @@ WAITING: Final = 2
 WRITING_THREADS: Final = 4
 
 
+#: The engine for a network and a scale.
+UpscalerOf = Callable[[Network, int], Upscaler]
+
+
 class Outcome(NamedTuple):
-    """What became of a job: ``error`` is ``None`` when the new file is there."""
+    """What became of a job: ``error`` is ``None`` when the new file is there, by ``network``."""
 
     job: Job
     error: LKDNError | None
+    network: Network
 
 
 class _Read(NamedTuple):
-    """A picture, the scale of the network it goes through, and the size it gets after that.
+    """A picture, the network it goes through with its scale, and the size it gets after that.
 
     ``notes``: what is to be said of that size.
     """
@@ -46,6 +52,7 @@ class _Read(NamedTuple):
     job: Job
     still: Still | None
     error: LKDNError | None
+    network: Network = Network("")
     scale: int = 0
     size: FinalSize | None = None
     notes: tuple[str, ...] = ()
@@ -53,8 +60,9 @@ class _Read(NamedTuple):
 
 def enlarge_files(
     jobs: Sequence[Job],
-    upscaler_of: Callable[[int], Upscaler],
+    upscaler_of: UpscalerOf,
     *,
+    network_of: Callable[[Still], Network],
     scales: Collection[int],
     size: SizeChoice,
     quality: Quality,
@@ -69,7 +77,7 @@ def enlarge_files(
     """
     writing: deque[Future[Outcome]] = deque()
     with (
-        closing(read_ahead(_read(jobs, scales, size, max_pixels), WAITING)) as read,
+        closing(read_ahead(_read(jobs, network_of, scales, size, max_pixels), WAITING)) as read,
         ThreadPoolExecutor(WRITING_THREADS) as writers,
     ):
         try:
@@ -85,18 +93,29 @@ def enlarge_files(
 
 
 def _read(
-    jobs: Sequence[Job], scales: Collection[int], size: SizeChoice, max_pixels: int
+    jobs: Sequence[Job],
+    network_of: Callable[[Still], Network],
+    scales: Collection[int],
+    size: SizeChoice,
+    max_pixels: int,
 ) -> Iterator[_Read]:
     for job in jobs:
         try:
-            yield _sized(job, read_still(job.source, max_pixels=max_pixels), scales, size)
+            still = read_still(job.source, max_pixels=max_pixels)
+            yield _sized(job, still, network_of(still), scales, size)
         except LKDNError as error:
             yield _Read(job, None, error)
         except MemoryError:
             yield _Read(job, None, LKDNError(f"{job.source}: memory has no room for it"))
 
 
-def _sized(job: Job, still: Still, scales: Collection[int], choice: SizeChoice) -> _Read:
+def _sized(
+    job: Job,
+    still: Still,
+    network: Network,
+    scales: Collection[int],
+    choice: SizeChoice,
+) -> _Read:
     try:
         scale = choose_scale(still, choice, scales)
         size = final_size(still, choice, scale=scale, multiples=(1, 1))
@@ -110,10 +129,10 @@ def _sized(job: Job, still: Still, scales: Collection[int], choice: SizeChoice) 
             f"{job.target}: would be {longest} pixels long, {writer.name} ends at "
             f"{writer.max_side}; .png does not"
         )
-    return _Read(job, still, None, scale, size, tuple(notes))
+    return _Read(job, still, None, network, scale, size, tuple(notes))
 
 
-def _groups(read: Iterable[_Read], upscaler_of: Callable[[int], Upscaler]) -> Iterator[list[_Read]]:
+def _groups(read: Iterable[_Read], upscaler_of: UpscalerOf) -> Iterator[list[_Read]]:
     """Neighbours that can share a batch."""
     group: list[_Read] = []
     for item in read:
@@ -130,23 +149,23 @@ def _alike(a: _Read, b: _Read) -> bool:
         return False
     same_kind = a.still.pixels.dtype == b.still.pixels.dtype and _deep(a.job) == _deep(b.job)
     same_size = a.still.pixels.shape == b.still.pixels.shape and a.size == b.size
-    return same_kind and same_size and a.scale == b.scale
+    return same_kind and same_size and (a.network, a.scale) == (b.network, b.scale)
 
 
-def _limit(item: _Read, upscaler_of: Callable[[int], Upscaler]) -> int:
+def _limit(item: _Read, upscaler_of: UpscalerOf) -> int:
     assert item.still is not None
-    return upscaler_of(item.scale).frames_per_run(item.still.height, item.still.width)
+    return upscaler_of(item.network, item.scale).frames_per_run(item.still.height, item.still.width)
 
 
 def _deep(job: Job) -> bool:
     return WRITERS[job.target.suffix.lower()].deep
 
 
-def _enlarged(group: list[_Read], upscaler_of: Callable[[int], Upscaler]) -> list[_Read]:
+def _enlarged(group: list[_Read], upscaler_of: UpscalerOf) -> list[_Read]:
     stills, first = [item.still for item in group if item.still is not None], group[0]
     if not stills:
         return group
-    upscaler = upscaler_of(first.scale)
+    upscaler = upscaler_of(first.network, first.scale)
     for item, still in zip(group, stills, strict=True):
         writer = WRITERS[item.job.target.suffix.lower()]
         for line in (*item.notes, *still.losses, *writer.losses(still)):
@@ -155,21 +174,21 @@ def _enlarged(group: list[_Read], upscaler_of: Callable[[int], Upscaler]) -> lis
         new = enlarge_stills(stills, upscaler, deep=_deep(first.job), size=first.size)
     except (LKDNError, MemoryError) as error:
         text = str(error) or "memory has no room for it"
-        return [_Read(i.job, None, LKDNError(f"{i.job.source}: {text}")) for i in group]
-    return [_Read(i.job, still, None) for i, still in zip(group, new, strict=True)]
+        return [i._replace(still=None, error=LKDNError(f"{i.job.source}: {text}")) for i in group]
+    return [item._replace(still=still) for item, still in zip(group, new, strict=True)]
 
 
 def _write(item: _Read, quality: Quality) -> Outcome:
     job, still = item.job, item.still
     if still is None:
-        return Outcome(job, item.error)
+        return Outcome(job, item.error, item.network)
     writer = WRITERS[job.target.suffix.lower()]
     try:
         data = writer.encode(still, quality)
         write_whole(followed(job.target), data, overwrite=job.overwrite)
     except LKDNError as error:
-        return Outcome(job, error)
+        return Outcome(job, error, item.network)
     except (OSError, ValueError, MemoryError, struct.error, av.FFmpegError) as error:
         message = f"{job.target}: can't be written as {writer.name}: {error}"
-        return Outcome(job, LKDNError(message))
-    return Outcome(job, None)
+        return Outcome(job, LKDNError(message), item.network)
+    return Outcome(job, None, item.network)

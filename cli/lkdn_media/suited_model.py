@@ -1,31 +1,31 @@
-"""The network for a video where none is asked for."""
+"""The network for a video or a picture where none is asked for."""
 
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 import av
 
 from lkdn_core.models import DEFAULT_MODEL, VIDEO_MODEL
-from lkdn_media.fineness import fineness
+from lkdn_media.fineness import fineness, fineness_of_still
+from lkdn_media.network import Network
 from lkdn_media.source import Source
 
-__all__ = ["SuitedModel", "suited_model"]
+if TYPE_CHECKING:
+    from lkdn_media.images import Still
+
+__all__ = ["suited_model", "suited_to_still"]
 
 #: Most lossy codecs of single pictures are for editing, and fine; so are two that aren't marked
 #: as such, while these are as coarse as any.
 _FINE: Final = ("cfhd", "dirac")
 _COARSE: Final = ("mjpeg", "mjpegb", "dvvideo")
-#: ``denoise`` by the least `fineness`, as bench/video_quality.py found it best.
-_STRENGTHS: Final = ((1.5, 0.5), (0.8, 0.75))
+#: ``denoise`` by the least `fineness`, as it was best for PSNR and VMAF of clips, and for PSNR of
+#: pictures as JPEG, WebP and AVIF, whose samples are all as fine as those of a keyframe.
+_FOR_VIDEO: Final = ((1.5, 0.5), (0.8, 0.75))
+_FOR_PICTURES: Final = ((3.0, 0.0), (2.2, 0.25), (1.6, 0.5), (1.15, 0.75))
 
 
-class SuitedModel(NamedTuple):
-    """A network as `load_model` takes it."""
-
-    model: str
-    denoise: float | None = None
-
-
-def suited_model(source: Source) -> SuitedModel:
+def suited_model(source: Source) -> Network:
     """The network for ``source``, by its codec and by how finely that was set.
 
     Lossy codecs leave blocks and ringing at usual rates, and at high ones little of them; lossless
@@ -33,13 +33,24 @@ def suited_model(source: Source) -> SuitedModel:
     anything, and is taken for clean.
     """
     if source.opener is not None:
-        return SuitedModel(DEFAULT_MODEL)
+        return Network(DEFAULT_MODEL)
     codec, name = av.Codec(source.decoder, "r"), source.stream.codec
     fine = name in _FINE or (codec.intra_only and name not in _COARSE)
     if fine or not codec.lossy:
-        return SuitedModel(DEFAULT_MODEL)
-    measured = fineness(source) or 0
-    for least, strength in _STRENGTHS:
+        return Network(DEFAULT_MODEL)
+    return _by_fineness(fineness(source) or 0, _FOR_VIDEO)
+
+
+def suited_to_still(still: "Still") -> Network:
+    """The network for a picture, by how finely its file was compressed."""
+    measured = fineness_of_still(still)
+    if measured is None:
+        return Network(DEFAULT_MODEL)
+    return _by_fineness(measured, _FOR_PICTURES)
+
+
+def _by_fineness(measured: float, strengths: Sequence[tuple[float, float]]) -> Network:
+    for least, strength in strengths:
         if measured >= least:
-            return SuitedModel(DEFAULT_MODEL, strength)
-    return SuitedModel(VIDEO_MODEL)
+            return Network(DEFAULT_MODEL, denoise=strength or None)
+    return Network(VIDEO_MODEL)

@@ -328,9 +328,9 @@ def test_the_engine_is_made_once(
     made: list[int] = []
     make = enlarger.make_upscaler
 
-    def count(arguments: Any, network: Any) -> Any:
-        made.append(network.scale)
-        return make(arguments, network)
+    def count(arguments: Any, network: Any, scale: int) -> Any:
+        made.append(scale)
+        return make(arguments, network, scale)
 
     monkeypatch.setattr(enlarger, "make_upscaler", count)
     (films / "broken.mp4").unlink()

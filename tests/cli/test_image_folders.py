@@ -345,6 +345,7 @@ def test_batches_of_one_size(nearest: dict[int, Path], tmp_path: Path) -> None:
             return super().up_planes(planes, *args, **options)
 
     from lkdn_media.image_writers import Quality
+    from lkdn_media.network import Network
     from lkdn_media.picture_batch import enlarge_files
     from lkdn_media.picture_jobs import plan_jobs
     from lkdn_media.sizes import SizeChoice
@@ -356,7 +357,14 @@ def test_batches_of_one_size(nearest: dict[int, Path], tmp_path: Path) -> None:
     jobs = plan_jobs([tmp_path / "in"], tmp_path / "out").jobs
     upscaler = Counting(scale=2, weights=nearest[2], device="cpu", batch_size=2)
     outcomes = list(
-        enlarge_files(jobs, lambda _: upscaler, scales=(2,), size=SizeChoice(), quality=Quality())
+        enlarge_files(
+            jobs,
+            lambda *_: upscaler,
+            network_of=lambda _: Network("nearest"),
+            scales=(2,),
+            size=SizeChoice(),
+            quality=Quality(),
+        )
     )
     assert runs == [2, 1, 1, 2]
     assert [o.job.source.name for o in outcomes] == [f"{i}.png" for i in range(6)]

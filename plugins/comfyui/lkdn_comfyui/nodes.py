@@ -256,8 +256,8 @@ def _suited(file: VideoFile, source: Source, scale: int) -> LKDNModel:
     """The network for ``file``, probed as ``source``, where none is linked."""
     if file.origin is None:
         return LKDNModel(scale)
-    model, denoise = suited_model(source if file.origin == file.path else probe(file.origin))
-    return LKDNModel(scale, model, denoise=denoise)
+    network = suited_model(source if file.origin == file.path else probe(file.origin))
+    return LKDNModel(scale, network.model, denoise=network.denoise)
 
 
 def _find(label: str) -> LKDNModel:
