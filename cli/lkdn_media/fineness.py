@@ -34,7 +34,7 @@ def fineness(source: Source) -> float | None:
     was smoothed takes less in both, and what is hard to compress more. ``None`` where ``source``
     can't be read twice, or has no keyframe that can be decoded.
     """
-    if source.opener is not None:
+    if source.opener is not None and not source.frames:
         return None
     own = other = 0
     for size, frame in _keyframes(source):

@@ -20,7 +20,7 @@ __all__ = ["suited_model", "suited_to_still"]
 _FINE: Final = ("cfhd", "dirac")
 _COARSE: Final = ("mjpeg", "mjpegb", "dvvideo")
 #: ``denoise`` by the least `fineness`, as it was best for PSNR and VMAF of clips, and for PSNR of
-#: pictures as JPEG, WebP and AVIF, whose samples are all as fine as those of a keyframe.
+#: pictures as JPEG, WebP and AVIF, which are all as fine as a keyframe.
 _FOR_VIDEO: Final = ((1.5, 0.5), (0.8, 0.75))
 _FOR_PICTURES: Final = ((3.0, 0.0), (2.2, 0.25), (1.6, 0.5), (1.15, 0.75))
 
@@ -29,16 +29,14 @@ def suited_model(source: Source) -> Network:
     """The network for ``source``, by its codec and by how finely that was set.
 
     Lossy codecs leave blocks and ringing at usual rates, and at high ones little of them; lossless
-    codecs and those for editing leave none. What comes as bare samples or picture files may be
-    anything, and is taken for clean.
+    codecs and those for editing leave none. Bare samples may be anything, and are taken for clean.
     """
-    if source.opener is not None:
-        return Network(DEFAULT_MODEL)
     codec, name = av.Codec(source.decoder, "r"), source.stream.codec
     fine = name in _FINE or (codec.intra_only and name not in _COARSE)
     if fine or not codec.lossy:
         return Network(DEFAULT_MODEL)
-    return _by_fineness(fineness(source) or 0, _FOR_VIDEO)
+    strengths = _FOR_PICTURES if codec.intra_only else _FOR_VIDEO
+    return _by_fineness(fineness(source) or 0, strengths)
 
 
 def suited_to_still(still: "Still") -> Network:

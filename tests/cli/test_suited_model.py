@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from lkdn_cli.video import main
 from tests.cli.clips import Clip, make_clip
@@ -62,14 +63,20 @@ def test_by_what_the_codec_leaves(
     assert named == "official-lkdn x3"
 
 
-def test_pictures_are_taken_for_clean(
+def test_by_the_files_of_single_pictures(
     tmp_path: Path, nearest: dict[int, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    here = make_clip(tmp_path / "a.mp4")
-    frames, large, own = str(tmp_path / "frames"), str(tmp_path / "b.mkv"), str(nearest[2])
+    here = make_clip(tmp_path / "a.mp4", Clip(size=(160, 90)))
+    large, own = str(tmp_path / "b.mkv"), str(nearest[2])
     options = ("--scale", "2", "--weights", own, "--device", "cpu")
-    assert main([str(here), f"{frames}/", *options]) == 0
-    assert network(capsys, frames, large) == "lkdn-s x4"
+    assert main([str(here), f"{tmp_path / 'png'}/", *options]) == 0
+    assert network(capsys, str(tmp_path / "png"), large) == "lkdn-s x4"
+    for quality, expected in ((30, "lkdn-s-video"), (100, "lkdn-s")):
+        folder = tmp_path / f"jpg{quality}"
+        folder.mkdir()
+        for file in (tmp_path / "png").iterdir():
+            Image.open(file).convert("RGB").save(folder / f"{file.stem}.jpg", quality=quality)
+        assert network(capsys, str(folder), large) == f"{expected} x4"
     assert network(capsys, str(here), large, "--weights", own) == f"{own} x2"
 
 

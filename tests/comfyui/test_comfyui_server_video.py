@@ -47,18 +47,21 @@ def same_pictures(one: Path, other: Path) -> None:
             assert np.array_equal(x, y)
 
 
-@pytest.mark.parametrize(("codec", "model"), [("libx264", "lkdn-s-video"), ("ffv1", "lkdn-s")])
+@pytest.mark.parametrize(
+    ("codec", "options", "denoise"),
+    [("libx264", {"crf": "34"}, 1.0), ("libx264", {"crf": "5"}, 0.5), ("ffv1", {}, None)],
+)
 def test_the_network_where_none_is_linked(
-    server: Server, tmp_path: Path, codec: str, model: str
+    server: Server, tmp_path: Path, codec: str, options: dict[str, str], denoise: float | None
 ) -> None:
-    clip = Clip(codec=codec, options={}, pts=range(2))
-    source = make_clip(server.base / "input" / f"{codec}.mkv", clip)
+    clip = Clip(codec=codec, options=options, pts=range(2), size=(160, 90))
+    source = make_clip(server.base / "input" / f"{codec}-{denoise}.mkv", clip)
     prompt = video_prompt(source.name)
     prompt["3"]["inputs"].pop("model", None)
     prompt["3"]["inputs"]["scale"] = 2
     got = saved(server, server.run(prompt))
     plan = plan_video(source, scale=2, choice=EncoderChoice(), window=Window())
-    upscaler = Upscaler(scale=2, model=model, device="cpu")
+    upscaler = Upscaler(scale=2, denoise=denoise, device="cpu")
     same_pictures(got, upscale_to(tmp_path / "x", plan, upscaler, progress=lambda: None))
 
 

@@ -186,7 +186,7 @@ class LKDNUpscaleVideo(io.ComfyNode):
                 *work_inputs(),
                 tta_input(),
                 *file_inputs(),
-                model_input("lkdn-s-video for videos of lossy codecs and lkdn-s for others"),
+                model_input("lkdn-s, nearer to lkdn-s-video the coarser the video was compressed"),
             ],
             outputs=[io.Video.Output(display_name="VIDEO")],
             aliases=["upscale video", "enlarge video", "video super resolution"],
