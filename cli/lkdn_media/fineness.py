@@ -48,7 +48,7 @@ def fineness_of_still(still: "Still") -> float | None:
 
     ``None`` where it was stored without loss.
     """
-    if not still.lossy_bytes:
+    if not still.codec:
         return None
     colours = still.pixels[..., : 3 if still.pixels.shape[2] > 2 else 1]
     gray = np.broadcast_to(colours, (*colours.shape[:2], 3))

@@ -56,12 +56,14 @@ class Still:
     """A picture. ``pixels``: (H, W, C), uint8 or uint16; C = 1 gray, 2 with alpha, 3 RGB, 4 RGBA.
 
     Alpha is not multiplied in. ``losses``: what of the file is not in here, a phrase each.
-    ``lossy_bytes``: those of the samples in the file, 0 where it stored them without loss.
+    ``codec``: what of lossy ones the samples were in, ``jpeg``, ``webp`` or ``avif``, else ``""``;
+    ``lossy_bytes``: how many bytes, about.
     """
 
     pixels: NDArray[Any]
     labels: Labels = field(default_factory=Labels)
     losses: tuple[str, ...] = ()
+    codec: str = ""
     lossy_bytes: int = 0
 
     @property
@@ -177,17 +179,18 @@ def _still(image: Image.Image, data: bytes, labels: Labels, losses: list[str]) -
     if labels.icc and labels.profile_kind != kind:
         losses.append(f"the ICC profile is left out, it is for {labels.profile_kind} pictures")
         labels = replace(labels, icc=b"")
-    return Still(pixels, labels, tuple(losses), _lossy_bytes(image, data))
+    return Still(pixels, labels, tuple(losses), *_compression(image, data))
 
 
-def _lossy_bytes(image: Image.Image, data: bytes) -> int:
-    """About how many bytes of ``data`` are lossy samples."""
-    if image.format == "WEBP":
-        return _webp_chunks(data).get(b"VP8 ", 0)
-    if image.format not in ("JPEG", "MPO", "AVIF"):
-        return 0
+def _compression(image: Image.Image, data: bytes) -> tuple[str, int]:
+    """``Still.codec`` and ``lossy_bytes`` of a file."""
+    if image.format == "WEBP" and (length := _webp_chunks(data).get(b"VP8 ")):
+        return "webp", length
+    codec = {"JPEG": "jpeg", "MPO": "jpeg", "AVIF": "avif"}.get(image.format or "", "")
+    if not codec:
+        return "", 0
     labels = getattr(image, "applist", image.info.items())  # JPEG's own has several of a name
-    return len(data) - sum(len(label) for _, label in labels if isinstance(label, bytes))
+    return codec, len(data) - sum(len(x) for _, x in labels if isinstance(x, bytes))
 
 
 def _webp_chunks(data: bytes) -> dict[bytes, int]:

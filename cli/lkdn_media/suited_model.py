@@ -20,9 +20,10 @@ __all__ = ["suited_model", "suited_to_still"]
 _FINE: Final = ("cfhd", "dirac")
 _COARSE: Final = ("mjpeg", "mjpegb", "dvvideo")
 #: ``denoise`` by the least `fineness`, as it was best for PSNR and VMAF of clips, and for PSNR of
-#: pictures as JPEG, WebP and AVIF, which are all as fine as a keyframe.
+#: pictures, which are all as fine as a keyframe. JPEG takes more bytes than others for as much.
 _FOR_VIDEO: Final = ((1.5, 0.5), (0.8, 0.75))
-_FOR_PICTURES: Final = ((3.0, 0.0), (2.2, 0.25), (1.6, 0.5), (1.15, 0.75))
+_FOR_JPEG: Final = ((3.2, 0.0), (2.4, 0.25), (1.9, 0.5), (1.35, 0.75))
+_FOR_PICTURES: Final = ((2.5, 0.0), (1.7, 0.25), (1.2, 0.5), (0.75, 0.75))
 
 
 def suited_model(source: Source) -> Network:
@@ -35,7 +36,7 @@ def suited_model(source: Source) -> Network:
     fine = name in _FINE or (codec.intra_only and name not in _COARSE)
     if fine or not codec.lossy:
         return Network(DEFAULT_MODEL)
-    strengths = _FOR_PICTURES if codec.intra_only else _FOR_VIDEO
+    strengths = _FOR_JPEG if codec.intra_only else _FOR_VIDEO
     return _by_fineness(fineness(source) or 0, strengths)
 
 
@@ -44,7 +45,7 @@ def suited_to_still(still: "Still") -> Network:
     measured = fineness_of_still(still)
     if measured is None:
         return Network(DEFAULT_MODEL)
-    return _by_fineness(measured, _FOR_PICTURES)
+    return _by_fineness(measured, _FOR_JPEG if still.codec == "jpeg" else _FOR_PICTURES)
 
 
 def _by_fineness(measured: float, strengths: Sequence[tuple[float, float]]) -> Network:
