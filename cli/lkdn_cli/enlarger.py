@@ -188,11 +188,8 @@ class Enlarger:
 
     def _identity(self, plan: Plan, length: int, network: Network) -> dict[str, object]:
         """What a job that goes on must have in common with the one that was broken off."""
-        options, upscaler, weights = (
-            self._arguments,
-            self._upscaler(network, plan.scale),
-            network.weights,
-        )
+        options, weights = self._arguments, network.weights
+        upscaler = self._upscaler(network, plan.scale)
         engine = {
             "model": None if weights else network.model,
             "weights": weights and hashlib.sha256(weights.read_bytes()).hexdigest(),

@@ -121,6 +121,7 @@ def _enlarge(arguments: argparse.Namespace, reporter: Reporter) -> int:
             shown.update()
             facts: dict[str, object] = {"input": str(job.source), "output": str(job.target)}
             if failure is None:
+                assert network is not None
                 done.append(job)
                 log.info("%s: by %s", job.target, network)
                 reporter.tell("done", facts | network.facts())

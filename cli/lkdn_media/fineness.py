@@ -46,13 +46,14 @@ def fineness(source: Source) -> float | None:
 def fineness_of_still(still: "Still") -> float | None:
     """The same of a picture: about 1 for a JPEG of quality 75 and 1.5 for one of 90.
 
-    ``None`` where it was stored without loss.
+    ``None`` where it was stored without loss, or can't be a JPEG.
     """
     if not still.codec:
         return None
     colours = still.pixels[..., : 3 if still.pixels.shape[2] > 2 else 1]
-    gray = np.broadcast_to(colours, (*colours.shape[:2], 3))
-    return still.lossy_bytes / _as_jpeg(av.VideoFrame.from_ndarray(gray.copy(), "rgb24"))
+    rgb = np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3)))
+    other = _as_jpeg(av.VideoFrame.from_ndarray(rgb, "rgb24"))
+    return still.lossy_bytes / other if other else None
 
 
 def _keyframes(source: Source) -> Iterator[tuple[int, av.VideoFrame]]:
@@ -91,11 +92,15 @@ def _next_keyframe(
 
 
 def _as_jpeg(frame: av.VideoFrame) -> int:
-    """The bytes that ``frame`` takes as a JPEG."""
-    picture = frame.reformat(format=_PIX_FMT, threads=1)
+    """The bytes that ``frame`` takes as a JPEG; 0 where it can't be one."""
     encoder = av.CodecContext.create("mjpeg", "w")
     assert isinstance(encoder, av.VideoCodecContext)
-    encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, _PIX_FMT
-    encoder.time_base, picture.pts = Fraction(1), 0
+    encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, _PIX_FMT
+    encoder.time_base = Fraction(1)
     encoder.options = {"qmin": str(_SCALE), "qmax": str(_SCALE)}
-    return sum(packet.size for packet in [*encoder.encode(picture), *encoder.encode(None)])
+    try:
+        picture = frame.reformat(format=_PIX_FMT, threads=1)
+        picture.pts = 0
+        return sum(packet.size for packet in [*encoder.encode(picture), *encoder.encode(None)])
+    except (av.FFmpegError, ValueError):
+        return 0

@@ -197,11 +197,8 @@ def _webp_chunks(data: bytes) -> dict[bytes, int]:
     """Lengths of the parts of a WebP by their names."""
     lengths, place = dict[bytes, int](), 12
     while place + 8 <= len(data):
-        name, length = (
-            data[place : place + 4],
-            int.from_bytes(data[place + 4 : place + 8], "little"),
-        )
-        lengths[name] = length
+        length = int.from_bytes(data[place + 4 : place + 8], "little")
+        lengths[data[place : place + 4]] = length
         place += 8 + length + length % 2
     return lengths
 

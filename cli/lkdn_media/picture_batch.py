@@ -36,11 +36,14 @@ UpscalerOf = Callable[[Network, int], Upscaler]
 
 
 class Outcome(NamedTuple):
-    """What became of a job: ``error`` is ``None`` when the new file is there, by ``network``."""
+    """What became of a job: ``error`` is ``None`` when the new file is there.
+
+    ``network``: what it went through, ``None`` where it could not be read.
+    """
 
     job: Job
     error: LKDNError | None
-    network: Network
+    network: Network | None
 
 
 class _Read(NamedTuple):
@@ -52,7 +55,7 @@ class _Read(NamedTuple):
     job: Job
     still: Still | None
     error: LKDNError | None
-    network: Network = Network("")
+    network: Network | None = None
     scale: int = 0
     size: FinalSize | None = None
     notes: tuple[str, ...] = ()
@@ -71,8 +74,9 @@ def enlarge_files(
     """Do ``jobs``; yields each when it is done, failed ones too, in order.
 
     Each picture goes through the smallest of ``scales`` that reaches ``size``, or the largest where
-    none is wished. ``upscaler_of`` gives the engine for a scale; what it raises ends everything.
-    Pictures of one size that follow each other share a batch where the engine takes more than one.
+    none is wished, of the network that ``network_of`` gives. ``upscaler_of`` gives the engine for a
+    network and a scale; what it raises ends everything. Pictures of one size that follow each other
+    share a batch where they have one network and its engine takes more than one.
     What the new format can't hold is logged as a warning.
     """
     writing: deque[Future[Outcome]] = deque()
@@ -153,7 +157,7 @@ def _alike(a: _Read, b: _Read) -> bool:
 
 
 def _limit(item: _Read, upscaler_of: UpscalerOf) -> int:
-    assert item.still is not None
+    assert item.still is not None and item.network is not None
     return upscaler_of(item.network, item.scale).frames_per_run(item.still.height, item.still.width)
 
 
@@ -165,6 +169,7 @@ def _enlarged(group: list[_Read], upscaler_of: UpscalerOf) -> list[_Read]:
     stills, first = [item.still for item in group if item.still is not None], group[0]
     if not stills:
         return group
+    assert first.network is not None
     upscaler = upscaler_of(first.network, first.scale)
     for item, still in zip(group, stills, strict=True):
         writer = WRITERS[item.job.target.suffix.lower()]

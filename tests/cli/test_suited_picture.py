@@ -85,6 +85,14 @@ def test_gray_and_transparent_pictures_have_one_too(
     assert len(told(capsys, tmp_path / "c.jpg", tmp_path / "c.png")) == 1
 
 
+def test_no_size_is_in_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for size in ((1, 1), (1, 40), (16383, 1)):
+        here = tmp_path / f"{size[0]}x{size[1]}.webp"
+        Image.new("RGB", size, "tan").save(here, quality=50)
+        assert len(told(capsys, here, tmp_path / f"{here.stem}.png")) == 1
+        assert Image.open(tmp_path / f"{here.stem}.png").size == (2 * size[0], 2 * size[1])
+
+
 def test_that_network_does_the_work(
     picture: Image.Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
