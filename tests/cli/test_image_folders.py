@@ -252,6 +252,7 @@ def test_inputs_may_have_names_of_files_in_the_making(tree: Path, lkdn_image: Im
 
 def test_folders_that_may_not_be_read_are_failures(
     tree: Path,
+    nearest: dict[int, Path],
     lkdn_image: ImageCommand,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -267,7 +268,7 @@ def test_folders_that_may_not_be_read_are_failures(
     assert lkdn_image("in", "out") == 1
     assert slashed(capsys.readouterr().err).splitlines()[-2:] == [
         "lkdn-image: in/b: can't be read: Permission denied",
-        "lkdn-image: out: 2 enlarged, 1 failed",
+        f"lkdn-image: out: 2 enlarged, 1 failed; by {nearest[2].name}",
     ]
     assert files(tree / "out") == {"a.png", "e.png"}
     assert lkdn_image("in/b", "other") == 1

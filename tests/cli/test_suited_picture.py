@@ -104,6 +104,10 @@ def test_that_network_does_the_work(
         ("lkdn-s-video", None),
         ("lkdn-s", None),
     ]
+    again = (*map(str, (tmp_path / "in", tmp_path / "again")), *options, *FIXED[:-1])
+    assert main([*again]) == 0
+    said = capsys.readouterr().err
+    assert said.endswith("again: 2 enlarged; 1 by lkdn-s-video, 1 by lkdn-s\n")
     for name in ("lkdn-s", "lkdn-s-video"):
         told(capsys, tmp_path / "in", tmp_path / name, *options, "--model", name)
     read = {file: np.asarray(Image.open(file)) for file in tmp_path.glob("*/*.png")}
