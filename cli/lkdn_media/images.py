@@ -34,6 +34,7 @@ _TIFF_SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIGHT, _BITS_PER_SAMPLE, _PHOTOMETRIC, _STRIPS, _ROWS_PER_STRIP = 257, 258, 262, 273, 278
 _PLANES, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 284, 338, 339
 _RGB, _CMYK = 2, 5
+_MPO_ENTRIES = 0xB002
 _UNSPECIFIED, _MULTIPLIED = 0, 1
 #: All that FFmpeg has to know of a TIFF: its size, samples, packing and strips.
 _STRIP_TAGS: Final = (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317)
@@ -189,8 +190,11 @@ def _compression(image: Image.Image, data: bytes) -> tuple[str, int]:
     codec = {"JPEG": "jpeg", "MPO": "jpeg", "AVIF": "avif"}.get(image.format or "", "")
     if not codec:
         return "", 0
+    length = len(data)
+    if image.format == "MPO":  # a phone's, with another picture behind the first
+        length = image.mpinfo[_MPO_ENTRIES][0]["Size"]  # type: ignore[attr-defined]
     labels = getattr(image, "applist", image.info.items())  # JPEG's own has several of a name
-    return codec, len(data) - sum(len(x) for _, x in labels if isinstance(x, bytes))
+    return codec, length - sum(len(x) for _, x in labels if isinstance(x, bytes))
 
 
 def _webp_chunks(data: bytes) -> dict[bytes, int]:

@@ -72,6 +72,14 @@ def test_labels_are_not_samples(
         assert told(capsys, here, tmp_path / f"{ending}.png") == [("lkdn-s-video", None)]
 
 
+def test_pictures_behind_the_first_do_not_count(
+    picture: Image.Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = tmp_path / "a.jpg"
+    picture.save(here, "MPO", quality=60, save_all=True, append_images=[picture] * 3)
+    assert told(capsys, here, tmp_path / "b.png") == [("lkdn-s-video", None)]
+
+
 def test_gray_and_transparent_pictures_have_one_too(
     picture: Image.Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
