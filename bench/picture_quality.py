@@ -8,6 +8,7 @@ python bench/picture_quality.py PICTURE... --format jpg --quality 75 90 --scale 
 
 import argparse
 import tempfile
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -19,10 +20,11 @@ from lkdn_core import Upscaler
 from lkdn_core.evaluate import psnr, ssim
 from lkdn_core.models import DEFAULT_MODEL, VIDEO_MODEL
 from lkdn_core.quantize import quantize
-from lkdn_core.resize import resize
+from lkdn_media.degrade import shrink
 from lkdn_media.image_writers import WRITERS, Quality
 from lkdn_media.images import Still, read_still
 from lkdn_media.network import Network
+from lkdn_media.stills import enlarge_stills
 from lkdn_media.suited_model import suited_to_still
 
 SUITED = "as lkdn-image"
@@ -45,13 +47,7 @@ def main() -> None:
 
     @cache
     def engine(network: Network) -> Upscaler:
-        return Upscaler(
-            scale=scale,
-            model=network.model,
-            denoise=network.denoise,
-            device="cpu",
-            precision="fp32",
-        )
+        return Upscaler(scale=scale, device="cpu", precision="fp32", **asdict(network))
 
     originals = [_even(_pixels(read_still(path)), scale) for path in arguments.pictures]
     rows = {name: list[str]() for name in networks}
@@ -61,8 +57,9 @@ def main() -> None:
             figures = []
             for still, original in zip(stills, originals, strict=True):
                 upscaler = engine(network or suited_to_still(still))
-                new = quantize(upscaler.up(_pixels(still)[None].float() / 255)[0] * 255, bits=8)
-                figures.append([f(new, original, crop_border=scale) for f in (psnr, ssim)])
+                (new,) = enlarge_stills([still], upscaler, deep=False)
+                pair = _pixels(new), original
+                figures.append([f(*pair, crop_border=scale) for f in (psnr, ssim)])
             mean = np.mean(figures, axis=0)
             rows[name].append(f"{mean[0]:.2f} / {mean[1]:.4f}")
             print(quality, name, rows[name][-1], flush=True)
@@ -75,8 +72,7 @@ def main() -> None:
 
 def _compressed(original: Tensor, scale: int, format: str, quality: int) -> Still:
     """``original`` (3, H, W) made small, as it comes back from a file."""
-    height, width = (side // scale for side in original.shape[1:])
-    small = quantize(resize(original.float(), height, width), bits=8)
+    small = quantize(shrink(original[None] / 255, scale)[0] * 255, bits=8)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"a.{format}"
         data = WRITERS[file.suffix].encode(Still(small.permute(1, 2, 0).numpy()), Quality(quality))

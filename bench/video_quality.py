@@ -1,6 +1,7 @@
 """Enlarged compressed video against its original: PSNR and SSIM on luma, and VMAF.
 
-Each clip is reduced with antialiased bicubic, compressed, decoded, enlarged, and compared:
+Each clip is reduced with antialiased bicubic, compressed, decoded, enlarged, and compared; also as
+lkdn-video enlarges it where no network is named:
 
 python bench/video_quality.py CLIP... --crf 23 32 --models lkdn-s lkdn-s-video
 """
@@ -11,10 +12,11 @@ import json
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from fractions import Fraction
+from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -26,11 +28,16 @@ from torch import Tensor
 from lkdn_core import Upscaler
 from lkdn_core.color import from_rgb
 from lkdn_core.evaluate import psnr, ssim
+from lkdn_core.models import DEFAULT_MODEL
 from lkdn_core.resize import resize
 from lkdn_media.compress import CODECS, VIDEO_FORMAT, compress
 from lkdn_media.degrade import shrink
+from lkdn_media.network import Network
 from lkdn_media.pictures import read_clip
+from lkdn_media.probe import probe
+from lkdn_media.suited_model import suited_model
 
+SUITED = "none named"
 Enlarge = Callable[[Tensor], Tensor]  # (3, h, w) to (3, sh, sw), float RGB
 
 
@@ -56,11 +63,12 @@ def main() -> None:
             small = compress(
                 shrink(original, arguments.scale), codec=arguments.codec, options=options
             )
-            for name, enlarge in methods.items():
+            suited = _suited(shrink(original, arguments.scale), arguments.codec, options)
+            for name, enlarge in [*methods.items(), (SUITED, _network(arguments.scale, suited))]:
                 figures = compare(original, [enlarge(picture) for picture in small])
                 rows.append({"clip": clip.stem, "crf": crf, "method": name} | figures)
                 print(rows[-1], flush=True)
-    print(_table(rows, list(methods), arguments.crf, CODECS[arguments.codec].upper()))
+    print(_table(rows, [*methods, SUITED], arguments.crf, CODECS[arguments.codec].upper()))
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1))
 
@@ -76,17 +84,34 @@ def _methods(models: list[str], strengths: list[float], scale: int) -> dict[str,
         ]
         return torch.from_numpy(np.stack([np.asarray(p) for p in planes]))
 
-    def network(**which: Any) -> Enlarge:
-        upscaler = Upscaler(scale=scale, device="cpu", precision="fp32", **which)
-        return lambda picture: upscaler.up(picture[None])[0]
-
     networks = {"bicubic": bicubic, "Lanczos": lanczos}
     for model in models:
         if Path(model).is_file():
-            networks[Path(model).stem] = network(weights=model)
+            networks[Path(model).stem] = _network(scale, Network(DEFAULT_MODEL, Path(model)))
         else:
-            networks[model] = network(model=model)
-    return networks | {f"denoise {x:g}": network(denoise=x) for x in strengths}
+            networks[model] = _network(scale, Network(model))
+    between = {f"denoise {x:g}": Network(DEFAULT_MODEL, denoise=x) for x in strengths}
+    return networks | {name: _network(scale, network) for name, network in between.items()}
+
+
+@cache
+def _network(scale: int, network: Network) -> Enlarge:
+    upscaler = Upscaler(scale=scale, device="cpu", precision="fp32", **asdict(network))
+    return lambda picture: upscaler.up(picture[None])[0]
+
+
+def _suited(pictures: Tensor, codec: str, options: dict[str, str]) -> Network:
+    """What lkdn-video takes for RGB ``pictures`` (T, 3, H, W) in a file."""
+    planes = from_rgb(pictures, VIDEO_FORMAT)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "a.mkv"
+        with av.open(str(file), "w") as out:
+            stream = out.add_stream(codec, rate=25, options=options)
+            stream.height, stream.width = pictures.shape[2:]
+            for number in range(len(pictures)):
+                out.mux(stream.encode(_frame(planes, number)))
+            out.mux(stream.encode(None))
+        return suited_model(probe(file))
 
 
 def compare(original: Tensor, enlarged: list[Tensor]) -> dict[str, float]:

@@ -162,7 +162,7 @@ class Enlarger:
                     )
         seconds = time.monotonic() - started
         speed = (result.frames - done) / max(seconds, 1e-3)
-        count, name = counted(result.frames, "frame"), Path(str(network)).name
+        work = f"{counted(result.frames, 'frame')} of {plan.width}x{plan.height} by {network.name}"
         self._reporter.tell(
             "done",
             {
@@ -172,7 +172,7 @@ class Enlarger:
                 "fps": round(speed, 3),
                 "damage": str(result.damage) or None,
             },
-            f"{target}: {count} of {plan.width}x{plan.height} by {name}, {speed:.2f} frames/s",
+            f"{target}: {work}, {speed:.2f} frames/s",
         )
         if self._arguments.compare:
             from lkdn_media.compare import compare_video

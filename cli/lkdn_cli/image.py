@@ -125,7 +125,7 @@ def _enlarge(arguments: argparse.Namespace, reporter: Reporter) -> int:
             if failure is None:
                 assert network is not None
                 done.append(job)
-                by[Path(str(network)).name] += 1
+                by[network.name] += 1
                 log.info("%s: by %s", job.target, network)
                 reporter.tell("done", facts | network.facts())
             else:
@@ -145,8 +145,9 @@ def _enlarge(arguments: argparse.Namespace, reporter: Reporter) -> int:
     numbers = {"done": len(done), "skipped": skipped, "failed": len(errors)}
     words = zip(numbers.values(), ("enlarged", "there already", "failed"), strict=True)
     text = f"{output}: " + ", ".join(f"{number} {word}" for number, word in words if number)
-    counts = [f"{number} by {name}" for name, number in by.most_common()]
-    text += "; " + (", ".join(counts) if len(by) > 1 else f"by {next(iter(by))}") if by else ""
+    if by:
+        counts = [f"{number} by {name}" for name, number in by.most_common()]
+        text += "; " + (", ".join(counts) if len(by) > 1 else f"by {next(iter(by))}")
     alone = len(jobs) == 1 and not (done or unreadable)  # what failed was said
     reporter.tell("summary", numbers, "" if alone else text)
     if not errors:

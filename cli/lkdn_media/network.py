@@ -1,6 +1,6 @@
 """Which network, as the front ends say it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 __all__ = ["Network"]
@@ -10,7 +10,7 @@ __all__ = ["Network"]
 class Network:
     """A network but for its scale; see `lkdn_core.Upscaler` of ``model``, ``weights``, ``denoise``.
 
-    As text: its name, or its file.
+    As text: its name or the path of its file, and the strength.
     """
 
     model: str
@@ -20,6 +20,11 @@ class Network:
     def __str__(self) -> str:
         strength = "" if self.denoise is None else f" (denoise {self.denoise:g})"
         return f"{self.weights or self.model}{strength}"
+
+    @property
+    def name(self) -> str:
+        """The text, without the folder of its file."""
+        return str(self if self.weights is None else replace(self, weights=Path(self.weights.name)))
 
     def facts(self) -> dict[str, object]:
         """What programs are told of it."""

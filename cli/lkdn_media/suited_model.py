@@ -20,7 +20,8 @@ __all__ = ["suited_model", "suited_to_still"]
 _FINE: Final = ("cfhd", "dirac")
 _COARSE: Final = ("mjpeg", "mjpegb", "dvvideo")
 #: ``denoise`` by the least `fineness`, as it was best for PSNR and VMAF of clips, and for PSNR of
-#: pictures, which are all as fine as a keyframe. JPEG takes more bytes than others for as much.
+#: pictures, which are all as fine as a keyframe. JPEG takes more bytes than others for as much. 0
+#: is the clean network itself.
 _FOR_VIDEO: Final = ((1.5, 0.5), (0.8, 0.75))
 _FOR_JPEG: Final = ((3.2, 0.0), (2.4, 0.25), (1.9, 0.5), (1.35, 0.75))
 _FOR_PICTURES: Final = ((2.5, 0.0), (1.7, 0.25), (1.2, 0.5), (0.75, 0.75))

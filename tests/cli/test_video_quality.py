@@ -44,6 +44,7 @@ def test_the_table_has_every_method_and_rate(
         "| bicubic",
         "| Lanczos",
         "| untrained-x2",
+        "| none named",
     ]
     fine, coarse = (float(cell.split(" / ")[0]) for cell in table[2].split("|")[2:4])
     assert fine > coarse
