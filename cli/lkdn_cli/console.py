@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final, NoReturn
 
@@ -92,10 +92,11 @@ def _parse_and_run(
     arguments: argparse.Namespace,
     refused: Callable[[ArgumentError], object] | None,
 ) -> int:
+    given = sys.argv[1:] if argv is None else argv
     try:
-        if "" in (sys.argv[1:] if argv is None else argv):  # it would stand for this folder
+        if "" in given:  # it would stand for this folder
             parser.error("an argument is empty, as of a variable that is not set")
-        parser.parse_intermixed_args(argv, arguments)  # options between names, too
+        parser.parse_intermixed_args(_with_plain_names(given), arguments)
     except ArgumentError as error:
         if refused is not None:
             refused(error)
@@ -109,6 +110,19 @@ def _parse_and_run(
     except OSError as error:  # MKL, inside torch, would end the process
         raise LKDNError(f"the current folder can't be used: {error.strerror}") from error
     return command(arguments)
+
+
+def _with_plain_names(given: Sequence[str]) -> list[str]:
+    """``given`` with names behind ``--`` that can't be taken for options.
+
+    ``parse_intermixed_args``, for options between names, takes them for such all the same.
+    """
+    before = [*given, "--"].index("--")
+    names = (
+        f"./{name}" if name.startswith("-") and name != "-" else name
+        for name in given[before + 1 :]
+    )
+    return [*given[:before], *names]
 
 
 def exit_code(error: BaseException) -> int:

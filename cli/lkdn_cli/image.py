@@ -88,6 +88,7 @@ def _check(arguments: argparse.Namespace) -> None:
 def _enlarge(arguments: argparse.Namespace, reporter: Reporter) -> int:
     from PIL import Image
 
+    from lkdn_media.image_writers import check_lossless
     from lkdn_media.picture_jobs import plan_jobs
 
     size, scales, output = size_choice(arguments), scales_of(arguments), Path(arguments.output)
@@ -99,6 +100,8 @@ def _enlarge(arguments: argparse.Namespace, reporter: Reporter) -> int:
         recursive=not arguments.no_recursion,
         overwrite=arguments.overwrite,
     )
+    if arguments.lossless:
+        check_lossless(job.target for job in jobs)
     page = arguments.compare
     done: list[Job] = []
     by: Counter[str] = Counter()

@@ -1,10 +1,11 @@
 """Writing picture files with their labels: PNG, JPEG, WebP, AVIF, TIFF and BMP."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import BytesIO
+from pathlib import Path
 from typing import Any, Final
 
 import av
@@ -13,12 +14,14 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from lkdn_core.errors import LKDNError
+from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.avif import AVIF
+from lkdn_media.exif import exact, nested_directory
 from lkdn_media.images import Still
-from lkdn_media.labels import PNG_SIGNATURE, Labels, nested_directory, png_chunk, png_chunks
+from lkdn_media.jpeg import iptc_segment
+from lkdn_media.labels import PNG_SIGNATURE, Labels, png_chunk, png_chunks
 
-__all__ = ["WRITERS", "Quality", "Writer", "as_shown"]
+__all__ = ["WRITERS", "Quality", "Writer", "as_shown", "check_lossless"]
 
 #: APP segments of a JPEG end at 64 KiB.
 _SEGMENT: Final = 65_500
@@ -54,12 +57,14 @@ class Writer:
     """A file format: how it is packed, and what it can hold.
 
     ``labels``: which fields of `Labels`, texts and EXIF of at most ``longest`` bytes each.
-    ``coloured``: whether a gray picture becomes RGB. ``max_side`` is in pixels.
+    ``lossy``: it has no way to keep all. ``coloured``: whether a gray picture becomes RGB.
+    ``max_side`` is in pixels.
     """
 
     name: str
     pack: Callable[[Still, Quality], bytes]
     labels: frozenset[str]
+    lossy: bool = False
     deep: bool = False
     alpha: bool = True
     longest: int = 2**31 - 1
@@ -97,6 +102,16 @@ def as_shown(still: Still) -> Image.Image:
     image = _pillow(_opaque(pixels))
     turn = _TURNS.get(still.labels.orientation)
     return image if turn is None else image.transpose(turn)
+
+
+def check_lossless(targets: Iterable[Path]) -> None:
+    """Raise ``ArgumentError`` where one of these files can't keep everything."""
+    for path in targets:
+        writer = WRITERS[path.suffix.lower()]
+        if writer.lossy:
+            raise ArgumentError(
+                f"lossless: WebP, PNG, TIFF and BMP are accepted, got {path} ({writer.name})"
+            )
 
 
 def _png(still: Still, quality: Quality) -> bytes:
@@ -170,6 +185,7 @@ def _jpeg(still: Still, quality: Quality) -> bytes:
         exif=_exif(still),
         xmp=labels.xmp,
         comment=labels.comment,
+        extra=iptc_segment(labels.iptc) if labels.iptc else b"",
         **options,
     )
     return buffer.getvalue()
@@ -228,7 +244,7 @@ def _tiff(still: Still, quality: Quality) -> bytes:
     described.load(_exif(still))
     for tag in described:
         nested = tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-        directory[tag] = nested_directory(described, tag) if nested else described[tag]
+        directory[tag] = nested_directory(described, tag) if nested else exact(described[tag])
     tags = ExifTags.Base
     directory[tags.ImageWidth], directory[tags.ImageLength] = width, height
     directory[tags.BitsPerSample] = (still.bits,) * channels
@@ -243,7 +259,8 @@ def _tiff(still: Still, quality: Quality) -> bytes:
     if labels.dpi:
         directory[tags.XResolution], directory[tags.YResolution] = labels.dpi
         directory[tags.ResolutionUnit] = _INCH
-    for tag, value, kind in ((tags.XMLPacket, labels.xmp, 1), (34675, labels.icc, 7)):
+    others = ((tags.XMLPacket, labels.xmp, 1), (33723, labels.iptc, 7), (34675, labels.icc, 7))
+    for tag, value, kind in others:
         if value:
             directory[tag], directory.tagtype[tag] = value, kind
     buffer = BytesIO()
@@ -289,17 +306,30 @@ def _pillow(pixels: NDArray[Any]) -> Image.Image:
 _COMMON: Final = frozenset(("icc", "exif", "xmp"))
 _PNG = Writer("PNG", _png, _COMMON | {"comment", "dpi", "chunks"}, deep=True)
 _JPEG = Writer(
-    "JPEG", _jpeg, _COMMON | {"comment", "dpi"}, alpha=False, longest=_SEGMENT, max_side=65500
+    "JPEG",
+    _jpeg,
+    _COMMON | {"comment", "iptc", "dpi"},
+    lossy=True,
+    alpha=False,
+    longest=_SEGMENT,
+    max_side=65500,
 )
-_TIFF = Writer("TIFF", _tiff, _COMMON | {"dpi"}, deep=True, coloured=_deep_gray_alpha)
+_TIFF = Writer("TIFF", _tiff, _COMMON | {"iptc", "dpi"}, deep=True, coloured=_deep_gray_alpha)
 _AVIF = Writer(
-    "AVIF", _avif, _COMMON, coloured=lambda still: still.pixels.shape[2] == 2, max_side=_AVIF_SIDE
+    "AVIF",
+    _avif,
+    _COMMON,
+    lossy=True,
+    coloured=lambda still: still.pixels.shape[2] == 2,
+    max_side=_AVIF_SIDE,
 )
 #: By the ending of a file's name.
 WRITERS: Final = {
     ".png": _PNG,
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
+    ".jpe": _JPEG,
+    ".jfif": _JPEG,
     ".webp": Writer("WebP", _webp, _COMMON, coloured=lambda _: True, max_side=16383),
     **({".avif": _AVIF} if AVIF else {}),
     ".tif": _TIFF,

@@ -5,13 +5,14 @@ import struct
 import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from PIL import ExifTags, Image
 
 from lkdn_media.avif import avif_cicp
+from lkdn_media.exif import exact, nested_directory, pack_exif, read_exif
 
-__all__ = ["PNG_SIGNATURE", "Labels", "nested_directory", "png_chunk", "png_chunks", "read_labels"]
+__all__ = ["PNG_SIGNATURE", "Labels", "png_chunk", "png_chunks", "read_labels"]
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 #: Chunks of a PNG that hold for the enlarged picture too, whatever its pixels are.
@@ -29,8 +30,12 @@ _XMP_KEY: Final = b"XML:com.adobe.xmp\0"
 _LAYOUT_TAGS: Final = {
     *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284),
     *(290, 291, 292, 293, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332, 334),
-    *(338, 339, 340, 341, 342, 347, 512, 513, 514, 529, 530, 531, 532, 700, 34675, 34377, 37724),
+    *(333, 336, 338, 339, 340, 341, 342, 347, 512, 513, 514, 529, 530, 531, 532, 700, 33723),
+    *(34377, 34675, 37724),
+    *(33550, 33922, 34264, 34735, 34736, 34737),  # where on a map each pixel is
 }
+_DESCRIPTION: Final = ExifTags.Base.ImageDescription
+_IPTC_TAG, _IPTC_RESOURCE = 33723, 0x0404
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +51,13 @@ class Labels:
     icc: bytes = b""
     xmp: bytes = b""
     comment: bytes = b""
+    iptc: bytes = b""
     dpi: tuple[float, float] | None = None
     chunks: bytes = b""
 
     def exif_bytes(self, width: int, height: int) -> bytes:
         """EXIF for the new file, with the new size in it; ``b""`` where there is none."""
-        exif = Image.Exif()
-        if not self.exif and self.orientation == 1:
-            return b""
-        exif.endian = self.exif.endian or "<"
-        for tag, value in self.exif.items():
-            exif[tag] = value
-        if self.orientation != 1:
-            exif[ExifTags.Base.Orientation] = self.orientation
-        camera = exif.get(ExifTags.IFD.Exif)
-        if isinstance(camera, dict):
-            sizes = {ExifTags.Base.ExifImageWidth: width, ExifTags.Base.ExifImageHeight: height}
-            exif[ExifTags.IFD.Exif] = camera | {t: n for t, n in sizes.items() if t in camera}
-        return exif.tobytes()
+        return pack_exif(self.exif, self.orientation, width, height)
 
     @property
     def profile_kind(self) -> str:
@@ -81,7 +75,7 @@ class Labels:
         lost = {field: text for field, text in words.items() if field not in held}
         if coloured and self.profile_kind == "gray":
             lost.setdefault("icc", "a gray ICC profile")
-        lengths = {"xmp": len(self.xmp), "comment": len(self.comment)}
+        lengths = {name: len(getattr(self, name)) for name in ("xmp", "comment", "iptc")}
         try:
             lengths["exif"] = len(self.exif_bytes(1, 1))
         except (struct.error, TypeError, ValueError, OverflowError, AttributeError):
@@ -105,6 +99,7 @@ class Labels:
             "exif": ("EXIF", self.exif),
             "xmp": ("XMP", self.xmp),
             "comment": ("the comment", self.comment),
+            "iptc": ("IPTC", self.iptc),
             # EXIF, where there is one, may say it too.
             "dpi": ("the resolution", self.dpi and ExifTags.Base.XResolution not in self.exif),
             "chunks": (", ".join(of_png), of_png),
@@ -118,15 +113,15 @@ def read_labels(image: Image.Image, data: bytes) -> Labels:
     Takes EXIF's orientation away from ``image``, so that Pillow does not turn the pixels of a TIFF.
     """
     info = image.info
-    found = image.getexif()
+    found = read_exif(image)
     orientation = found.pop(ExifTags.Base.Orientation, 1)
     exif = Image.Exif()
     exif.endian = found.endian
     for tag, value in found.items():
         if tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
             exif[tag] = nested_directory(found, tag)
-        elif tag not in _LAYOUT_TAGS:
-            exif[tag] = value
+        elif tag not in _LAYOUT_TAGS and not (tag == _DESCRIPTION and _is_of_layout(value)):
+            exif[tag] = exact(value)
     xmp, comment = info.get("xmp", b""), info.get("comment", b"")
     return Labels(
         orientation=orientation if orientation in range(1, 9) else 1,
@@ -134,9 +129,27 @@ def read_labels(image: Image.Image, data: bytes) -> Labels:
         icc=info.get("icc_profile") or b"",
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         comment=comment.encode() if isinstance(comment, str) else comment,
+        iptc=_iptc(image, found),
         dpi=_dpi(info.get("dpi")) if _tells_dpi(image, found) else None,
         chunks=_chunks(image, data),
     )
+
+
+def _is_of_layout(description: object) -> bool:
+    """Whether it is what microscopes and tifffile write there: the size and order of samples."""
+    return isinstance(description, str) and (
+        description.startswith('{"shape":') or "<OME " in description[:2000]
+    )
+
+
+def _iptc(image: Image.Image, exif: Image.Exif) -> bytes:
+    """Captions and keywords of a JPEG or TIFF."""
+    if image.format == "TIFF":
+        found = exif.get(_IPTC_TAG)
+    else:
+        resources = image.info.get("photoshop")
+        found = resources.get(_IPTC_RESOURCE) if isinstance(resources, dict) else None
+    return found if isinstance(found, bytes) else b""
 
 
 def _tells_dpi(image: Image.Image, exif: Image.Exif) -> bool:
@@ -205,16 +218,3 @@ def _unlike_srgb(name: bytes, content: bytes) -> bool:
 def _tells_orientation(chunk: bytes) -> bool:
     """Whether a text is EXIF as old programs hid it there; it is written as ``eXIf`` instead."""
     return re.match(rb"Raw profile type (exif|APP1)\0", chunk[8:], re.IGNORECASE) is not None
-
-
-def nested_directory(exif: Image.Exif, tag: int) -> dict[int, Any]:
-    """The fields of the directory that ``tag`` of ``exif`` points to, those nested in it too.
-
-    A pointer that stayed a number would point anywhere in a new file; one to nothing is left out.
-    """
-    directory = dict(exif.get_ifd(tag))
-    if directory.pop(ExifTags.IFD.Interop, None) is not None:
-        nested = dict(exif.get_ifd(ExifTags.IFD.Interop))
-        directory |= {ExifTags.IFD.Interop: nested} if nested else {}
-    # Pillow reads a maker's note as a directory only when asked; as bytes it is kept whole.
-    return directory

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lkdn_cli.image import main as lkdn_image
 from lkdn_cli.paths import find_inputs
 from lkdn_cli.video import main as lkdn_video
 from lkdn_core.errors import ArgumentError, LKDNError
@@ -120,3 +121,16 @@ def test_pictures_that_are_not_read_are_told(
     Image.fromarray(np.uint8(noise(3))).save("sub/e.tga", "PNG")
     assert lkdn_image("sub/e.tga", "e.png", "-q") == 0
     assert capsys.readouterr().err == ""
+
+
+def test_names_behind_two_dashes_are_no_options(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "a.png").rename(folder / "-y")
+    options = ["--scale", "2", "--device", "cpu", "-q"]
+    assert lkdn_image([*options, "--", "-y", "-b.png"]) == 0
+    assert Path("-b.png").is_file()
+    assert lkdn_image([*options, "--", "b.png", "c.png", "-y"]) == 2
+    assert "several pictures, -y is a file" in capsys.readouterr().err
+    assert lkdn_video([*options, "--", "-f.mkv", "out.mkv"]) == 1
+    assert "-f.mkv" in capsys.readouterr().err
