@@ -18,8 +18,14 @@ def add_scale_option(group: argparse._ArgumentGroup) -> None:
 
 def add_size_options(group: argparse._ArgumentGroup) -> None:
     """Add ``--width``, ``--height`` and ``--fit``."""
-    group.add_argument("--width", type=int, help="of the result (default: scale times the source)")
-    group.add_argument("--height", type=int, help="with --width: a box (default: by the shape)")
+    group.add_argument(
+        "--width",
+        type=int,
+        help="of the result; alone, the height follows (default: scale times the source)",
+    )
+    group.add_argument(
+        "--height", type=int, help="likewise; with --width a box that --fit says how to fill"
+    )
     group.add_argument(
         "--fit",
         choices=("contain", "cover", "stretch"),

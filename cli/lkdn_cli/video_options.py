@@ -208,8 +208,8 @@ def _add_resuming(group: argparse._ArgumentGroup) -> None:
         "--segment",
         type=_frames,
         metavar="FRAMES",
-        help="frames between the points from which a broken-off job resumes (default: some "
-        "minutes of work); 0: none, in one pass",
+        help="frames between the points from which a broken-off job resumes (default: 240, on a "
+        "CPU 48 to 240 by their size); 0: none, in one pass",
     )
     group.add_argument("--restart", action="store_true", help="begin again instead")
 

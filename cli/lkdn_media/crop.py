@@ -41,9 +41,10 @@ def cropped(source: Source, crop: Crop) -> Source:
         size = f"{source.width}x{source.height}"
         raise ArgumentError(f"crop: less than all of {size} is accepted, got {crop}")
     wide, high = _chroma(source)
-    if stored.left % wide or stored.top % high:
-        accepted = f"multiples of {max(wide, high)} are accepted with {source.layout}"
-        raise ArgumentError(f"crop: {accepted}, got {crop}")
+    for side, step in (("left", wide), ("top", high)):
+        if asdict(stored)[side] % step:  # where chroma samples begin
+            accepted = f"multiples of {step} are accepted with {source.layout}"
+            raise ArgumentError(f"crop: {_sides(source)[side]}: {accepted}, got {crop}")
     return _without(source, stored)
 
 

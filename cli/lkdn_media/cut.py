@@ -12,6 +12,7 @@ from lkdn_core.errors import ArgumentError
 from lkdn_media.damage import Damage
 from lkdn_media.decode import decode_pictures
 from lkdn_media.source import Source, Span
+from lkdn_media.timecode import later_timecode
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -61,8 +62,11 @@ def cut_ticks(source: Source, first: int, last: int | None, *, frames: int | Non
             behind = next(islice(pictures, frames - 1, None), None)
             last = behind.pts if behind is not None else last
     span = Span(opening.pts, last)
+    skipped = (opening.pts * source.time_base - source.clock_start) * source.frame_rate
     return replace(
-        without_timecode(source),
+        _with_timecode(
+            source, round(skipped) if first * source.time_base > source.clock_start else 0
+        ),
         span=span,
         frames=_count(source, span, frames),
         packets=0,
@@ -73,12 +77,23 @@ def cut_ticks(source: Source, first: int, last: int | None, *, frames: int | Non
 
 def without_timecode(source: Source) -> Source:
     """``source`` without the tags that name the time of its first frame."""
+    return _with_timecode(source, None)
 
-    def untimed(tags: Mapping[str, str]) -> dict[str, str]:
-        return {name: tag for name, tag in tags.items() if name.lower() != "timecode"}
 
-    streams = tuple(replace(stream, tags=untimed(stream.tags)) for stream in source.streams)
-    return replace(source, metadata=untimed(source.metadata), streams=streams)
+def _with_timecode(source: Source, skipped: int | None) -> Source:
+    """``source`` whose tags name the time of the frame behind so many, or none."""
+
+    def timed(tags: Mapping[str, str]) -> dict[str, str]:
+        moved = dict(tags)
+        for name in [name for name in tags if name.lower() == "timecode"]:
+            timecode = moved.pop(name)
+            later = skipped and later_timecode(timecode, skipped, source.nominal_rate)
+            if skipped is not None and (later or not skipped):
+                moved[name] = later or timecode
+        return moved
+
+    streams = tuple(replace(stream, tags=timed(stream.tags)) for stream in source.streams)
+    return replace(source, metadata=timed(source.metadata), streams=streams)
 
 
 def _count(source: Source, span: Span, frames: int | None) -> int:

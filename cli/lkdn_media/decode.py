@@ -103,6 +103,8 @@ def _spanned(source: Source, damage: Damage, start: Fraction | None) -> Iterator
         frame.pts = timeline.place(frame.pts, frame.duration or usual)
         if span.end is not None and frame.pts >= span.end:
             return
+        if span.end is not None:
+            frame.duration = min(frame.duration or 0, span.end - frame.pts)
         if frame.pts >= span.first:
             damage.moved_frames += timeline.moved - moved
             yield frame
@@ -110,8 +112,28 @@ def _spanned(source: Source, damage: Damage, start: Fraction | None) -> Iterator
 
 def _frames(source: Source, damage: Damage, start: Fraction | None) -> Iterator[av.VideoFrame]:
     if source.ffmpeg_filter is not None:
-        yield from filtered_frames(source, source.ffmpeg_filter)
+        return filtered_frames(source, source.ffmpeg_filter)
+    frames = _decoded(source, damage, start)
+    return _lasting(frames, source) if source.by_packets else frames
+
+
+def _lasting(frames: Iterator[av.VideoFrame], source: Source) -> Iterator[av.VideoFrame]:
+    """``frames`` that last until the next one; the last one as long as the head says."""
+    waiting = None
+    for frame in frames:
+        if waiting is not None:
+            if waiting.pts is not None and frame.pts is not None:
+                waiting.duration = max(0, frame.pts - waiting.pts)
+            yield waiting
+        waiting = frame
+    if waiting is None:
         return
+    if source.shown_end is not None and waiting.pts is not None:
+        waiting.duration = max(0, source.shown_end - waiting.pts) or waiting.duration
+    yield waiting
+
+
+def _decoded(source: Source, damage: Damage, start: Fraction | None) -> Iterator[av.VideoFrame]:
     hardware = accelerator(source.hwaccel, source.decoder)
     with source.open(hwaccel=hardware) as container:
         stream = container.streams[source.video]

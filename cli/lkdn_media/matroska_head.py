@@ -14,6 +14,7 @@ from lkdn_core.errors import LKDNError
 from lkdn_media.ebml import children, element, top_level
 from lkdn_media.matroska_chapters import CHAPTERS
 from lkdn_media.matroska_tracks import TRACK_ENTRY, TRACKS
+from lkdn_media.tags import copied_tags
 
 __all__ = ["MatroskaHead", "read_head"]
 
@@ -28,6 +29,9 @@ _CHAPTER_TRACK: Final = b"\x8f"
 _TAGS: Final = b"\x12\x54\xc3\x67"
 _TAG: Final = b"\x73\x73"
 _TARGETS: Final = b"\x63\xc0"
+_TARGET_TYPE_VALUE: Final = b"\x68\xca"
+#: Of tags of the whole file, a film or an episode; also without a level.
+_ORDINARY_LEVEL: Final = 50
 _TAG_EDITION_UID: Final = b"\x63\xc9"
 _TAG_CHAPTER_UID: Final = b"\x63\xc4"
 _SIMPLE_TAG: Final = b"\x67\xc8"
@@ -109,9 +113,19 @@ def _of_tags(data: bytes) -> Iterator[str]:
         for simple in _all(tag, _SIMPLE_TAG):
             fields = dict(children(simple))
             seen[target, fields.get(_TAG_NAME, b""), fields.get(_TAG_LANGUAGE, b"")] += 1
-    names = sorted({name.decode(errors="replace") for (_, name, _), n in seen.items() if n > 1})
+    repeated = {name.decode(errors="replace"): "" for (_, name, _), n in seen.items() if n > 1}
+    names = sorted(copied_tags(repeated))
     if names:
         yield f"all values but one of the tags {', '.join(names)}"
+    if any(levels - {_ORDINARY_LEVEL} for levels in map(_levels, _all(data, _TAG))):
+        yield "which tags are of a series, a chapter or a scene"
+    if any(_all(one, _SIMPLE_TAG) for tag in _all(data, _TAG) for one in _all(tag, _SIMPLE_TAG)):
+        yield "which tags belong to others"
+
+
+def _levels(tag: bytes) -> set[int]:
+    targets = _all(tag, _TARGETS)
+    return {int.from_bytes(level) for t in targets for level in _all(t, _TARGET_TYPE_VALUE)}
 
 
 def _fields(entry: dict[bytes, bytes]) -> bytes:

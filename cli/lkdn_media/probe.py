@@ -29,6 +29,7 @@ from lkdn_media.demux import (
 )
 from lkdn_media.formats import ColourTags, has_alpha, nearest_planar
 from lkdn_media.matroska_head import MatroskaHead, read_head
+from lkdn_media.mp4_head import track_end
 from lkdn_media.palette import PALETTE
 from lkdn_media.planes import is_transparent
 from lkdn_media.side_data import (
@@ -72,7 +73,9 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
         if not matrix and SideData.DISPLAYMATRIX in frame.side_data:
             matrix = bytes(frame.side_data[SideData.DISPLAYMATRIX])
         rate = _rate(stream)
+        in_mov = "mov" in container.format.name
         in_file = opener is None and "matroska" in container.format.name
+        shown = track_end(path, stream.id) if in_mov and opener is None else None
         end = _declared_end(container, stream)
         source = Source(
             path=path,
@@ -94,7 +97,9 @@ def probe(path: Path, *, opener: Callable[[], InputContainer] | None = None) -> 
             or (context.field_order > _PROGRESSIVE and may_have_fields(context.name)),
             telecined=_is_telecine(fields),
             frames=stream.frames or round((end or _seconds(container, stream)) * float(rate)),
-            packets=len(stream.index_entries) if "mov" in container.format.name else 0,
+            packets=len(stream.index_entries) if in_mov else 0,
+            by_packets=in_mov,
+            shown_end=round(shown / stream.time_base) if shown else None,
             declared_end=end,
             mastering_display=_side_data(frame, SideData.MASTERING_DISPLAY_METADATA),
             content_light=_side_data(frame, SideData.CONTENT_LIGHT_LEVEL),
@@ -222,9 +227,11 @@ def _declared_end(container: InputContainer, stream: av.VideoStream) -> float | 
     hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
     minutes, _, seconds = rest.partition(":")
     try:
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        end = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     except ValueError:
         return None
+    # What cuts such a file may copy the tag, too.
+    return min(end, container.duration / av.time_base) if container.duration else end
 
 
 def _rate(stream: av.VideoStream) -> Fraction:

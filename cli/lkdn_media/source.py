@@ -109,6 +109,8 @@ class Source:
     ``sample_aspect_ratio``: ``None`` when not tagged.
     ``packets``: how many the head of MP4 or MOV lists, else 0.
     ``declared_end``: end of the video in seconds as the file's head says it, when it does.
+    ``by_packets``: the times pictures last are those of packets in the order of decoding, and
+    mean nothing; ``shown_end`` is where the last one ends then, in ticks, if the head says so.
     ``interlaced``: some frames are flagged so; ``telecined``: just those that telecine makes so.
     ``display_matrix``: nine integers, or ``None``. ``mastering_display`` and ``content_light``:
     FFmpeg's HDR10 structures, or ``b""``. ``captions``: there are some inside the
@@ -153,6 +155,8 @@ class Source:
     matroska: MatroskaHead
     metadata: Mapping[str, str]
     clock_start: Fraction = Fraction(0)
+    by_packets: bool = False
+    shown_end: int | None = None
     span: Span | None = None
     crop: Crop = Crop()
     hwaccel: str = "none"

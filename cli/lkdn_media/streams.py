@@ -30,14 +30,14 @@ def without_streams(source: Source, unwanted: Iterable[str]) -> Source:
     ``unwanted``: kinds, alone or as ``audio:jpn`` of one language, and numbers such as ``#3``.
     Raises ``ArgumentError`` for other words, and numbers of no such stream.
     """
-    beside = [info for info in source.streams if info.index != source.video]
+    every = beside = [info for info in source.streams if info.index != source.video]
     for name in unwanted:
         kind, _, language = name.partition(":")
         number = name.removeprefix("#")
         if number.isdecimal():
             left = [info for info in beside if info.index != int(number)]
-            if left == beside:
-                there = ", ".join(map(str, beside)) or "nothing"
+            if all(info.index != int(number) for info in every):
+                there = ", ".join(map(str, every)) or "nothing"
                 raise ArgumentError(f"drop: beside its video {source.path} has {there}, got {name}")
         elif kind in _KINDS:
             left = [

@@ -11,6 +11,7 @@ from typing import Any, Final
 import av
 from av.container import InputContainer
 from av.stream import Stream
+from av.subtitles.codeccontext import SubtitleCodecContext
 
 from lkdn_media.demux import JOINED, codec_name, is_cover, seconds_of, shift_packet
 from lkdn_media.source import Source
@@ -18,10 +19,12 @@ from lkdn_media.source import Source
 __all__ = ["Window"]
 
 #: Seconds; a subtitle that began earlier than that before a part is not looked for.
-_LONGEST_SUBTITLE: Final = 30
+_LONGEST_SUBTITLE: Final = 300
 #: Seconds by which streams in a file may be out of step.
 _STEP: Final = 30
-_PGS: Final = "pgssub"
+_PGS, _DVD = "pgssub", "dvdsub"
+#: What FFmpeg gives, in milliseconds, for a subtitle without an end.
+_ENDLESS: Final = 2**32 - 1
 #: The kind of PGS segment that comes first in what is shown together.
 _COMPOSITION: Final = b"\x16"
 
@@ -86,6 +89,8 @@ class Window:
     def _cut_subtitle(self, packet: "av.Packet[Any]", pts: int) -> bool:
         """Cut a subtitle to the part; whether something of it is left to be looked at now."""
         base = packet.time_base
+        if not packet.duration and codec_name(packet.stream) == _DVD:
+            packet.duration = math.ceil(_stop_time(packet) / base)
         missing = math.ceil(self.start / base) - pts
         if not packet.duration and missing > 0:
             # Pictures are shown until the next one comes, which may be an empty one.
@@ -111,6 +116,17 @@ class Window:
             self._keyframes[index] = pts
         # The last ones may lean on pictures that are shown after the end, so dts counts there.
         return pts >= self._keyframes[index] and seconds_of(packet) < self.end
+
+
+def _stop_time(packet: "av.Packet[Any]") -> Fraction:
+    """Seconds after which a DVD's subtitle ends itself, 0 where it doesn't."""
+    decoder = av.CodecContext.create("dvdsub", "r")
+    assert isinstance(decoder, SubtitleCodecContext)
+    with suppress(av.FFmpegError):
+        found = decoder.decode2(packet)
+        if found is not None and found.end_display_time < _ENDLESS:
+            return Fraction(found.end_display_time, 1000)
+    return Fraction(0)
 
 
 def _priming(stream: Stream) -> Fraction:

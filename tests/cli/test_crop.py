@@ -180,7 +180,7 @@ def test_pictures_in_a_folder_can_be_looked_at(tmp_path: Path, lkdn_video: Comma
         ("8", 2, "argument --crop: auto, or pixels by side as left=8,top=60 are accepted, got '8'"),
         ("left=8,left=9", 2, "left=8,top=60 are accepted, got 'left=8,left=9'"),
         ("left=-8", 2, "left=8,top=60 are accepted, got 'left=-8'"),
-        ("left=3", 2, "crop: multiples of 2 are accepted with yuv420p, got left=3"),
+        ("left=3", 2, "crop: left: multiples of 2 are accepted with yuv420p, got left=3"),
         ("left=20,right=14", 2, "crop: less than all of 34x26 is accepted, got left=20,right=14"),
     ],
 )

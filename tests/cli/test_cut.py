@@ -15,6 +15,7 @@ from lkdn_media.encoder_choice import EncoderChoice
 from lkdn_media.plan import make_plan
 from lkdn_media.probe import probe
 from lkdn_media.source import Span
+from lkdn_media.timecode import later_timecode
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import Command, copies, durations, frames, planes, times
 from tests.cli.test_segments import packets, run
@@ -181,14 +182,33 @@ def test_frames_without_times_can_be_cut(tmp_path: Path, lkdn_video: Command) ->
 
 
 @pytest.mark.parametrize("ending", ["mov", "mkv"])
-def test_the_timecode_of_the_first_frame_goes(
-    tmp_path: Path, lkdn_video: Command, ending: str
-) -> None:
-    clip = Clip(metadata={"timecode": "01:02:03:04"})
+def test_the_timecode_is_that_of_the_part(tmp_path: Path, lkdn_video: Command, ending: str) -> None:
+    clip = Clip(metadata={"timecode": "01:02:03:24"})
     here, there = make_clip(tmp_path / f"a.{ending}", clip), tmp_path / "b.mov"
-    assert lkdn_video(here, there, "--start", "0.08") == 0
-    with av.open(str(there)) as result:
-        assert [s.metadata.get("timecode") for s in result.streams] == [None]
+    for part, timecode in (
+        (("--start", "0.08"), "01:02:04:01"),
+        (("--frames", "3"), "01:02:03:24"),
+    ):
+        assert lkdn_video(here, there, *part, "-y") == 0
+        with av.open(str(there)) as result:
+            assert {s.metadata.get("timecode") for s in result.streams} == {timecode}
+
+
+@pytest.mark.parametrize(
+    ("timecode", "frames", "rate", "later"),
+    [
+        ("10:00:00:12", 26, 25, "10:00:01:13"),
+        ("23:59:59:23", 2, Fraction(24000, 1001), "00:00:00:01"),
+        ("00:00:59;29", 1, Fraction(30000, 1001), "00:01:00;02"),
+        ("00:09:59;29", 1, Fraction(30000, 1001), "00:10:00;00"),
+        ("00:00:00;00", 107892, Fraction(30000, 1001), "01:00:00;00"),
+        ("00:00:59;59", 1, Fraction(60000, 1001), "00:01:00;04"),
+        ("23:59:59:119", 1, 120, "00:00:00:000"),
+        ("a quarter past ten", 1, 25, None),
+    ],
+)
+def test_later_timecodes(timecode: str, frames: int, rate: Fraction, later: str | None) -> None:
+    assert later_timecode(timecode, frames, Fraction(rate)) == later
 
 
 def test_a_part_goes_on_after_a_break(tmp_path: Path, untrained: Path) -> None:

@@ -42,6 +42,9 @@ def tag(name: str, value: str, target: int = 50) -> bytes:
     return element("7373", element("63c0", element("68ca", bytes([target]))), simple)
 
 
+NAME = element("45a3", b"ACTOR") + element("4487", b"A")
+
+
 def tag_of_chapter(number: int) -> bytes:
     simple = element("67c8", element("45a3", b"ACTOR"), element("4487", b"A"))
     return element("7373", element("63c0", element("63c4", bytes([number]))), simple)
@@ -86,7 +89,15 @@ IDS = ["nested", "editions", "ordered", "names"]
     ("contents", "lost"),
     [
         (tag("ACTOR", "A") + tag("ARTIST", "B"), []),
-        (tag("TITLE", "A") + tag("TITLE", "B", target=70), []),
+        (
+            tag("TITLE", "A") + tag("TITLE", "B", target=70),
+            ["which tags are of a series, a chapter or a scene can't be kept"],
+        ),
+        (
+            element("7373", element("63c0"), element("67c8", NAME, element("67c8", NAME))),
+            ["which tags belong to others can't be kept"],
+        ),
+        (tag("ENCODER", "A") + tag("ENCODER", "B"), []),  # the new file has its own
         (
             tag("ACTOR", "A") + tag("ACTOR", "B"),
             ["all values but one of the tags ACTOR can't be kept"],

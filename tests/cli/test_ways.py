@@ -99,6 +99,7 @@ def test_what_is_meant_is_told(
         ("audio", ["subtitle", "attachment"]),
         ("audio:deu subtitle attachment", ["audio"]),
         ("#1 #4", ["audio", "subtitle"]),
+        ("audio #1 #4", ["subtitle"]),
         ("cover data video audio:fre", ["audio", "audio", "subtitle", "attachment"]),
     ],
 )

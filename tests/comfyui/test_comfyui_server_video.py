@@ -13,6 +13,7 @@ from lkdn_comfyui.video import Window, plan_video, upscale_to
 from lkdn_core import Upscaler
 from lkdn_core.native_library import library_file
 from lkdn_media.encoder_choice import EncoderChoice
+from lkdn_media.suited_model import suited_model
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import copies, frames, planes, times
 from tests.comfyui.comfyui_server import Server
@@ -32,7 +33,8 @@ def test_example_video_workflow(server: Server, tmp_path: Path) -> None:
     run = server.run(example(server, "upscale-video"))
     got, source = saved(server, run), server.base / "input" / "flower.mp4"
     plan = plan_video(source, scale=2, choice=EncoderChoice(), window=Window())
-    upscaler = Upscaler(scale=2, device="cpu")
+    network = suited_model(plan.source)
+    upscaler = Upscaler(scale=2, model=network.model, denoise=network.denoise, device="cpu")
     ours = upscale_to(tmp_path / "x", plan, upscaler, progress=lambda: None)
     same_pictures(got, ours)
     assert times(got) == [i * NTSC for i in range(24)]

@@ -1,6 +1,7 @@
 """The table of backends and the choice among them; each backend has its own tests."""
 
 import json
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,9 @@ import torch
 
 from lkdn_core import Upscaler, cache
 from lkdn_core.arch import LKDNConfig
-from lkdn_core.backends import backend_names, choice, load_network, record
+from lkdn_core.backends import backend_names, choice, load_network, native, record
 from lkdn_core.errors import ArgumentError
+from lkdn_core.native_library import native_library
 
 CPU, CONFIG = torch.device("cpu"), LKDNConfig(2, 8, 1)
 
@@ -172,6 +174,26 @@ def test_asking_for_one(table: dict[str, Slow]) -> None:
         chosen("absent")
     with pytest.raises(ArgumentError, match=r"backend: auto, slow, .* is accepted, got 'fast'"):
         chosen("fast")
+
+
+def test_a_cpu_without_the_native_library_is_told_once(
+    weights_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said(backend: str = "auto") -> list[str]:
+        caplog.clear()
+        Upscaler(scale=2, weights=weights_file, device="cpu", backend=backend)
+        return [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+
+    choice._say_what_is_missed.cache_clear()
+    if native_library() is not None:
+        assert not said()
+    monkeypatch.setattr(native, "library_file", lambda: None)
+    assert not said("reference")
+    assert said() == [
+        "backend native: it was not compiled, as no working C++ compiler was found during the "
+        "install; without it a CPU takes about six times as long"
+    ]
+    assert not said()
 
 
 @pytest.mark.parametrize(
