@@ -41,7 +41,8 @@ class Upscaler:
     user's own instead. ``denoise``: between ``lkdn-s`` (0) and ``lkdn-s-video`` (1), see
     `load_model`. ``device``: ``"auto"`` (CUDA when there is one), ``"cpu"``, ``"cuda"``,
     ``"cuda:1"``. ``precision``: ``"auto"`` (fp16 on a GPU, fp32 on a CPU), ``"fp32"``, ``"fp16"``
-    (range-folded weights, exact algebra), ``"bf16"`` (faster on recent CPUs, costs up to 0.03 dB).
+    (range-folded weights, exact algebra), ``"bf16"`` (faster on some CPUs, slower on others, which
+    ``lkdn-bench --precision fp32 bf16`` tells; costs up to 0.03 dB).
     ``backend``: what runs the network, a name of ``backends.backend_names()``, or ``"auto"``: the
     fastest here, measured the first time and then remembered.
     ``batch_size``: frames in one run, 0 for automatic (1 on a CPU, where batches are slower).

@@ -4,6 +4,7 @@ import logging
 import statistics
 import time
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import Final, cast
 
@@ -88,6 +89,8 @@ class _Case:
                 names.append(name)
             else:
                 log.debug("backend %s: %s", name, reason)
+                if name == "native" and self.device.type == "cpu":
+                    _say_what_is_missed(reason)
         return names
 
     def load(self, name: str) -> Network:
@@ -96,6 +99,11 @@ class _Case:
     def key(self, names: list[str]) -> str:
         sizes = f"x{self.config.scale} {self.config.channels}x{self.config.blocks}"
         return record.key(self.device, sizes, self.precision, names)
+
+
+@cache  # so once in a process
+def _say_what_is_missed(reason: str) -> None:
+    log.warning("backend native: %s; without it a CPU takes about six times as long", reason)
 
 
 @torch.no_grad()

@@ -4,7 +4,8 @@ Maps never exist as a whole, only the rows that are still needed, so memory grow
 the picture and not with its area. In bf16 and fp16 most of these rows are in half precision; sums,
 and what goes on from block to block, stay float32. The library has an AVX-512, an AVX2 and a
 portable form of every kernel, and one more for processors that multiply bfloat16 fast.
-Results are the same to the bit for any number of threads, which is ``torch.get_num_threads()``.
+Results are the same to the bit for any number of threads, which is ``torch.get_num_threads()``, but
+at most 16.
 """
 
 import ctypes as c
@@ -25,6 +26,7 @@ __all__ = ["COMPILES", "NativeNetwork", "load", "obstacle"]
 COMPILES = False
 #: Each at the number that the library has for it.
 _PRECISIONS: Final = ("fp32", "bf16", "fp16")
+_MOST_THREADS: Final = 16
 
 
 def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | None:
@@ -71,19 +73,20 @@ class NativeNetwork:
         if not self._handle:
             raise RuntimeError("not enough memory for the weights")
         self._library, self._scale = library, config.scale
-        finalize(self, library.lkdn_destroy, self._handle)
+        # At the end of the process a thread of a server may still be at work with it.
+        finalize(self, library.lkdn_destroy, self._handle).atexit = False
 
     def __call__(self, x: Tensor, out: Tensor) -> None:
         n, _, height, width = x.shape
         expected = (n, 3, height * self._scale, width * self._scale)
         assert out.shape == expected and out.stride(3) == 1 and x.is_contiguous()
         assert x.dtype == out.dtype == torch.float32
-        threads = torch.get_num_threads()
+        threads = _threads()
         for i in range(n):
             failed = self._library.lkdn_run(
                 self._handle,
-                *(x[i].data_ptr(), x.stride(2), x.stride(1)),
-                *(out[i].data_ptr(), out.stride(2), out.stride(1)),
+                *(_place(x, i), x.stride(2), x.stride(1)),
+                *(_place(out, i), out.stride(2), out.stride(1)),
                 *(height, width, threads),
             )
             if failed:
@@ -91,11 +94,27 @@ class NativeNetwork:
 
     def bytes_for(self, height: int, width: int) -> int:
         # One picture after the other goes through the same memory.
-        threads = torch.get_num_threads()
+        threads = _threads()
         return int(self._library.lkdn_bytes(self._handle, height, width, threads))
 
     def release(self) -> None:
         self._library.lkdn_release(self._handle)
+
+
+def _place(pictures: Tensor, number: int) -> int:
+    """The address of one of ``pictures``, without an operation of torch's.
+
+    Those end the process where it ends while a thread of a server is in one.
+    """
+    return pictures.data_ptr() + number * pictures.stride(0) * pictures.element_size()
+
+
+def _threads() -> int:
+    """More of them would each take memory, and wait for tiles: of HD a row has 80.
+
+    With 32, HD would go beyond what memory there is for a picture, and be cut into parts.
+    """
+    return min(torch.get_num_threads(), _MOST_THREADS)
 
 
 def _flatten(w: Weights, config: LKDNConfig) -> Tensor:

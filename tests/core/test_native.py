@@ -18,6 +18,7 @@ from lkdn_core.arch import LKDN, LKDNConfig
 from lkdn_core.backends import native, reference
 from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.fuse import Weights
+from lkdn_core.memory import CPU_BUDGET
 
 CPU = torch.device("cpu")
 SIZES = [(1, 1), (1, 70), (53, 1), (2, 3), (17, 49), (31, 101)]
@@ -176,6 +177,39 @@ def test_threads_take_little_memory_in_wide_pictures() -> None:
     finally:
         torch.set_num_threads(1)
     assert taken[1] < 1.3 * taken[0]
+
+
+@compiled
+def test_many_threads_leave_a_picture_whole() -> None:
+    upscaler = Upscaler(scale=2, device="cpu", backend="native")
+    try:
+        torch.set_num_threads(64)
+        assert upscaler.bytes_for(1080, 1920) < CPU_BUDGET
+        assert upscaler.bytes_for(2160, 3840) < CPU_BUDGET
+    finally:
+        torch.set_num_threads(1)
+
+
+AT_WORK = """
+import threading, torch
+from lkdn_core import load_model
+from lkdn_core.backends import native
+network = native.load(*load_model(scale=2), torch.device("cpu"), "fp32")
+x, out, begun = torch.rand(1, 3, 90, 120), torch.empty(1, 3, 180, 240), threading.Event()
+def work():  # nothing but that: an operation of torch's may end the process by itself
+    while True:
+        network(x, out)
+        begun.set()
+threading.Thread(target=work, daemon=True).start()
+begun.wait()
+"""
+
+
+@compiled
+def test_the_process_ends_while_a_thread_is_at_work() -> None:
+    """As ComfyUI's worker may be when its server is stopped."""
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", AT_WORK], check=True, timeout=100)
 
 
 @compiled
