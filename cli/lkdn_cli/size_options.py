@@ -1,18 +1,25 @@
 """The options for how large the result gets, of videos and pictures alike."""
 
 import argparse
-from typing import TYPE_CHECKING
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from lkdn_media.sizes import SizeChoice
 
 __all__ = ["add_scale_option", "add_size_options", "scales_of", "size_choice"]
 
+#: What there are networks for.
+SCALES: Final = (2, 3, 4)
+
 
 def add_scale_option(group: argparse._ArgumentGroup) -> None:
     """Add ``--scale``."""
     group.add_argument(
-        "--scale", type=int, choices=(2, 3, 4), help="default 4, or what the final size needs"
+        "--scale",
+        type=_factor,
+        help="2, 3 and 4 are the network's own; others from 1 to 8, as 1.5, are made of those "
+        "(default 4, or what the final size needs)",
     )
 
 
@@ -38,7 +45,8 @@ def size_choice(arguments: argparse.Namespace) -> "SizeChoice":
     """The wished final size. Raises ``ArgumentError``."""
     from lkdn_media.sizes import SizeChoice
 
-    return SizeChoice(arguments.width, arguments.height, arguments.fit)
+    factor = None if arguments.scale in SCALES else arguments.scale
+    return SizeChoice(arguments.width, arguments.height, arguments.fit, factor)
 
 
 def scales_of(arguments: argparse.Namespace) -> tuple[int, ...]:
@@ -46,8 +54,8 @@ def scales_of(arguments: argparse.Namespace) -> tuple[int, ...]:
 
     Raises ``LKDNError`` where its weights can't be read.
     """
-    if arguments.scale is not None:
-        return (arguments.scale,)
+    if arguments.scale in SCALES:
+        return (int(arguments.scale),)
     if arguments.weights is not None:
         from lkdn_core.checkpoints import read_checkpoint
 
@@ -55,4 +63,11 @@ def scales_of(arguments: argparse.Namespace) -> tuple[int, ...]:
     from lkdn_core import list_models
 
     named = tuple(model.scale for model in list_models() if model.name == arguments.model)
-    return named or (2, 3, 4)
+    return named or SCALES
+
+
+def _factor(text: str) -> Fraction:
+    try:
+        return Fraction(float(text)).limit_denominator(1000)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"a number is accepted, got {text}") from None

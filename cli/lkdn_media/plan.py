@@ -166,7 +166,9 @@ def make_plan(
     even = _multiples(output_format)
     final = final_size(source, size or SizeChoice(), scale=scale, multiples=even)
     width, height = _size(stored, final, scale, even)
-    ratio = Fraction(1) if final and source.sample_aspect_ratio else source.sample_aspect_ratio
+    ratio = source.sample_aspect_ratio
+    if final and ratio and not (size and size.factor):
+        ratio = Fraction(1)
     turned = container in TURNED and bool(turning(source))
     if turned and source.sideways:
         width, height, ratio = height, width, 1 / ratio if ratio else ratio

@@ -13,6 +13,8 @@ __all__ = ["Fit", "Shape", "SizeChoice", "choose_scale", "final_size", "size_war
 Fit = Literal["contain", "cover", "stretch"]
 #: How far bicubic may go beyond the network: films in 16:9 on DVD are 720 wide, 3840 is 5.3 times.
 MOST_BEYOND: Final = 2
+#: The largest factor that is made of the network's own and bicubic.
+MOST: Final = 4 * MOST_BEYOND
 
 
 class Shape(Protocol):
@@ -38,14 +40,22 @@ class SizeChoice:
 
     With one side the other follows from the shape of the picture. With both, ``fit`` says what
     happens to another shape: ``contain`` makes the picture as large as fits, ``cover`` cuts off
-    what is too much, on both sides alike, and ``stretch`` distorts. Raises ``ArgumentError``.
+    what is too much, on both sides alike, and ``stretch`` distorts. ``factor`` is for either side,
+    and leaves pixels the shape they have. Raises ``ArgumentError``.
     """
 
     width: int | None = None
     height: int | None = None
     fit: Fit = "contain"
+    factor: Fraction | None = None
 
     def __post_init__(self) -> None:
+        if self.factor is not None:
+            if not 1 <= self.factor <= MOST:
+                raise ArgumentError(f"scale: 1 to {MOST} is accepted, got {float(self.factor):g}")
+            if self.width is not None or self.height is not None:
+                got = f"{float(self.factor):g}"
+                raise ArgumentError(f"scale: 2, 3 or 4 is accepted with width or height, got {got}")
         for name, value in (("width", self.width), ("height", self.height)):
             if value is not None and value < 1:
                 raise ArgumentError(f"{name}: a positive number is accepted, got {value}")
@@ -53,7 +63,7 @@ class SizeChoice:
             raise ArgumentError(f"fit: {self.fit} needs both width and height")
 
     def __bool__(self) -> bool:
-        return self.width is not None or self.height is not None
+        return any(wish is not None for wish in (self.width, self.height, self.factor))
 
 
 def choose_scale(source: Shape, choice: SizeChoice, scales: Collection[int]) -> int:
@@ -67,8 +77,8 @@ def final_size(
 ) -> FinalSize | None:
     """The size of the stored picture, in steps of ``multiples``; ``None`` where none is wished.
 
-    Pixels are square then, whatever those of ``source`` are. Raises ``ArgumentError`` for sizes
-    above ``MOST_BEYOND`` times those that ``scale`` reaches.
+    Without a factor pixels are square then, whatever those of ``source`` are. Raises
+    ``ArgumentError`` for sizes above ``MOST_BEYOND`` times those that ``scale`` reaches.
     """
     if not choice:
         return None
@@ -104,6 +114,8 @@ def size_warnings(source: Shape, choice: SizeChoice, size: FinalSize, *, scale: 
 
 def _stored(source: Shape, choice: SizeChoice) -> tuple[Fraction, Fraction]:
     """Width and height of the stored picture, before rounding."""
+    if choice.factor is not None:
+        return source.width * choice.factor, source.height * choice.factor
     wide, high = choice.width, choice.height
     if source.sideways:
         wide, high = high, wide
@@ -137,6 +149,8 @@ def _shape(source: Shape) -> Fraction:
 
 
 def _too_large(source: Shape, choice: SizeChoice, needed: Fraction, most: int) -> str:
+    if choice.factor is not None:
+        return f"scale: at most {most} is accepted with this network, got {float(choice.factor):g}"
     sides = [_shape(source) * source.height, Fraction(source.height)]  # as they are shown
     if source.sideways:
         sides.reverse()

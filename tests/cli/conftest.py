@@ -71,6 +71,6 @@ def lkdn_image(nearest: dict[int, Path]) -> ImageCommand:
 
     def command(*arguments: object) -> int:
         fixed = ["--scale", "2", "--weights", str(nearest[2]), "--device", "cpu"]
-        return image.main([*map(str, arguments), *fixed])
+        return image.main([*fixed, *map(str, arguments)])
 
     return command

@@ -178,6 +178,12 @@ def test_what_bicubic_does_is_said(
         assert lines == told
 
 
+def test_a_scale_between_those_of_the_network(tmp_path: Path, lkdn_image: ImageCommand) -> None:
+    here = write(tmp_path / "a.png", noise(3, size=(9, 13)))
+    assert lkdn_image(here, tmp_path / "b.png", "--scale", "1.5") == 0
+    assert Image.open(tmp_path / "b.png").size == (20, 14)
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("crop", [None, (10, 4, 120, 110)])
 def test_parts_are_resized_as_one(
@@ -210,6 +216,12 @@ def test_parts_are_resized_as_one(
             "a.png: height: at most 4 times the source's 27x23 is accepted, got 93",
         ),
         ("--fit crop", 2, "argument --fit: invalid choice"),
+        ("--scale 9", 2, "scale: 1 to 8 is accepted, got 9"),
+        ("--scale 0.99", 2, "scale: 1 to 8 is accepted, got 0.99"),
+        ("--scale 5", 2, "scale: at most 4 is accepted with this network, got 5"),
+        ("--scale 1.5 --width 9", 2, "scale: 2, 3 or 4 is accepted with width or height, got 1.5"),
+        ("--scale 1e999999999", 2, "argument --scale: a number is accepted, got 1e999999999"),
+        ("--scale nan", 2, "argument --scale: a number is accepted, got nan"),
     ],
 )
 def test_one_line_and_the_code(

@@ -65,6 +65,9 @@ def test_sizes(
         (SizeChoice(height=96), 4),
         (SizeChoice(60, 72, "cover"), 3),
         (SizeChoice(60, 72, "contain"), 2),
+        (SizeChoice(factor=Fraction(1)), 2),
+        (SizeChoice(factor=Fraction(5, 2)), 3),
+        (SizeChoice(factor=Fraction(8)), 4),
     ],
 )
 def test_the_smallest_scale_that_reaches_it(source: Source, choice: SizeChoice, scale: int) -> None:
@@ -142,6 +145,27 @@ def test_an_anamorphic_file_keeps_its_shape(tmp_path: Path, lkdn_video: Command)
         stream = result.streams.video[0]
         assert (stream.width, stream.height) == (64, 36)
         assert stream.sample_aspect_ratio in (None, 1)
+
+
+@pytest.mark.parametrize("rotation", [None, 90])
+@pytest.mark.parametrize(
+    ("scale", "size"), [("1", (40, 32)), ("1.5", (60, 48)), ("2.5", (100, 80)), ("2.0", (80, 64))]
+)
+def test_scales_between_those_of_the_network(
+    tmp_path: Path, lkdn_video: Command, scale: str, size: tuple[int, int], rotation: int | None
+) -> None:
+    """The pixels keep their shape, as with the network's own."""
+    clip = Clip(size=(40, 32), sar=Fraction(4, 3), pts=(0,), rotation=rotation)
+    here, there = make_clip(tmp_path / "a.mp4", clip), tmp_path / "b.mp4"
+    assert lkdn_video(here, there, "--scale", scale) == 0
+    with av.open(str(there)) as result:
+        stream = result.streams.video[0]
+        assert (stream.width, stream.height) == size
+        assert stream.sample_aspect_ratio == Fraction(4, 3)
+    before, after = frames(here)[0], frames(there)[0]
+    assert after.rotation == before.rotation
+    smaller = after.reformat(*clip.size, interpolation="AREA").to_ndarray(format="gray")
+    assert np.abs(smaller.astype(int) - before.to_ndarray(format="gray")).mean() < 4
 
 
 def test_the_scale_follows_and_is_shown(
