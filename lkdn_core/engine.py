@@ -22,6 +22,7 @@ from lkdn_core.models import DEFAULT_MODEL, load_model
 from lkdn_core.prepare import DTYPES
 from lkdn_core.resize import FinalSize
 from lkdn_core.room import MIN_TILE, Limits, Room
+from lkdn_core.stop import watched
 from lkdn_core.streaming import FrameStream, Planes
 from lkdn_core.tiling import fit_grid, plan_tiles
 from lkdn_core.transfer import Copier
@@ -104,8 +105,9 @@ class Upscaler:
         """Enlarge RGB pictures (N, 3, H, W) of any float dtype on any device, in [0, 1].
 
         Returns (N, 3, sH, sW) float32 on the engine's device, not clamped: a few per cent of the
-        samples lie slightly outside [0, 1]. ``before_tile`` is called before each tile; what it
-        raises ends the work, unless it says that memory is short. Raises ``ArgumentError`` and
+        samples lie slightly outside [0, 1]. ``before_tile`` is called before each tile, and on a
+        CPU a few times a second, by another thread, while one is worked on; what it raises ends the
+        work, unless it says that memory is short. Raises ``ArgumentError`` and
         ``OutOfMemoryError``.
         """
         if not isinstance(rgb, Tensor):
@@ -257,11 +259,14 @@ class Upscaler:
                 before_tile()
             window = x[:, :, t.y0 : t.y1, t.x0 : t.x1]
             window = window.contiguous(memory_format=self._network.memory_format)
-            if rows * columns == 1:
-                self._network(window, out)
+            alone = rows * columns == 1
+            size = len(x), 3, window.shape[2] * s, window.shape[3] * s
+            y = out if alone else out.new_empty(size)
+            # A GPU has no way to end what it has begun, nor does that take long.
+            with watched(before_tile if self.device.type == "cpu" else None) as stop:
+                self._network(window, y, stop)
+            if alone:
                 return
-            y = out.new_empty((len(x), 3, window.shape[2] * s, window.shape[3] * s))
-            self._network(window, y)
             out[:, :, *t.place(s)].copy_(y[:, :, *t.inner(s)])
 
     def _grid(self, height: int, width: int, count: int) -> tuple[int, int]:

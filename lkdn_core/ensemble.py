@@ -9,6 +9,7 @@ from typing import Final
 from torch import Tensor
 
 from lkdn_core.backends import Network
+from lkdn_core.stop import Stop
 
 __all__ = ["POSITIONS", "SelfEnsemble"]
 
@@ -33,13 +34,15 @@ class SelfEnsemble:
         self._network, self._positions, self._scale = network, _ALL[:positions], scale
         self.dtype, self.memory_format = network.dtype, network.memory_format
 
-    def __call__(self, x: Tensor, out: Tensor) -> None:
+    def __call__(self, x: Tensor, out: Tensor, stop: Stop | None = None) -> None:
         """See `Network`."""
-        self._network(x, out)
+        self._network(x, out, stop)
         for mirrored, swapped in self._positions[1:]:
+            if stop:
+                return
             turned = _swapped(_mirrored(x, mirrored), swapped)
             part = out.new_empty(_swapped(out, swapped).shape)
-            self._network(turned.contiguous(memory_format=self.memory_format), part)
+            self._network(turned.contiguous(memory_format=self.memory_format), part, stop)
             out += _mirrored(_swapped(part, swapped), mirrored)
         out /= len(self._positions)
 

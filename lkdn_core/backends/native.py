@@ -20,6 +20,7 @@ from lkdn_core.arch import LKDNConfig
 from lkdn_core.fuse import EPS, Weights, block_names
 from lkdn_core.native_library import instruction_sets, library_file, native_library
 from lkdn_core.prepare import fold
+from lkdn_core.stop import Stop
 
 __all__ = ["COMPILES", "NativeNetwork", "load", "obstacle"]
 
@@ -27,6 +28,8 @@ COMPILES = False
 #: Each at the number that the library has for it.
 _PRECISIONS: Final = ("fp32", "bf16", "fp16")
 _MOST_THREADS: Final = 16
+#: What the library says when it was told to stop.
+_STOPPED: Final = 2
 
 
 def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | None:
@@ -76,7 +79,7 @@ class NativeNetwork:
         # At the end of the process a thread of a server may still be at work with it.
         finalize(self, library.lkdn_destroy, self._handle).atexit = False
 
-    def __call__(self, x: Tensor, out: Tensor) -> None:
+    def __call__(self, x: Tensor, out: Tensor, stop: Stop | None = None) -> None:
         n, _, height, width = x.shape
         expected = (n, 3, height * self._scale, width * self._scale)
         assert out.shape == expected and out.stride(3) == 1 and x.is_contiguous()
@@ -88,7 +91,10 @@ class NativeNetwork:
                 *(_place(x, i), x.stride(2), x.stride(1)),
                 *(_place(out, i), out.stride(2), out.stride(1)),
                 *(height, width, threads),
+                None if stop is None else stop.address,
             )
+            if failed == _STOPPED:
+                return
             if failed:
                 raise RuntimeError("not enough memory for the rows between two layers")
 
@@ -171,5 +177,5 @@ def _library() -> c.CDLL | None:
     for free in (library.lkdn_release, library.lkdn_destroy):
         free.argtypes, free.restype = (c.c_void_p,), None
     library.lkdn_bytes.argtypes, library.lkdn_bytes.restype = (c.c_void_p, *sizes), c.c_int64
-    library.lkdn_run.argtypes = (c.c_void_p, *plane, *plane, *sizes)
+    library.lkdn_run.argtypes = (c.c_void_p, *plane, *plane, *sizes, c.c_void_p)
     return library

@@ -16,20 +16,26 @@ namespace {
 class Run {
 public:
     Run(const Stages &stages, const Net &net, const Schedule &schedule,
-        const Workspace &workspace, const Picture &picture, int threads)
+        const Workspace &workspace, const Picture &picture, int threads,
+        const volatile int32_t *stop)
         : stages_(stages), net_(net), schedule_(schedule), workspace_(workspace),
-          picture_(picture), across_(schedule.tiles_across(picture.width)),
+          picture_(picture), stop_(stop), across_(schedule.tiles_across(picture.width)),
           distance_(schedule.distance(picture.width, threads)),
           done_(schedule.tiles_down(picture.height)) {}
 
-    // Works until nothing is left to take.
+    // Works until nothing is left to take, or it is told to stop.
     void work(int thread) {
         std::unique_lock<std::mutex> lock(mutex_);
-        while (taken_ < done_.size()) {
+        while (!stopped_ && taken_ < done_.size()) {
             const size_t row = taken_++;
             for (int column = 0; column < across_; column++) {
                 const int above = std::min(column + distance_, across_);
-                while (row > 0 && done_[row - 1] < above) wait(lock);
+                while (!stopped_ && row > 0 && done_[row - 1] < above) wait(lock);
+                if (stopped_ || (stop_ && *stop_)) {
+                    stopped_ = true;
+                    changed_.notify_all();
+                    return;
+                }
                 lock.unlock();
                 make(static_cast<int>(row), column, thread);
                 lock.lock();
@@ -38,6 +44,8 @@ public:
             }
         }
     }
+
+    bool stopped() const { return stopped_; }
 
 private:
     void wait(std::unique_lock<std::mutex> &lock) {
@@ -62,20 +70,24 @@ private:
     const Schedule &schedule_;
     const Workspace &workspace_;
     const Picture &picture_;
+    const volatile int32_t *const stop_;
     const int across_, distance_;
     std::mutex mutex_;
     std::condition_variable changed_;
     size_t taken_ = 0;
     std::vector<int> done_;  // tiles of each row
     int waiting_ = 0;
+    bool stopped_ = false;
 };
 
 }  // namespace
 
-void run_picture(const Stages &stages, const Net &net, const Schedule &schedule,
-                 const Workspace &workspace, const Picture &picture, int threads) {
-    Run run(stages, net, schedule, workspace, picture, threads);
+bool run_picture(const Stages &stages, const Net &net, const Schedule &schedule,
+                 const Workspace &workspace, const Picture &picture, int threads,
+                 const volatile int32_t *stop) {
+    Run run(stages, net, schedule, workspace, picture, threads, stop);
     run_together(threads, [&](int thread) { run.work(thread); });
+    return !run.stopped();
 }
 
 }  // namespace lkdn

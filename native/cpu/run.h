@@ -5,7 +5,9 @@
 
 namespace lkdn {
 
-void run_picture(const Stages &stages, const Net &net, const Schedule &schedule,
-                 const Workspace &workspace, const Picture &picture, int threads);
+// Ends early, with `false`, once `stop` is not 0; it may be null.
+bool run_picture(const Stages &stages, const Net &net, const Schedule &schedule,
+                 const Workspace &workspace, const Picture &picture, int threads,
+                 const volatile int32_t *stop);
 
 }  // namespace lkdn

@@ -7,7 +7,7 @@ import comfy.model_management
 import comfy.utils
 import folder_paths
 import torch
-from comfy_api.latest import InputImpl
+from comfy_api.latest import Input, InputImpl
 
 from lkdn_core import Upscaler
 
@@ -87,6 +87,34 @@ class TestCropVideo:
         return (Cropped(video.get_stream_source()),)
 
 
+class OwnVideo(Input.Video):
+    """A class of another pack: frames, and no file."""
+
+    def __init__(self, video):
+        self._video = video
+
+    def get_components(self):
+        return self._video.get_components()
+
+    def save_to(self, path, **options):
+        self._video.save_to(path, **options)
+
+
+class TestOwnVideo:
+    """A video of another pack's own class."""
+
+    RETURN_TYPES = ("VIDEO",)
+    FUNCTION = "make"
+    CATEGORY = "testing"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"video": ("VIDEO",)}}
+
+    def make(self, video):
+        return (OwnVideo(video),)
+
+
 class TestUpscaleByHand:
     """An upscale model used as many packs do, and ComfyUI did before it had ``patcher``."""
 
@@ -152,6 +180,7 @@ NODE_CLASS_MAPPINGS = {
         TestCropVideo,
         TestLoadTensor,
         TestModelName,
+        TestOwnVideo,
         TestSaveTensor,
         TestScarceMemory,
         TestUpscaleByHand,

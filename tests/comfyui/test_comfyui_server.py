@@ -133,6 +133,7 @@ def test_strength_of_smoothing_is_the_loaders(server: Server) -> None:
 
     sharp, smooth = enlarged("lkdn-s"), enlarged("lkdn-s-video", denoise=-1)
     assert torch.equal(enlarged("lkdn-s", denoise=1), smooth)
+    assert torch.equal(enlarged("lkdn-s", denoise=-0.05), sharp)
     between = enlarged("lkdn-s-video", denoise=0.4)
     engine = Upscaler(scale=4, device="cpu", denoise=0.4)
     wanted = engine.up(images.movedim(-1, 1)).movedim(1, -1).clamp(0, 1)

@@ -118,6 +118,12 @@ def test_a_video_made_in_the_graph(server: Server) -> None:
     assert times(got) == [Fraction(i, 24) for i in range(6)]
     first = frames(got)[0]
     assert (first.width, first.height, first.format.name) == (40, 32, "yuv420p")
+    # The same by a class of another pack, which ComfyUI would compress first.
+    prompt["6"] = {"class_type": "TestOwnVideo", "inputs": {"video": ["5", 0]}}
+    prompt["3"]["inputs"]["video"] = ["6", 0]
+    again = saved(server, server.run(prompt))
+    for one, other in zip(frames(got), frames(again), strict=True):
+        assert np.array_equal(one.to_ndarray(), other.to_ndarray())
 
 
 def test_no_frames_are_the_error_of_the_node(server: Server) -> None:

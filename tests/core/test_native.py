@@ -19,6 +19,7 @@ from lkdn_core.backends import native, reference
 from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.fuse import Weights
 from lkdn_core.memory import CPU_BUDGET
+from lkdn_core.stop import Stop
 
 CPU = torch.device("cpu")
 SIZES = [(1, 1), (1, 70), (53, 1), (2, 3), (17, 49), (31, 101)]
@@ -186,6 +187,28 @@ def test_many_threads_leave_a_picture_whole() -> None:
         torch.set_num_threads(64)
         assert upscaler.bytes_for(1080, 1920) < CPU_BUDGET
         assert upscaler.bytes_for(2160, 3840) < CPU_BUDGET
+    finally:
+        torch.set_num_threads(1)
+
+
+@compiled
+@pytest.mark.parametrize("threads", [1, 3])
+def test_it_can_be_stopped(threads: int) -> None:
+    weights, config = load_model(scale=2)
+    network, stop = native.NativeNetwork(weights, config, BEST), Stop()
+    x = torch.rand(1, 3, 1200, 700)
+    out = torch.full((1, 3, 2400, 1400), torch.nan)
+    torch.set_num_threads(threads)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            work = pool.submit(network, x, out, stop)
+            while torch.isnan(out[0, 0, 200]).all():
+                assert not work.done()
+            stop.set()
+            work.result()
+        assert torch.isnan(out[0, 0, -200:]).all()
+        network(x, out)  # in the memory that was left
+        assert torch.equal(out, run(weights, config, BEST, x))
     finally:
         torch.set_num_threads(1)
 

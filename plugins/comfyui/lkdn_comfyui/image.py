@@ -1,5 +1,6 @@
 """ComfyUI's IMAGE through the engine: batches, channels and dtypes. No ComfyUI in here."""
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from lkdn_core import FrameFormat, Upscaler
 from lkdn_core.color import clip
-from lkdn_core.errors import ArgumentError
+from lkdn_core.errors import ArgumentError, OutOfMemoryError
 from lkdn_core.memory import is_out_of_memory
 from lkdn_media.alpha import fill_hidden, limits_around
 
@@ -51,7 +52,7 @@ def upscale_images(
     batch, height, width, channels = shape
     scale = upscaler.scale
     kept = channels - (channels in (2, 4) and alpha == "drop")
-    out = torch.empty((batch, height * scale, width * scale, kept), dtype=dtype, device=device)
+    out = _result((batch, height * scale, width * scale, kept), dtype, device)
     done = 0
     progress(done)
     while done < batch:
@@ -69,6 +70,20 @@ def upscale_images(
         done += count
         progress(done)
     return out
+
+
+def _result(shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    try:
+        return torch.empty(shape, dtype=dtype, device=device)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        batch, height, width, _ = shape
+        size = math.prod(shape) * dtype.itemsize / 2**30
+        raise OutOfMemoryError(
+            f"{batch} pictures of {width}x{height} take {size:.1f} GiB, which {device} has not; "
+            "fewer at a time, a smaller scale, or Upscale Video (LKDN) take less"
+        ) from error
 
 
 def _upscale(

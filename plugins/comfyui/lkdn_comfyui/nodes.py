@@ -12,7 +12,7 @@ import comfy.model_patcher
 import comfy.utils
 import folder_paths
 import torch
-from comfy_api.latest import ComfyExtension, InputImpl, io
+from comfy_api.latest import ComfyExtension, Input, InputImpl, io
 
 from lkdn_comfyui.image import ALPHA, upscale_images
 from lkdn_comfyui.models import (
@@ -85,7 +85,7 @@ class LKDNModelLoader(io.ComfyNode):
     def execute(cls, model: str, denoise: float = AS_NAMED) -> io.NodeOutput:
         """The network twice: for these nodes and for others."""
         chosen = _find(model)
-        if denoise != AS_NAMED:
+        if denoise >= 0:
             chosen = replace(chosen, denoise=denoise)
         upscale_model = UpscaleModel(chosen)
         patcher = getattr(comfy.model_patcher, "CoreModelPatcher", None)
@@ -215,7 +215,9 @@ class LKDNUpscaleVideo(io.ComfyNode):
             raise ArgumentError(f"video: a link to a video is accepted, got {_shown(video)}")
         folder = Path(folder_paths.get_temp_directory())
         folder.mkdir(parents=True, exist_ok=True)
-        made = isinstance(video, InputImpl.VideoFromComponents)
+        # Without a stream of its own a video gives one that ComfyUI compresses first.
+        own = type(video).get_stream_source is not Input.Video.get_stream_source
+        made = isinstance(video, InputImpl.VideoFromComponents) or not own
         check = management.throw_exception_if_processing_interrupted
         with source_file(video, folder, made_of_frames=made, progress=check) as file:
             plan = plan_video(

@@ -56,7 +56,8 @@ def source_file(
         else:
             path = Path(source)
         with open_media(path) as media:
-            stream = main_video(media, path)
+            main_video(media, path)  # which there has to be
+            stream = media.streams.video[0]  # a cover, at times; ComfyUI tells its size
             size = stream.width, stream.height
         if sorted(video.get_dimensions()) == sorted(size):
             yield VideoFile(path, path, Window(*_trim_window(video)))

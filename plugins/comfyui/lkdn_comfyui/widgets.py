@@ -114,7 +114,7 @@ def denoise_input() -> Any:
         step=0.05,
         optional=True,
         tooltip="How much of blocks, ringing and noise is smoothed: from 0, lkdn-s, to 1, "
-        "lkdn-s-video, for either of them. -1: as the name says.",
+        "lkdn-s-video, for either of them. Below 0: as the name says.",
     )
 
 
