@@ -21,7 +21,7 @@ from lkdn_core import Upscaler
 from lkdn_core.errors import LKDNError
 from lkdn_media.counts import counted
 from lkdn_media.files import followed, writing_to
-from lkdn_media.job import Job, identity, was_finished
+from lkdn_media.job import Job, identity, is_begun, was_finished
 from lkdn_media.network import Network
 from lkdn_media.pipeline import Result, check_paths, upscale_video
 from lkdn_media.pipes import PIPE
@@ -137,7 +137,13 @@ class Enlarger:
         # A clip of one segment has nothing to go on from, and parts of animations can't be joined.
         once = plan.source.opener is not None or plan.container in (*PLAIN, "gif", "apng")
         once = once or target == PIPE
-        if once or length == 0 or 0 < frames <= length:
+        short = length == 0 or 0 < frames <= length
+        if short and not once and is_begun(target):
+            with Job(
+                target, self._identity(plan, length, network), restart=self._arguments.restart
+            ):
+                pass  # it was one of segments: refused, or thrown away
+        if once or short:
             done = 0
             self._reporter.tell("start", {**facts, "resumed": 0})
             with self._reporter.frames(total=frames, done=0) as progress:

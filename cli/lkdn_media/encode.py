@@ -50,6 +50,7 @@ class VideoEncoder:
         piped = plan.container in PIPE_FORMATS.values()
         self._counts = piped or self.stream.codec_context.codec.canonical_name in _COUNTING
         self._times: list[tuple[int, int]] = []  # (pts, duration) of counted pictures
+        self._usual = round(1 / (plan.filters.frame_rate * plan.filters.time_base))
         if self._counts:
             self.stream.codec_context.time_base = 1 / self._rate
         if piped:  # the head of y4m has it as its frame rate
@@ -110,7 +111,8 @@ class VideoEncoder:
         if self._counts:
             for packet in packets:
                 assert packet.pts is not None and packet.dts is not None
-                packet.dts = self._times[max(packet.dts, 0)][0] + min(packet.dts, 0)
+                before = min(packet.dts, 0) * self._usual
+                packet.dts = self._times[max(packet.dts, 0)][0] + before
                 packet.pts, packet.duration = self._times[packet.pts]
                 packet.time_base = self._plan.filters.time_base
         return packets

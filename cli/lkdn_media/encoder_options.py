@@ -75,6 +75,12 @@ _PARAMS: Final = {
     "libx265": ("x265-params", "master-display", "max-cll", (50000, 10000)),
     "libsvtav1": ("svtav1-params", "mastering-display", "content-light", (1, 1)),
 }
+#: What is not left to an encoder, by the options that decide it.
+_PLANNED: Final = {
+    "pixel_format": "--pix-fmt",
+    "video_size": "--scale, --width and --height",
+    "time_base": "the source",
+}
 #: Below it, cutree in x265 4.3 writes outside its memory (seen at 33 to 48 pixels).
 _X265_SAFE_WIDTH: Final = 64
 #: What the options themselves do not say; larger values count as this one.
@@ -123,7 +129,11 @@ def encoder_options(
             raise ArgumentError(f"{name}: {codec} has no such setting, got {value}")
         _check_value(name, codec, known[option], value)
         options[option] = value
+    if choice.crf is None and dict(choice.options).get("lossless", "0") != "0":
+        options.pop("crf", None)  # which libvpx would refuse beside it
     for option, value in choice.options:
+        if option in _PLANNED:
+            raise ArgumentError(f"encoder_opt: {option} follows from {_PLANNED[option]}")
         if option not in known:
             raise ArgumentError(_unknown(codec, option, known))
         _check_value(f"encoder_opt {option}", codec, known[option], value)

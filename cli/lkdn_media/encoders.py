@@ -50,6 +50,9 @@ _ALIASES: Final = {
     "vp9": "libvpx-vp9",
 }
 #: A size that every encoder takes, H.263 and DNxHR among them.
+#: Encoders whose packets files can't take, which muxers only say when they get some; of bare
+#: samples each takes a few layouts, and some are read as others.
+_UNWRITABLE: Final = ("rawvideo", "vc2", "rv10", "rv20")
 _TRIAL_SIZE: Final = (352, 288)
 _FAMILY_RANK: Final = {"yuv": 1, "rgb": 2, "gray": 3}
 
@@ -119,7 +122,7 @@ def check_container(
     ``others``: muxers by file ending; the message names those that do. ``writes``: what an encoder
     writes that is not PyAV's.
     """
-    written = writes or find_encoder(codec).canonical_name
+    written = writes or find_encoder(codec).name
     if not holds(container, written):
         able = ", ".join(ending for ending, other in others.items() if holds(other, written))
         instead = f"; {able} can" if able else ""
@@ -129,6 +132,8 @@ def check_container(
 @cache
 def holds(container: str, codec: str) -> bool:
     """Whether the muxer ``container`` takes ``codec``, a format or the encoder of one."""
+    if codec in _UNWRITABLE and container in CONTAINERS.values():
+        return False
     encoder = _encoder(codec)
     name = codec if encoder is None else encoder.canonical_name
     with av.open(BytesIO(), "w", format=container) as trial:

@@ -107,12 +107,11 @@ class ColourTags:
     def completed(self, source: FrameFormat, target: FrameFormat, *, height: int) -> "ColourTags":
         """These tags of ``source`` with the gaps filled, for pictures written in ``target``.
 
-        Both formats are resolved. A tag that is there is never changed, except a matrix that
-        doesn't fit the family of ``target``. ``height``: of the source; tells the two BT.601 apart.
+        Both formats are resolved. A tag that is there is never changed, except a matrix that is not
+        ``target``'s. ``height``: of the source; tells the two BT.601 apart.
         """
-        fits = (self.matrix == _MATRIX_CODES["gbr"]) == (target.family == "rgb")
         matrix = self.matrix
-        if not fits or matrix not in MATRICES:
+        if MATRICES.get(matrix) != (target.matrix or "gbr"):
             matrix = _MATRIX_CODES[target.matrix or "gbr"]
         usual = _USUAL.get(MATRICES[matrix], (UNTAGGED, UNTAGGED))
         if source.family == "rgb":

@@ -19,7 +19,7 @@ from lkdn_media.files import LONGEST_NAME, write_json
 from lkdn_media.plan import Plan
 from lkdn_media.segments import Segment
 
-__all__ = ["Job", "Parts", "identity", "was_finished"]
+__all__ = ["Job", "Parts", "identity", "is_begun", "was_finished"]
 
 #: How much is hashed at each end of the source.
 _END: Final = 2**20
@@ -50,6 +50,11 @@ def identity(plan: Plan, *, segment: int, engine: Mapping[str, object]) -> dict[
     }
     loaded: dict[str, Any] = json.loads(json.dumps(content, default=str))
     return loaded
+
+
+def is_begun(target: Path) -> bool:
+    """Whether there is a job that was broken off on the way to ``target``."""
+    return (_folder(target) / _HEAD).exists()
 
 
 def was_finished(source: Path, target: Path) -> bool:

@@ -45,7 +45,10 @@ __all__ = ["Plan", "make_plan"]
 
 #: In the names of encoders whose pictures players take for limited range; those only MOV leaves so.
 _LIMITED: Final = ("prores", "mpeg1video", "mpeg2video", "libvpx")
-_LIMITED_IN_MOV: Final = ("v210", "cfhd", "jpeg2000", "mpeg4")
+_LIMITED_IN_MOV: Final = ("v210", "cfhd", "jpeg2000", "mpeg4", "h263", "magicyuv", "tiff", "yuv4")
+#: Encoders whose pictures are of one matrix whatever the container says: JPEG's (JFIF) and VP8's.
+_OF_601: Final = ("mjpeg", "libvpx")
+_MATRICES_OF_601: Final = ("smpte170m", "bt470bg")
 #: What players have of each encoder in MP4 and MOV, in which most know no 4:4:4.
 _PLAYED: Final = {"libx264": "yuv420p", "libx265": "yuv420p10le"}
 #: Pixels a side, of H.264's level 5.2, where the decoders of most devices end.
@@ -320,6 +323,8 @@ def _output_format(
     ).resolved(*size)
     if container == PICTURES:
         return replace(new, color_range="full")
+    if codec in _OF_601 and new.family == "yuv" and new.matrix not in _MATRICES_OF_601:
+        new = replace(new, matrix="bt470bg")
     limited = new.family == "yuv" and _only_limited(codec, container)
     return replace(new, color_range="limited") if limited else new
 
