@@ -62,11 +62,12 @@ def cut_ticks(source: Source, first: int, last: int | None, *, frames: int | Non
             behind = next(islice(pictures, frames - 1, None), None)
             last = behind.pts if behind is not None else last
     span = Span(opening.pts, last)
-    skipped = (opening.pts * source.time_base - source.clock_start) * source.frame_rate
+    skipped = 0
+    if first * source.time_base > source.clock_start:
+        shown = opening.pts * source.time_base - source.clock_start
+        skipped = round(shown * source.frame_rate)
     return replace(
-        _with_timecode(
-            source, round(skipped) if first * source.time_base > source.clock_start else 0
-        ),
+        _with_timecode(source, skipped),
         span=span,
         frames=_count(source, span, frames),
         packets=0,

@@ -49,10 +49,10 @@ _ALIASES: Final = {
     "vp8": "libvpx",
     "vp9": "libvpx-vp9",
 }
-#: A size that every encoder takes, H.263 and DNxHR among them.
 #: Encoders whose packets files can't take, which muxers only say when they get some; of bare
 #: samples each takes a few layouts, and some are read as others.
 _UNWRITABLE: Final = ("rawvideo", "vc2", "rv10", "rv20")
+#: A size that every encoder takes, H.263 and DNxHR among them.
 _TRIAL_SIZE: Final = (352, 288)
 _FAMILY_RANK: Final = {"yuv": 1, "rgb": 2, "gray": 3}
 

@@ -38,6 +38,8 @@ def read_exif(image: Image.Image) -> Image.Exif:
 
     Without what Pillow would take from XMP: few programs go by an orientation that is only there.
     """
+    if image.format == "PNG":
+        image.load()  # as `getexif` does: damaged samples aren't damaged EXIF
     xmp = {name: image.info.pop(name, None) for name in ("xmp", "XML:com.adobe.xmp")}
     try:
         exif = image.getexif()

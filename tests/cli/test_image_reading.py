@@ -311,3 +311,18 @@ def test_warnings_of_pillow_stay_out_of_stderr(tmp_path: Path) -> None:
         check=False,
     )
     assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_damaged_samples_of_a_png_are_refused(tmp_path: Path, damage: str) -> None:
+    """Which Pillow tells once, when it looks for EXIF behind them."""
+    path = tmp_path / "a.png"
+    Image.fromarray(noise(3, size=(60, 50))).save(path)
+    data = bytearray(path.read_bytes())
+    if damage == "cut":
+        del data[len(data) // 2 :]
+    else:
+        data[len(data) // 2] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(LKDNError, match="is damaged"):
+        read_still(path)
