@@ -120,7 +120,7 @@ def test_a_dry_run_writes_nothing(
     assert "model: one of lkdn-s" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("options", ["--scale 7", "--foo", "--codec", "--frames 1e9"])
+@pytest.mark.parametrize("options", ["--scale seven", "--foo", "--codec", "--frames 1e9"])
 def test_wrong_arguments_tell_programs(options: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["a.mp4", "b.mp4", *options.split(), "--json"]) == 2
     said = capsys.readouterr()
