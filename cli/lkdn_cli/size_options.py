@@ -2,15 +2,12 @@
 
 import argparse
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lkdn_media.sizes import SizeChoice
 
 __all__ = ["add_scale_option", "add_size_options", "scales_of", "size_choice"]
-
-#: What there are networks for.
-SCALES: Final = (2, 3, 4)
 
 
 def add_scale_option(group: argparse._ArgumentGroup) -> None:
@@ -43,6 +40,7 @@ def add_size_options(group: argparse._ArgumentGroup) -> None:
 
 def size_choice(arguments: argparse.Namespace) -> "SizeChoice":
     """The wished final size. Raises ``ArgumentError``."""
+    from lkdn_core.arch import SCALES
     from lkdn_media.sizes import SizeChoice
 
     factor = None if arguments.scale in SCALES else arguments.scale
@@ -54,6 +52,8 @@ def scales_of(arguments: argparse.Namespace) -> tuple[int, ...]:
 
     Raises ``LKDNError`` where its weights can't be read.
     """
+    from lkdn_core.arch import SCALES
+
     if arguments.scale in SCALES:
         return (int(arguments.scale),)
     if arguments.weights is not None:

@@ -5,6 +5,8 @@ from typing import Final
 
 from PIL import features
 
+from lkdn_media.mp4_head import boxes
+
 __all__ = ["AVIF", "avif_bits", "avif_cicp"]
 
 #: Whether the installed Pillow reads and writes it.
@@ -35,20 +37,7 @@ def avif_cicp(data: bytes) -> bytes:
 
 def _property(data: bytes, kind: bytes, length: int) -> bytes:
     """The first ``length`` bytes of a property; ``b""`` where there is none."""
-    meta = _meta(data)
+    meta = next((content for name, content in boxes(data) if name == b"meta"), b"")
     start = meta.find(kind) + len(kind)
     found = meta[start : start + length]
     return found if start >= len(kind) and len(found) == length else b""
-
-
-def _meta(data: bytes) -> bytes:
-    """The box of the file that describes what is in it."""
-    start = 0
-    while start + 8 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, start)
-        if kind == b"meta":
-            return data[start : start + size]
-        if size < 8:  # up to the end of the file, or longer than 4 GiB
-            break
-        start += size
-    return b""

@@ -19,7 +19,7 @@ from lkdn_media.avif import AVIF
 from lkdn_media.exif import exact, nested_directory
 from lkdn_media.images import Still
 from lkdn_media.jpeg import iptc_segment
-from lkdn_media.labels import PNG_SIGNATURE, Labels, png_chunk, png_chunks
+from lkdn_media.labels import IPTC_TAG, PNG_SIGNATURE, Labels, png_chunk, png_chunks
 
 __all__ = ["WRITERS", "Quality", "Writer", "as_shown", "check_lossless"]
 
@@ -259,7 +259,7 @@ def _tiff(still: Still, quality: Quality) -> bytes:
     if labels.dpi:
         directory[tags.XResolution], directory[tags.YResolution] = labels.dpi
         directory[tags.ResolutionUnit] = _INCH
-    others = ((tags.XMLPacket, labels.xmp, 1), (33723, labels.iptc, 7), (34675, labels.icc, 7))
+    others = ((tags.XMLPacket, labels.xmp, 1), (IPTC_TAG, labels.iptc, 7), (34675, labels.icc, 7))
     for tag, value, kind in others:
         if value:
             directory[tag], directory.tagtype[tag] = value, kind

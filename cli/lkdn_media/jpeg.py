@@ -5,14 +5,15 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["behind_picture", "has_extended_xmp", "iptc_segment", "picture_bytes"]
+__all__ = ["IPTC_RESOURCE", "behind_picture", "has_extended_xmp", "iptc_segment", "picture_bytes"]
 
 _START_OF_SCAN, _END, _APP1, _APP13, _COMMENT = 0xDA, 0xD9, 0xE1, 0xED, 0xFE
 _LABELS: Final = (*range(0xE0, 0xF0), _COMMENT)
 #: What ends the samples of a scan: a marker that neither stands for 255 nor for a restart.
 _MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _EXTENDED_XMP: Final = b"http://ns.adobe.com/xmp/extension/\0"
-_IPTC_RESOURCE: Final = 0x0404
+#: What Photoshop's resource of captions and keywords is called.
+IPTC_RESOURCE: Final = 0x0404
 
 
 def picture_bytes(data: bytes) -> int:
@@ -35,7 +36,7 @@ def has_extended_xmp(data: bytes) -> bool:
 
 def iptc_segment(iptc: bytes) -> bytes:
     """A segment with captions and the like, the way Photoshop and all since it keep them."""
-    resource = b"8BIM" + struct.pack(">HHI", _IPTC_RESOURCE, 0, len(iptc)) + iptc
+    resource = b"8BIM" + struct.pack(">HHI", IPTC_RESOURCE, 0, len(iptc)) + iptc
     content = b"Photoshop 3.0\0" + resource + b"\0" * (len(iptc) % 2)
     return bytes((0xFF, _APP13)) + struct.pack(">H", len(content) + 2) + content
 

@@ -11,8 +11,9 @@ from PIL import ExifTags, Image
 
 from lkdn_media.avif import avif_cicp
 from lkdn_media.exif import exact, nested_directory, pack_exif, read_exif
+from lkdn_media.jpeg import IPTC_RESOURCE
 
-__all__ = ["PNG_SIGNATURE", "Labels", "png_chunk", "png_chunks", "read_labels"]
+__all__ = ["IPTC_TAG", "PNG_SIGNATURE", "Labels", "png_chunk", "png_chunks", "read_labels"]
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 #: Chunks of a PNG that hold for the enlarged picture too, whatever its pixels are.
@@ -35,7 +36,7 @@ _LAYOUT_TAGS: Final = {
     *(33550, 33922, 34264, 34735, 34736, 34737),  # where on a map each pixel is
 }
 _DESCRIPTION: Final = ExifTags.Base.ImageDescription
-_IPTC_TAG, _IPTC_RESOURCE = 33723, 0x0404
+IPTC_TAG: Final = 33723
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +146,10 @@ def _is_of_layout(description: object) -> bool:
 def _iptc(image: Image.Image, exif: Image.Exif) -> bytes:
     """Captions and keywords of a JPEG or TIFF."""
     if image.format == "TIFF":
-        found = exif.get(_IPTC_TAG)
+        found = exif.get(IPTC_TAG)
     else:
         resources = image.info.get("photoshop")
-        found = resources.get(_IPTC_RESOURCE) if isinstance(resources, dict) else None
+        found = resources.get(IPTC_RESOURCE) if isinstance(resources, dict) else None
     return found if isinstance(found, bytes) else b""
 
 

@@ -1,4 +1,4 @@
-"""What an MP4 or MOV file says beyond what FFmpeg reads (ISO/IEC 14496-12): where tracks end."""
+"""Boxes of MP4, MOV and AVIF (ISO/IEC 14496-12), and of the first two what FFmpeg does not tell."""
 
 import struct
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, Final
 
-__all__ = ["track_end"]
+__all__ = ["boxes", "track_end"]
 
 #: Longer indexes are not read.
 _MOST: Final = 2**28
@@ -19,10 +19,10 @@ def track_end(path: Path, track: int) -> Fraction | None:
     """
     try:
         with path.open("rb") as file:
-            index = _index(file)
-        boxes = dict(_boxes(index))
-        scale = struct.unpack_from(">I", boxes[b"mvhd"], 20 if boxes[b"mvhd"][0] else 12)[0]
-        heads = [dict(_boxes(box))[b"tkhd"] for name, box in _boxes(index) if name == b"trak"]
+            index = list(boxes(_index(file)))
+        movie = dict(index)[b"mvhd"]
+        scale = struct.unpack_from(">I", movie, 20 if movie[0] else 12)[0]
+        heads = [dict(boxes(box))[b"tkhd"] for name, box in index if name == b"trak"]
         for head in heads:
             wide = head[0] == 1
             number, _, duration = struct.unpack_from(
@@ -50,8 +50,8 @@ def _index(file: BinaryIO) -> bytes:
     return b""
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Names and contents of the boxes in ``data``."""
+def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Names and contents of the boxes in ``data``, up to one without a length of its own."""
     place = 0
     while place + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, place)
