@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,9 @@ from lkdn_core.formats import FrameFormat
 from lkdn_core.memory import is_out_of_memory, shortage_named
 from lkdn_core.models import DEFAULT_MODEL, load_model
 from lkdn_core.prepare import DTYPES
+from lkdn_core.progress import Progress, Work, attended, portion
 from lkdn_core.resize import FinalSize
 from lkdn_core.room import MIN_TILE, Limits, Room
-from lkdn_core.stop import watched
 from lkdn_core.streaming import FrameStream, Planes
 from lkdn_core.tiling import fit_grid, plan_tiles
 from lkdn_core.transfer import Copier
@@ -91,7 +92,7 @@ class Upscaler:
         trained, self.config = load_model(model, scale, weights=weights, denoise=denoise)
         self.overlap = receptive_radius(self.config.blocks) if overlap is None else overlap
         self.batch_size = batch_size
-        self.num_streams = num_streams
+        self.num_streams, self.tta = num_streams, tta
         self._network: Network
         self.backend, self._network = load_network(
             backend, trained, self.config, self.device, self.precision
@@ -101,13 +102,13 @@ class Upscaler:
         self._room = Room(self.device, tile)
         self._copier = Copier(self.device)
 
-    def up(self, rgb: Tensor, *, before_tile: Callable[[], object] | None = None) -> Tensor:
+    def up(self, rgb: Tensor, *, progress: Progress | None = None) -> Tensor:
         """Enlarge RGB pictures (N, 3, H, W) of any float dtype on any device, in [0, 1].
 
         Returns (N, 3, sH, sW) float32 on the engine's device, not clamped: a few per cent of the
-        samples lie slightly outside [0, 1]. ``before_tile`` is called before each tile, and on a
-        CPU a few times a second, by another thread, while one is worked on; what it raises ends the
-        work, unless it says that memory is short. Raises ``ArgumentError`` and
+        samples lie slightly outside [0, 1]. ``progress`` is called with the share that is done, 0
+        to 1, before each tile, and on a CPU a few times a second while one is worked on; what it
+        raises ends the work, unless it says that memory is short. Raises ``ArgumentError`` and
         ``OutOfMemoryError``.
         """
         if not isinstance(rgb, Tensor):
@@ -119,11 +120,9 @@ class Upscaler:
             got = f"{tuple(rgb.shape)} {rgb.dtype}"
             raise ArgumentError(f"rgb: a float tensor (N, 3, H, W) is accepted, got {got}")
         with shortage_named(self.device), self._plain_arithmetic():
-            return self._enlarge(rgb, clipped=False, before_tile=before_tile)
+            return self._enlarge(rgb, clipped=False, progress=progress)
 
-    def _enlarge(
-        self, rgb: Tensor, *, clipped: bool, before_tile: Callable[[], object] | None = None
-    ) -> Tensor:
+    def _enlarge(self, rgb: Tensor, *, clipped: bool, progress: Progress | None = None) -> Tensor:
         """`up`; ``clipped``: ``rgb`` lies in [0, 1] already."""
         n, _, height, width = rgb.shape
         shape = (n, 3, height * self.scale, width * self.scale)
@@ -134,7 +133,8 @@ class Upscaler:
             count = self.frames_per_run(height, width, limit=n - done)
             part = slice(done, done + count)
             try:
-                self._run(rgb[part], out[part], clipped=clipped, before_tile=before_tile)
+                share = portion(progress, done / n, (done + count) / n)
+                self._run(rgb[part], out[part], clipped=clipped, progress=share)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -151,7 +151,7 @@ class Upscaler:
         out_format: FrameFormat | None = None,
         size: FinalSize | None = None,
         out: Sequence[Tensor] | None = None,
-        before_tile: Callable[[], object] | None = None,
+        progress: Progress | None = None,
     ) -> list[Tensor]:
         """Enlarge a batch of frames given as planes (N, h, w) in ``format``.
 
@@ -160,17 +160,15 @@ class Upscaler:
         ``scale`` times larger, or of ``size``: then the enlarged RGB is resized on the device.
         They have headroom where ``format`` has it; that costs some hundredths of a dB.
         ``out``: planes on the source's device to fill and return instead of new ones.
-        ``before_tile``: as of `up`.
+        ``progress``: as of `up`.
 
         Planes that a decoder left on the GPU are never copied to the host. Those of PyAV's hardware
         frames know of no stream: ``torch.utils.dlpack.from_dlpack(plane.__dlpack__())``.
         """
         with shortage_named(self.device):
             if out is None or all(p.device.type == self.device.type for p in planes):
-                return self._start(
-                    planes, format, out_format, size, out=out, before_tile=before_tile
-                )()
-            enlarged = self._start(planes, format, out_format, size, before_tile=before_tile)()
+                return self._start(planes, format, out_format, size, out=out, progress=progress)()
+            enlarged = self._start(planes, format, out_format, size, progress=progress)()
         for plane, done in zip(out, enlarged, strict=True):
             plane.copy_(done)
         return list(out)
@@ -183,7 +181,7 @@ class Upscaler:
         size: FinalSize | None,
         *,
         out: Sequence[Tensor] | None = None,
-        before_tile: Callable[[], object] | None = None,
+        progress: Progress | None = None,
     ) -> Callable[[], list[Tensor]]:
         """``up_planes``, on a GPU without waiting for it; the function returned waits."""
         check_planes(planes, format)
@@ -192,7 +190,7 @@ class Upscaler:
         home = planes[0].device
         with self._plain_arithmetic():
             rgb = to_rgb(self._copier.upload(planes), source, dtype=self._network.dtype)
-            rgb = self._enlarge(rgb, clipped=True, before_tile=before_tile)
+            rgb = self._enlarge(rgb, clipped=True, progress=progress)
             if size is not None:
                 rgb = size.apply(rgb.clamp_(0, 1))
             final_height, final_width = rgb.shape[2:]
@@ -207,7 +205,7 @@ class Upscaler:
         *,
         out_format: FrameFormat | None = None,
         size: FinalSize | None = None,
-        before_tile: Callable[[], object] | None = None,
+        progress: Progress | None = None,
     ) -> Iterator[list[np.ndarray]]:
         """Enlarge frames one after another, in order, holding a few batches at a time.
 
@@ -215,12 +213,12 @@ class Upscaler:
         ``out_format`` and ``size`` as ``up_planes`` does. The work runs in ``num_streams`` threads,
         so reading ``frames`` overlaps with it; on a GPU the copies of one batch overlap with the
         work on another. A batch that repeats recent frames, as a still scene does, costs
-        nothing: their arrays are yielded again, so all are read-only. ``before_tile``: as of `up`,
-        called in those threads.
+        nothing: their arrays are yielded again, so all are read-only. ``progress``: as of `up`,
+        of each batch, called in those threads.
         """
 
         def start(planes: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
-            return self._start(planes, format, out_format, size, before_tile=before_tile)
+            return self._start(planes, format, out_format, size, progress=progress)
 
         return FrameStream(self, start).run(frames)
 
@@ -247,27 +245,36 @@ class Upscaler:
         out: Tensor,
         *,
         clipped: bool,
-        before_tile: Callable[[], object] | None,
+        progress: Progress | None,
     ) -> None:
         """Fill ``out`` tile by tile."""
         s, (height, width) = self.scale, rgb.shape[2:]
         x = rgb.to(self.device, self._network.dtype)
         x = x if clipped else clip(x)
         rows, columns = self._grid(height, width, len(rgb))
-        for t in plan_tiles(height, width, rows=rows, columns=columns, overlap=self.overlap):
-            if before_tile is not None:
-                before_tile()
+        tiles = plan_tiles(height, width, rows=rows, columns=columns, overlap=self.overlap)
+        areas = [(t.y1 - t.y0) * (t.x1 - t.x0) for t in tiles]
+        # A GPU has no way to end what it has begun, nor does that take long.
+        watched = self.device.type == "cpu"
+        done, total = 0, sum(areas)
+        for t, area in zip(tiles, areas, strict=True):
+            share = portion(progress, done / total, (done + area) / total)
+            if share is not None:
+                share(0)
             window = x[:, :, t.y0 : t.y1, t.x0 : t.x1]
             window = window.contiguous(memory_format=self._network.memory_format)
-            alone = rows * columns == 1
+            alone = len(tiles) == 1
             size = len(x), 3, window.shape[2] * s, window.shape[3] * s
             y = out if alone else out.new_empty(size)
-            # A GPU has no way to end what it has begun, nor does that take long.
-            with watched(before_tile if self.device.type == "cpu" else None) as stop:
-                self._network(window, y, stop)
-            if alone:
-                return
-            out[:, :, *t.place(s)].copy_(y[:, :, *t.inner(s)])
+            run = partial(self._run_network, window, y)
+            attended(run, share if watched else None, pixels=self.tta * len(x) * area)
+            done += area
+            if not alone:
+                out[:, :, *t.place(s)].copy_(y[:, :, *t.inner(s)])
+
+    def _run_network(self, x: Tensor, out: Tensor, work: Work | None) -> None:
+        with self._plain_arithmetic():  # which is a matter of the thread
+            self._network(x, out, work)
 
     def _grid(self, height: int, width: int, count: int) -> tuple[int, int]:
         limits = self.limits

@@ -9,7 +9,7 @@ from typing import Final
 from torch import Tensor
 
 from lkdn_core.backends import Network
-from lkdn_core.stop import Stop
+from lkdn_core.progress import Work
 
 __all__ = ["POSITIONS", "SelfEnsemble"]
 
@@ -34,15 +34,15 @@ class SelfEnsemble:
         self._network, self._positions, self._scale = network, _ALL[:positions], scale
         self.dtype, self.memory_format = network.dtype, network.memory_format
 
-    def __call__(self, x: Tensor, out: Tensor, stop: Stop | None = None) -> None:
+    def __call__(self, x: Tensor, out: Tensor, work: Work | None = None) -> None:
         """See `Network`."""
-        self._network(x, out, stop)
+        self._network(x, out, work)
         for mirrored, swapped in self._positions[1:]:
-            if stop:
+            if work is not None and work.stopped:
                 return
             turned = _swapped(_mirrored(x, mirrored), swapped)
             part = out.new_empty(_swapped(out, swapped).shape)
-            self._network(turned.contiguous(memory_format=self.memory_format), part, stop)
+            self._network(turned.contiguous(memory_format=self.memory_format), part, work)
             out += _mirrored(_swapped(part, swapped), mirrored)
         out /= len(self._positions)
 

@@ -9,7 +9,7 @@ from typing import Final
 __all__ = ["instruction_sets", "library_file", "native_library"]
 
 #: Changes with what ``native/cpu/api.cpp`` says about it.
-_ABI: Final = 9
+_ABI: Final = 10
 _NAMES: Final = ("lkdn_native.so", "lkdn_native.dylib", "lkdn_native.dll")
 
 

@@ -4,7 +4,7 @@ import argparse
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,6 +24,7 @@ from lkdn_cli.size_options import add_scale_option, add_size_options, scales_of,
 from lkdn_core.errors import ArgumentError, LKDNError
 
 if TYPE_CHECKING:
+    from lkdn_core.progress import Progress
     from lkdn_media.picture_batch import Outcome
     from lkdn_media.picture_jobs import Job
     from lkdn_media.sizes import SizeChoice
@@ -102,13 +103,12 @@ def _enlarge(arguments: argparse.Namespace, reporter: Reporter) -> int:
     )
     if arguments.lossless:
         check_lossless(job.target for job in jobs)
-    page = arguments.compare
     done: list[Job] = []
     by: Counter[str] = Counter()
     errors: list[LKDNError] = []
-    if page:
+    if arguments.compare:
         files = [path for job in jobs for path in (job.source, job.target)]
-        check_page(page, files, overwrite=arguments.overwrite)
+        check_page(arguments.compare, files, overwrite=arguments.overwrite)
     Image.MAX_IMAGE_PIXELS = None  # read_still has a limit of its own
     if others:
         _tell_others(others)
@@ -120,10 +120,13 @@ def _enlarge(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
     for error in unreadable:
         fail(error, {})
-    hidden = arguments.quiet or arguments.json or len(jobs) < 2
-    with bar(total=len(jobs), unit="pictures", hidden=hidden) as shown:
-        for job, failure, network in _run(jobs, arguments, size, scales):
-            shown.update()
+    hidden = arguments.quiet or arguments.json
+    with bar(total=len(jobs), unit="pictures", hidden=hidden, fractions=True) as shown:
+
+        def progress(share: float) -> None:
+            shown.update(share * len(jobs) - shown.n)
+
+        for job, failure, network in _run(jobs, arguments, size, scales, progress):
             facts: dict[str, object] = {"input": str(job.source), "output": str(job.target)}
             if failure is None:
                 assert network is not None
@@ -135,27 +138,38 @@ def _enlarge(arguments: argparse.Namespace, reporter: Reporter) -> int:
                 if sys.stderr.isatty():
                     shown.clear()
                 fail(failure, facts)
-    if page and done:
-        from lkdn_media.compare import compare_stills
-
-        pairs = [(job.source, job.target) for job in done[:SHOWN]]
-        scale = None if size else max(scales)
-        write_page(
-            page,
-            lambda: compare_stills(pairs, scale=scale, fit=size.fit),
-            overwrite=arguments.overwrite,
-        )
+    if arguments.compare and done:
+        _write_page(arguments, done, size, scales)
     numbers = {"done": len(done), "skipped": skipped, "failed": len(errors)}
-    words = zip(numbers.values(), ("enlarged", "there already", "failed"), strict=True)
-    text = f"{output}: " + ", ".join(f"{number} {word}" for number, word in words if number)
-    if by:
-        counts = [f"{number} by {name}" for name, number in by.most_common()]
-        text += "; " + (", ".join(counts) if len(by) > 1 else f"by {next(iter(by))}")
     alone = len(jobs) == 1 and not (done or unreadable)  # what failed was said
-    reporter.tell("summary", numbers, "" if alone else text)
+    reporter.tell("summary", numbers, "" if alone else _summary(output, numbers, by))
     if not errors:
         return OK
     return exit_code(errors[0]) if len(jobs) == 1 else FAILED
+
+
+def _write_page(
+    arguments: argparse.Namespace, done: "Sequence[Job]", size: "SizeChoice", scales: Sequence[int]
+) -> None:
+    from lkdn_media.compare import compare_stills
+
+    pairs = [(job.source, job.target) for job in done[:SHOWN]]
+    scale = None if size else max(scales)
+    write_page(
+        arguments.compare,
+        lambda: compare_stills(pairs, scale=scale, fit=size.fit),
+        overwrite=arguments.overwrite,
+    )
+
+
+def _summary(output: Path, numbers: Mapping[str, int], by: Counter[str]) -> str:
+    """What became of how many pictures, and ``by`` which networks."""
+    words = zip(numbers.values(), ("enlarged", "there already", "failed"), strict=True)
+    text = f"{output}: " + ", ".join(f"{number} {word}" for number, word in words if number)
+    counts = [f"{number} by {name}" for name, number in by.most_common()]
+    if len(counts) > 1:
+        return f"{text}; {', '.join(counts)}"
+    return f"{text}; by {next(iter(by))}" if by else text
 
 
 def _tell_others(others: Sequence[Path]) -> None:
@@ -172,6 +186,7 @@ def _run(
     arguments: argparse.Namespace,
     size: "SizeChoice",
     scales: Sequence[int],
+    progress: "Progress",
 ) -> "Iterator[Outcome]":
     from lkdn_media.image_writers import Quality
     from lkdn_media.picture_batch import enlarge_files
@@ -186,4 +201,5 @@ def _run(
         size=size,
         quality=Quality(arguments.quality, arguments.lossless),
         max_pixels=round(min(arguments.max_megapixels * 1e6, MOST)),
+        progress=progress,
     )

@@ -18,6 +18,8 @@ __all__ = ["Reporter", "bar", "teller_of_refusals"]
 
 #: Seconds between two lines of JSON about one file.
 _INTERVAL: Final = 0.5
+#: Of a bar whose count has decimals.
+_FRACTIONS: Final = "{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}, {rate_fmt}]"
 
 
 class Reporter:
@@ -80,8 +82,13 @@ def teller_of_refusals(prog: str, argv: Sequence[str] | None) -> Callable[[Argum
     return Reporter(prog, as_json=as_json, quiet=True).tell_error
 
 
-def bar(*, total: int, done: int = 0, unit: str, hidden: bool) -> "tqdm[NoReturn]":
-    """A bar on stderr, for the thread that asks for it. ``total``: 0 when not known."""
+def bar(
+    *, total: int, done: int = 0, unit: str, hidden: bool, fractions: bool = False
+) -> "tqdm[NoReturn]":
+    """A bar on stderr, for the thread that asks for it.
+
+    ``total``: 0 when not known. ``fractions``: what is counted may be done in part.
+    """
     from tqdm import tqdm
 
     live = sys.stderr.isatty()
@@ -91,6 +98,7 @@ def bar(*, total: int, done: int = 0, unit: str, hidden: bool) -> "tqdm[NoReturn
         total=total or None,
         initial=done,
         unit=f" {unit}",
+        bar_format=_FRACTIONS if fractions else None,
         disable=hidden,
         mininterval=0.2 if live else 10,
         delay=0 if live else 10,  # a log file gets no bar for little work

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lkdn_core import Upscaler
+from lkdn_core.progress import Progress
 from lkdn_core.quantize import quantize
 from lkdn_core.resize import FinalSize
 from lkdn_media.parts import enlarge_parts, resize_plane
@@ -24,12 +25,14 @@ def enlarge_alpha(
     upscaler: Upscaler,
     *,
     size: FinalSize | None = None,
+    progress: Progress | None = None,
 ) -> NDArray[Any]:
     """Alpha (N, H, W), enlarged, or of ``size``, which it gets after the network.
 
     It goes through the same network as a gray picture of full range, so that its edges lie where
     those of the colours do, and is clipped to what the 3x3 pixels around each have in the source,
     so that flat parts don't change. A constant one, which most are, does not have to.
+    ``progress``: as of `Upscaler.up`.
     """
     count, height, width = alpha.shape
     scale = (2**new_bits - 1) / (2**bits - 1)
@@ -38,7 +41,7 @@ def enlarge_alpha(
         tall, wide = (side * upscaler.scale for side in (height, width))
         shape = (tall, wide) if size is None else (size.height, size.width)
         return np.full((count, *shape), round(least * scale), _dtype(new_bits))
-    (new,) = enlarge_parts([alpha], bits, new_bits, upscaler)
+    (new,) = enlarge_parts([alpha], bits, new_bits, upscaler, progress=progress)
     _clip_to_source(new, alpha, scale, new_bits, upscaler.scale)
     if size is None:
         return new

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from lkdn_core import FrameFormat, Upscaler
+from lkdn_core.progress import Progress, portion
 from lkdn_core.quantize import quantize
 from lkdn_core.resize import FinalSize
 from lkdn_core.tiling import fit_grid, plan_tiles
@@ -26,10 +27,12 @@ def enlarge_parts(
     upscaler: Upscaler,
     *,
     size: FinalSize | None = None,
+    progress: Progress | None = None,
 ) -> list[NDArray[Any]]:
     """Enlarge planes (N, H, W) of full range: three of RGB or one of gray.
 
     They get ``size`` before they are rounded; what is made part by part has 16 bits by then.
+    ``progress``: as of `Upscaler.up`.
     """
     s, (count, height, width) = upscaler.scale, planes[0].shape
     source = FrameFormat(
@@ -45,20 +48,24 @@ def enlarge_parts(
     rows, columns = grid or (1, 1)
     if rows == columns == 1:
         whole = [torch.from_numpy(np.ascontiguousarray(plane)) for plane in planes]
-        new = upscaler.up_planes(whole, source, out_format=target, size=size)
+        new = upscaler.up_planes(whole, source, out_format=target, size=size, progress=progress)
         return [plane.numpy() for plane in new]
     if size is not None:
-        large = enlarge_parts(planes, bits, 16, upscaler)
+        large = enlarge_parts(planes, bits, 16, upscaler, progress=progress)
         return [resize_plane(plane, size, bits=16, new_bits=new_bits) for plane in large]
     dtype = np.uint8 if new_bits == 8 else np.uint16
     large = [np.empty((count, height * s, width * s), dtype) for _ in planes]
-    for t in plan_tiles(height, width, rows=rows, columns=columns, overlap=overlap):
+    tiles = plan_tiles(height, width, rows=rows, columns=columns, overlap=overlap)
+    for number, t in enumerate(tiles):
+        share = portion(progress, number / len(tiles), (number + 1) / len(tiles))
         window = [
             torch.from_numpy(np.ascontiguousarray(plane[:, t.y0 : t.y1, t.x0 : t.x1]))
             for plane in planes
         ]
         for done, out in zip(
-            upscaler.up_planes(window, source, out_format=target), large, strict=True
+            upscaler.up_planes(window, source, out_format=target, progress=share),
+            large,
+            strict=True,
         ):
             out[:, *t.place(s)] = done[:, *t.inner(s)].numpy()
     return large

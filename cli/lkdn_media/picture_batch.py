@@ -12,6 +12,7 @@ import av
 
 from lkdn_core import Upscaler
 from lkdn_core.errors import LKDNError
+from lkdn_core.progress import Progress, portion
 from lkdn_core.resize import FinalSize
 from lkdn_media.files import followed, write_whole
 from lkdn_media.image_writers import WRITERS, Quality
@@ -70,16 +71,19 @@ def enlarge_files(
     size: SizeChoice,
     quality: Quality,
     max_pixels: int = MAX_PIXELS,
+    progress: Progress | None = None,
 ) -> Iterator[Outcome]:
     """Do ``jobs``; yields each when it is done, failed ones too, in order.
 
     Each picture goes through the smallest of ``scales`` that reaches ``size``, or the largest where
     none is wished, of the network that ``network_of`` gives. ``upscaler_of`` gives the engine for a
     network and a scale; what it raises ends everything. Pictures of one size that follow each other
-    share a batch where they have one network and its engine takes more than one.
-    What the new format can't hold is logged as a warning.
+    share a batch where they have one network and its engine takes more than one. ``progress`` gets
+    the share of all that is enlarged, as of `Upscaler.up`; what it raises ends everything. What the
+    new format can't hold is logged as a warning.
     """
     writing: deque[Future[Outcome]] = deque()
+    done = 0
     with (
         closing(read_ahead(_read(jobs, network_of, scales, size, max_pixels), WAITING)) as read,
         ThreadPoolExecutor(WRITING_THREADS) as writers,
@@ -88,7 +92,12 @@ def enlarge_files(
             for group in _groups(read, upscaler_of):
                 while len(writing) >= WRITING_THREADS + WAITING:
                     yield writing.popleft().result()
-                for item in _enlarged(group, upscaler_of):
+                first, done = done / len(jobs), done + len(group)
+                share = portion(progress, first, done / len(jobs))
+                items = _enlarged(group, upscaler_of, share)
+                if share is not None:
+                    share(1)
+                for item in items:
                     writing.append(writers.submit(_write, item, quality))
             while writing:
                 yield writing.popleft().result()
@@ -165,7 +174,9 @@ def _deep(job: Job) -> bool:
     return WRITERS[job.target.suffix.lower()].deep
 
 
-def _enlarged(group: list[_Read], upscaler_of: UpscalerOf) -> list[_Read]:
+def _enlarged(
+    group: list[_Read], upscaler_of: UpscalerOf, progress: Progress | None
+) -> list[_Read]:
     stills, first = [item.still for item in group if item.still is not None], group[0]
     if not stills:
         return group
@@ -176,7 +187,8 @@ def _enlarged(group: list[_Read], upscaler_of: UpscalerOf) -> list[_Read]:
         for line in (*item.notes, *still.losses, *writer.losses(still)):
             log.warning("warning: %s: %s", item.job.source, line)
     try:
-        new = enlarge_stills(stills, upscaler, deep=_deep(first.job), size=first.size)
+        deep = _deep(first.job)
+        new = enlarge_stills(stills, upscaler, deep=deep, size=first.size, progress=progress)
     except (LKDNError, MemoryError) as error:
         text = str(error) or "memory has no room for it"
         return [i._replace(still=None, error=LKDNError(f"{i.job.source}: {text}")) for i in group]

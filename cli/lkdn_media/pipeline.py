@@ -75,18 +75,19 @@ def upscale_video(
     *,
     progress: Callable[[], object],
     overwrite: bool = False,
-    before_tile: Callable[[], object] | None = None,
+    check: Callable[[], object] | None = None,
 ) -> Result:
     """Enlarge ``plan.source`` into ``target``, which appears only when it is whole.
 
     A file that is there then, whenever it came, is replaced only with ``overwrite``.
 
     ``progress`` is called, in the calling thread, after each frame handed to the encoder,
-    ``before_tile`` in another, before each tile; what they raise ends the work. Raises
-    ``LKDNError``; then, as after any other exception, ``target`` is what it was before.
+    ``check`` in another, before each tile and on a CPU a few times a second; what they raise ends
+    the work. Raises ``LKDNError``; then, as after any other exception, ``target`` is what it was
+    before.
     """
     with _writer(plan, target, overwrite=overwrite) as writer:
-        return _upscale(plan, writer, upscaler, progress, before_tile)
+        return _upscale(plan, writer, upscaler, progress, check)
 
 
 class Writer(Protocol):
@@ -132,7 +133,7 @@ def _upscale(
     writer: Writer,
     upscaler: Upscaler,
     progress: Callable[[], object],
-    before_tile: Callable[[], object] | None,
+    check: Callable[[], object] | None,
 ) -> Result:
     damage = Damage()
 
@@ -151,7 +152,7 @@ def _upscale(
     with (
         closing(read_ahead(decoded(), READ_AHEAD)) as pictures,
         write_behind(write, WRITE_BEHIND) as put,
-        closing(enlarge(pictures, plan, upscaler, before_tile)) as enlarged,
+        closing(enlarge(pictures, plan, upscaler, check)) as enlarged,
     ):
         for picture in enlarged:
             put(picture)
@@ -164,7 +165,7 @@ def enlarge(
     pictures: Iterable[Picture],
     plan: Plan,
     upscaler: Upscaler,
-    before_tile: Callable[[], object] | None = None,
+    check: Callable[[], object] | None = None,
 ) -> Generator[Picture]:
     """The network's output with all else of its input, which it keeps in order."""
     inside: deque[Picture] = deque()
@@ -179,7 +180,7 @@ def enlarge(
         plan.input_format,
         out_format=plan.output_format,
         size=plan.size,
-        before_tile=before_tile,
+        progress=None if check is None else lambda share: check(),
     )
     for enlarged in stream:
         picture = inside.popleft()

@@ -10,7 +10,7 @@ from lkdn_core.arch import LKDNConfig
 from lkdn_core.backends.reference import ReferenceNetwork
 from lkdn_core.fuse import Weights
 from lkdn_core.network import run_network
-from lkdn_core.stop import Stop
+from lkdn_core.progress import Work
 
 __all__ = ["COMPILES", "CompiledNetwork", "load", "obstacle"]
 
@@ -35,7 +35,7 @@ class CompiledNetwork(ReferenceNetwork):
             partial(run_network, self._weights), fullgraph=True, dynamic=False
         )
 
-    def __call__(self, x: Tensor, out: Tensor, stop: Stop | None = None) -> None:
+    def __call__(self, x: Tensor, out: Tensor, work: Work | None = None) -> None:
         out.copy_(self._run(x))
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lkdn_core.arch import LKDNConfig
 from lkdn_core.fuse import Weights
-from lkdn_core.stop import Stop
+from lkdn_core.progress import Work
 
 __all__ = ["Backend", "Network"]
 
@@ -23,13 +23,13 @@ class Network(Protocol):
     def memory_format(self) -> torch.memory_format:
         """How ``x`` is laid out: contiguous or channels_last."""
 
-    def __call__(self, x: Tensor, out: Tensor, stop: Stop | None = None) -> None:
+    def __call__(self, x: Tensor, out: Tensor, work: Work | None = None) -> None:
         """Fill ``out`` with ``x`` enlarged, both on the network's device.
 
         ``x`` (N, 3, H, W) in [0, 1]; ``out`` (N, 3, sH, sW) float32, whose last dimension is
         dense and whose others may be strided. Values are not clamped. Memory running out is the
-        ``RuntimeError`` torch raises for it. Once ``stop`` is set it may end early, ``out`` half
-        filled.
+        ``RuntimeError`` torch raises for it. It may count in ``work`` what is done, and end early,
+        ``out`` half filled, once that is stopped.
         """
 
     def bytes_for(self, height: int, width: int) -> int:

@@ -20,7 +20,7 @@ from lkdn_core.arch import LKDNConfig
 from lkdn_core.fuse import EPS, Weights, block_names
 from lkdn_core.native_library import instruction_sets, library_file, native_library
 from lkdn_core.prepare import fold
-from lkdn_core.stop import Stop
+from lkdn_core.progress import Work
 
 __all__ = ["COMPILES", "NativeNetwork", "load", "obstacle"]
 
@@ -79,7 +79,7 @@ class NativeNetwork:
         # At the end of the process a thread of a server may still be at work with it.
         finalize(self, library.lkdn_destroy, self._handle).atexit = False
 
-    def __call__(self, x: Tensor, out: Tensor, stop: Stop | None = None) -> None:
+    def __call__(self, x: Tensor, out: Tensor, work: Work | None = None) -> None:
         n, _, height, width = x.shape
         expected = (n, 3, height * self._scale, width * self._scale)
         assert out.shape == expected and out.stride(3) == 1 and x.is_contiguous()
@@ -91,7 +91,7 @@ class NativeNetwork:
                 *(_place(x, i), x.stride(2), x.stride(1)),
                 *(_place(out, i), out.stride(2), out.stride(1)),
                 *(height, width, threads),
-                None if stop is None else stop.address,
+                None if work is None else work.address,
             )
             if failed == _STOPPED:
                 return

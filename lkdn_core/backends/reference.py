@@ -8,7 +8,7 @@ from lkdn_core.fuse import Weights
 from lkdn_core.memory import bytes_per_pixel
 from lkdn_core.network import run_unshuffled
 from lkdn_core.prepare import DTYPES, layout, prepare
-from lkdn_core.stop import Stop
+from lkdn_core.progress import Work
 
 __all__ = ["COMPILES", "load", "obstacle"]
 
@@ -30,7 +30,7 @@ class ReferenceNetwork:
         self._weights = prepare(weights, device=device, precision=precision)
         self._bytes_per_pixel = bytes_per_pixel(config, self.dtype)
 
-    def __call__(self, x: Tensor, out: Tensor, stop: Stop | None = None) -> None:
+    def __call__(self, x: Tensor, out: Tensor, work: Work | None = None) -> None:
         y = run_unshuffled(self._weights, x)
         (height, width), scale = x.shape[2:], out.shape[2] // x.shape[2]
         # The pixel shuffle is the copy: output pictures are the largest maps of all.

@@ -8,7 +8,7 @@ from lkdn_core.backends.graphs import Graphs
 from lkdn_core.backends.reference import ReferenceNetwork
 from lkdn_core.fuse import Weights
 from lkdn_core.network import run_network
-from lkdn_core.stop import Stop
+from lkdn_core.progress import Work
 
 __all__ = ["COMPILES", "TorchNetwork", "load", "obstacle"]
 
@@ -31,7 +31,7 @@ class TorchNetwork(ReferenceNetwork):
             lambda x, _: run_network(self._weights, x), device=device, bytes_for=lambda *_: 0
         )
 
-    def __call__(self, x: Tensor, out: Tensor, stop: Stop | None = None) -> None:
+    def __call__(self, x: Tensor, out: Tensor, work: Work | None = None) -> None:
         self._graphs.run(x, out.copy_)
 
     def release(self) -> None:

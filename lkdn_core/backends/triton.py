@@ -12,7 +12,7 @@ from lkdn_core.fuse import Weights
 from lkdn_core.kernels.launch import compile_ahead
 from lkdn_core.kernels.pack import pack
 from lkdn_core.prepare import DTYPES, fold
-from lkdn_core.stop import Stop
+from lkdn_core.progress import Work
 
 if TYPE_CHECKING:
     from lkdn_core.kernels.launches import Schedule
@@ -56,7 +56,7 @@ class TritonNetwork:
         self._compiled = False
         self._graphs = Graphs(self._trunk, device=device, bytes_for=self._map_bytes)
 
-    def __call__(self, x: Tensor, out: Tensor, stop: Stop | None = None) -> None:
+    def __call__(self, x: Tensor, out: Tensor, work: Work | None = None) -> None:
         # The last kernel writes where the caller wants it, so it is in no graph.
         self._graphs.run(x, lambda schedule: schedule.pixels(out).run())
 

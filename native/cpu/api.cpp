@@ -187,7 +187,7 @@ struct lkdn_network {
 };
 
 // Changes whenever something that Python relies on does, here or in another file with an LKDN_EXPORT.
-LKDN_EXPORT int lkdn_abi() { return 9; }
+LKDN_EXPORT int lkdn_abi() { return 10; }
 
 // The instruction sets this processor has, the best first; null past the last.
 LKDN_EXPORT const char *lkdn_instructions(int index) {
@@ -230,15 +230,16 @@ LKDN_EXPORT int64_t lkdn_bytes(const lkdn_network *n, int height, int width, int
 }
 
 // One picture, planes of RGB to planes of RGB, rows and planes so many floats apart. Returns 0, or 1
-// for lack of memory, or 2 where `stop`, which may be null, was set meanwhile.
+// for lack of memory, or 2 where `work` told it to end. `work` is two numbers or null: the first is
+// not 0 once it shall end, to the second are added the pixels of the input that are done.
 LKDN_EXPORT int lkdn_run(lkdn_network *n, const float *x, int64_t x_row, int64_t x_plane, float *out,
                     int64_t out_row, int64_t out_plane, int height, int width, int threads,
-                    const volatile int32_t *stop) {
+                    volatile int64_t *work) {
     try {
         const Schedule schedule = make_schedule(n->net, width, threads);
         auto workspace = n->borrow(schedule, height, width, threads);
         const Picture picture{x, x_row, x_plane, out, out_row, out_plane, height, width};
-        const bool whole = run_picture(n->stages, n->net, schedule, *workspace, picture, threads, stop);
+        const bool whole = run_picture(n->stages, n->net, schedule, *workspace, picture, threads, work);
         n->give_back(std::move(workspace));
         return whole ? 0 : 2;
     } catch (const std::bad_alloc &) {

@@ -17,9 +17,9 @@ class Run {
 public:
     Run(const Stages &stages, const Net &net, const Schedule &schedule,
         const Workspace &workspace, const Picture &picture, int threads,
-        const volatile int32_t *stop)
+        volatile int64_t *work)
         : stages_(stages), net_(net), schedule_(schedule), workspace_(workspace),
-          picture_(picture), stop_(stop), across_(schedule.tiles_across(picture.width)),
+          picture_(picture), work_(work), across_(schedule.tiles_across(picture.width)),
           distance_(schedule.distance(picture.width, threads)),
           done_(schedule.tiles_down(picture.height)) {}
 
@@ -31,7 +31,7 @@ public:
             for (int column = 0; column < across_; column++) {
                 const int above = std::min(column + distance_, across_);
                 while (!stopped_ && row > 0 && done_[row - 1] < above) wait(lock);
-                if (stopped_ || (stop_ && *stop_)) {
+                if (stopped_ || (work_ && work_[0])) {
                     stopped_ = true;
                     changed_.notify_all();
                     return;
@@ -40,6 +40,7 @@ public:
                 make(static_cast<int>(row), column, thread);
                 lock.lock();
                 done_[row]++;
+                count();
                 if (waiting_) changed_.notify_all();
             }
         }
@@ -52,6 +53,15 @@ private:
         waiting_++;
         changed_.wait(lock);
         waiting_--;
+    }
+
+    // One tile more is done.
+    void count() {
+        if (!work_) return;
+        const int64_t all = static_cast<int64_t>(done_.size()) * across_;
+        const int64_t pixels = static_cast<int64_t>(picture_.height) * picture_.width;
+        const int64_t before = pixels * tiles_ / all;
+        work_[1] = work_[1] + pixels * ++tiles_ / all - before;
     }
 
     void make(int row, int column, int thread) const {
@@ -70,12 +80,13 @@ private:
     const Schedule &schedule_;
     const Workspace &workspace_;
     const Picture &picture_;
-    const volatile int32_t *const stop_;
+    volatile int64_t *const work_;
     const int across_, distance_;
     std::mutex mutex_;
     std::condition_variable changed_;
     size_t taken_ = 0;
     std::vector<int> done_;  // tiles of each row
+    int64_t tiles_ = 0;  // of all
     int waiting_ = 0;
     bool stopped_ = false;
 };
@@ -84,8 +95,8 @@ private:
 
 bool run_picture(const Stages &stages, const Net &net, const Schedule &schedule,
                  const Workspace &workspace, const Picture &picture, int threads,
-                 const volatile int32_t *stop) {
-    Run run(stages, net, schedule, workspace, picture, threads, stop);
+                 volatile int64_t *work) {
+    Run run(stages, net, schedule, workspace, picture, threads, work);
     run_together(threads, [&](int thread) { run.work(thread); });
     return !run.stopped();
 }

@@ -5,9 +5,10 @@
 
 namespace lkdn {
 
-// Ends early, with `false`, once `stop` is not 0; it may be null.
+// Ends early, with `false`, once `work[0]` is not 0, and adds to `work[1]` the pixels that are done.
+// `work` may be null.
 bool run_picture(const Stages &stages, const Net &net, const Schedule &schedule,
                  const Workspace &workspace, const Picture &picture, int threads,
-                 const volatile int32_t *stop);
+                 volatile int64_t *work);
 
 }  // namespace lkdn

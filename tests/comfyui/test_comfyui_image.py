@@ -25,7 +25,7 @@ def pictures(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
 def enlarge(images: Tensor, upscaler: Upscaler, **options: Any) -> Tensor:
     """`upscale_images` to float32 on the CPU."""
     fixed: dict[str, Any] = {"alpha": "upscale", "device": CPU, "dtype": torch.float32}
-    ignore: Callable[[int], None] = lambda done: None  # noqa: E731
+    ignore: Callable[[float], None] = lambda share: None  # noqa: E731
     return upscale_images(images, upscaler, **{**fixed, "progress": ignore, **options})
 
 
@@ -55,10 +55,12 @@ def test_empty_batch(upscaler: Upscaler) -> None:
 
 
 @pytest.mark.parametrize(("channels", "passes"), [(1, 1), (2, 2), (3, 1), (4, 2)])
-def test_it_can_be_stopped_within_a_picture(channels: int, passes: int) -> None:
-    upscaler, seen = Upscaler(scale=2, tile=8), list[None]()
-    enlarge(pictures(1, 20, 20, channels), upscaler, before_tile=lambda: seen.append(None))
-    assert len(seen) >= 9 * passes
+def test_progress_is_told_within_a_picture(channels: int, passes: int) -> None:
+    upscaler, seen = Upscaler(scale=2, tile=8), list[float]()
+    enlarge(pictures(2, 20, 20, channels), upscaler, progress=seen.append)
+    assert len(seen) > 2 * 9 * passes
+    assert seen == sorted(seen) and seen[0] == 0 and seen[-1] == 1
+    assert {k / (2 * passes) for k in range(2 * passes)} <= set(seen)
 
 
 def test_what_no_memory_holds_is_told_in_words(upscaler: Upscaler) -> None:
@@ -68,9 +70,9 @@ def test_what_no_memory_holds_is_told_in_words(upscaler: Upscaler) -> None:
 
 
 def test_long_batch_goes_in_parts(upscaler: Upscaler) -> None:
-    images, seen = pictures(200, 3, 2, 3), list[int]()
+    images, seen = pictures(200, 3, 2, 3), list[float]()
     out = enlarge(images, upscaler, progress=seen.append)
-    assert seen == [*range(0, 200, 3), 200]
+    assert seen == [*(count / 200 for count in range(0, 200, 3)), 1]
     assert torch.equal(out, expected(images, upscaler))
 
 
@@ -154,9 +156,9 @@ def test_interrupt_ends_the_work_within_a_batch(upscaler: Upscaler) -> None:
 
     seen = []
 
-    def progress(done: int) -> None:
-        seen.append(done)
-        if done >= 6:
+    def progress(share: float) -> None:
+        seen.append(round(50 * share))
+        if share >= 0.12:
             raise Stop
 
     with pytest.raises(Stop):

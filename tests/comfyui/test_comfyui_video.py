@@ -304,7 +304,7 @@ def test_it_can_be_stopped_within_a_frame(tmp_path: Path) -> None:
             raise KeyError
 
     with pytest.raises(KeyError):
-        upscale_to(tmp_path / "out", plan, upscaler, progress=ignore, before_tile=stop)
+        upscale_to(tmp_path / "out", plan, upscaler, progress=ignore, check=stop)
     assert len(seen) >= 3
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 

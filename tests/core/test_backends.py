@@ -16,7 +16,7 @@ from lkdn_core.arch import LKDNConfig
 from lkdn_core.backends import backend_names, choice, load_network, native, record
 from lkdn_core.errors import ArgumentError
 from lkdn_core.native_library import native_library
-from lkdn_core.stop import Stop
+from lkdn_core.progress import Work
 
 CPU, CONFIG = torch.device("cpu"), LKDNConfig(2, 8, 1)
 
@@ -32,7 +32,7 @@ class Slow:
         self.seconds, self.runs = seconds, 0
         self.fail: Callable[[torch.Tensor, torch.Tensor], None] | None = None
 
-    def __call__(self, x: torch.Tensor, out: torch.Tensor, stop: Stop | None = None) -> None:
+    def __call__(self, x: torch.Tensor, out: torch.Tensor, work: Work | None = None) -> None:
         assert x.shape[2] * CONFIG.scale == out.shape[2]
         if self.fail:
             self.fail(x, out)

@@ -19,7 +19,7 @@ from lkdn_core.backends import native, reference
 from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.fuse import Weights
 from lkdn_core.memory import CPU_BUDGET
-from lkdn_core.stop import Stop
+from lkdn_core.progress import Work
 
 CPU = torch.device("cpu")
 SIZES = [(1, 1), (1, 70), (53, 1), (2, 3), (17, 49), (31, 101)]
@@ -195,17 +195,18 @@ def test_many_threads_leave_a_picture_whole() -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_it_can_be_stopped(threads: int) -> None:
     weights, config = load_model(scale=2)
-    network, stop = native.NativeNetwork(weights, config, BEST), Stop()
+    network, work = native.NativeNetwork(weights, config, BEST), Work(1200 * 700)
     x = torch.rand(1, 3, 1200, 700)
     out = torch.full((1, 3, 2400, 1400), torch.nan)
     torch.set_num_threads(threads)
     try:
         with ThreadPoolExecutor(1) as pool:
-            work = pool.submit(network, x, out, stop)
+            end = pool.submit(network, x, out, work)
             while torch.isnan(out[0, 0, 200]).all():
-                assert not work.done()
-            stop.set()
-            work.result()
+                assert not end.done()
+            work.stop()
+            end.result()
+        assert 0 < work.share < 1
         assert torch.isnan(out[0, 0, -200:]).all()
         network(x, out)  # in the memory that was left
         assert torch.equal(out, run(weights, config, BEST, x))

@@ -1,7 +1,6 @@
 """ComfyUI's IMAGE through the engine: batches, channels and dtypes. No ComfyUI in here."""
 
 import math
-from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -12,6 +11,7 @@ from lkdn_core import FrameFormat, Upscaler
 from lkdn_core.color import clip
 from lkdn_core.errors import ArgumentError, OutOfMemoryError
 from lkdn_core.memory import is_out_of_memory
+from lkdn_core.progress import Progress, portion
 from lkdn_media.alpha import fill_hidden, limits_around
 
 __all__ = ["ALPHA", "upscale_images"]
@@ -29,8 +29,7 @@ def upscale_images(
     alpha: str,
     device: torch.device,
     dtype: torch.dtype,
-    progress: Callable[[int], object],
-    before_tile: Callable[[], object] | None = None,
+    progress: Progress,
 ) -> Tensor:
     """Enlarge an IMAGE (B, H, W, C) of any float dtype on any device.
 
@@ -38,8 +37,7 @@ def upscale_images(
     clipped. Gray and, with ``alpha="upscale"``, transparency go through the network as gray
     pictures; what is opaque or transparent all around stays so, and colours that it hides don't
     reach those that it shows. Returns (B, sH, sW, C), one channel less for ``"drop"``, in [0, 1] on
-    ``device`` in ``dtype``. ``progress`` gets the number of pictures done, first 0 and then after
-    each batch, ``before_tile`` is `Upscaler.up`'s; what they raise ends the work. Raises
+    ``device`` in ``dtype``. ``progress``: as of `Upscaler.up`, of all; at the end it gets 1. Raises
     ``ArgumentError`` and ``OutOfMemoryError``.
     """
     shape = tuple(images.shape)
@@ -54,13 +52,13 @@ def upscale_images(
     kept = channels - (channels in (2, 4) and alpha == "drop")
     out = _result((batch, height * scale, width * scale, kept), dtype, device)
     done = 0
-    progress(done)
     while done < batch:
         limits = upscaler.limits
         count = upscaler.frames_per_run(height, width, limit=batch - done)
         try:
             part = slice(done, done + count)
-            _upscale(images[part], upscaler, out[part], before_tile)
+            share = portion(progress, done / batch, (done + count) / batch)
+            _upscale(images[part], upscaler, out[part], share)
         except (MemoryError, RuntimeError) as error:
             # The engine halves what it runs; here there was no room for the pictures themselves.
             if count == 1 or not is_out_of_memory(error):
@@ -68,7 +66,7 @@ def upscale_images(
             upscaler.shrink(count, height, width, limits)
             continue
         done += count
-        progress(done)
+    progress(1)
     return out
 
 
@@ -86,20 +84,19 @@ def _result(shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.
         ) from error
 
 
-def _upscale(
-    images: Tensor, upscaler: Upscaler, out: Tensor, before_tile: Callable[[], object] | None
-) -> None:
+def _upscale(images: Tensor, upscaler: Upscaler, out: Tensor, progress: Progress | None) -> None:
     """Fill ``out`` (N, sH, sW, K) with the first K channels of ``images`` (N, H, W, C)."""
     if out.shape[-1] in (2, 4):
         images = _fill(images)
-    single = 0
-    if images.shape[-1] >= 3:
-        rgb = upscaler.up(images[..., :3].movedim(-1, 1), before_tile=before_tile)
+    colours, channels = images.shape[-1] // 3, out.shape[-1]  # 3 // 3 and 4 // 3 are 1
+    runs = colours + channels - 3 * colours
+    shares = [portion(progress, run / runs, (run + 1) / runs) for run in range(runs)]
+    if colours:
+        rgb = upscaler.up(images[..., :3].movedim(-1, 1), progress=shares[0])
         out[..., :3].copy_(rgb.clamp(0, 1).movedim(1, -1))
-        single = 3
-    for channel in range(single, out.shape[-1]):
+    for channel, share in zip(range(3 * colours, channels), shares[colours:], strict=True):
         values = images[..., channel].float()
-        (new,) = upscaler.up_planes([values], _GRAY, before_tile=before_tile)
+        (new,) = upscaler.up_planes([values], _GRAY, progress=share)
         out[..., channel].copy_(_held(new, values) if channel in (1, 3) else new)
 
 

@@ -146,15 +146,15 @@ class LKDNUpscaleImage(io.ComfyNode):
         tta: str = "1",
         model: LKDNModel | None = None,
     ) -> io.NodeOutput:
-        """Batch by batch and tile by tile, with a look at the stop button before each."""
+        """Batch by batch and tile by tile, with looks at the stop button before each and within."""
         options = _options(batch_size, tile, overlap, precision, tta)
         if not isinstance(image, torch.Tensor) or image.ndim != 4:
             raise ArgumentError(f"image: a link to pictures is accepted, got {_shown(image)}")
         bar = comfy.utils.ProgressBar(max(1, len(image)))
 
-        def progress(done: int) -> None:
+        def progress(share: float) -> None:
             management.throw_exception_if_processing_interrupted()
-            bar.update_absolute(done)
+            bar.update_absolute(share * bar.total)
 
         network = _linked(model) or LKDNModel(scale)
         with _engine(network, options, *image.shape[1:3]) as upscaler:
@@ -165,7 +165,6 @@ class LKDNUpscaleImage(io.ComfyNode):
                 device=management.intermediate_device(),
                 dtype=_intermediate_dtype(),
                 progress=progress,
-                before_tile=management.throw_exception_if_processing_interrupted,
             )
         return io.NodeOutput(enlarged)
 
@@ -242,7 +241,7 @@ class LKDNUpscaleVideo(io.ComfyNode):
             target = folder / f"lkdn-{uuid.uuid4().hex}"
             network = linked or _suited(file, source, scale)
             with _engine(network, options, source.height, source.width) as upscaler:
-                target = upscale_to(target, plan, upscaler, progress=progress, before_tile=check)
+                target = upscale_to(target, plan, upscaler, progress=progress, check=check)
         return io.NodeOutput(InputImpl.VideoFromFile(str(target)))
 
 

@@ -81,15 +81,15 @@ def upscale_to(
     upscaler: Upscaler,
     *,
     progress: Callable[[], object],
-    before_tile: Callable[[], object] | None = None,
+    check: Callable[[], object] | None = None,
 ) -> Path:
     """Enlarge ``plan.source`` into a new file, ``target`` with the ending of its container.
 
-    ``progress`` is called after each frame, ``before_tile`` before each tile; when one raises,
+    ``progress`` is called after each frame, ``check`` between and meanwhile; when one raises,
     nothing of the file is left. Damage of the source is logged. Raises ``LKDNError``.
     """
     target = target.with_suffix(".mkv" if plan.container == "matroska" else f".{plan.container}")
-    result = upscale_video(plan, target, upscaler, progress=progress, before_tile=before_tile)
+    result = upscale_video(plan, target, upscaler, progress=progress, check=check)
     if result.damage:
         log.warning("%s: %s", plan.source.path.name, result.damage)
     return target
