@@ -98,8 +98,9 @@ def from_rgb(
     the size of the source. Float chroma may overshoot [-0.5, 0.5] a little at sharp edges. ``out``:
     planes to fill and return instead of new ones; they may be strided. Raises `FormatError`.
     """
-    if rgb.ndim != 4 or rgb.shape[1] != 3 or 0 in rgb.shape[2:]:
-        raise FormatError(f"rgb: shape (N, 3, H, W) is accepted, got {tuple(rgb.shape)}")
+    if rgb.ndim != 4 or rgb.shape[1] != 3 or 0 in rgb.shape[2:] or not rgb.is_floating_point():
+        kind = f"{tuple(rgb.shape)} {rgb.dtype}"
+        raise FormatError(f"rgb: a float tensor (N, 3, H, W) is accepted, got {kind}")
     n, _, height, width = rgb.shape
     format = format.resolved(width, height)
     if out is None:
@@ -132,10 +133,24 @@ def from_rgb_plain(rgb: Tensor, planes: Sequence[Tensor], format: FrameFormat) -
         _encode_rows(rgb, planes, format, top, min(top + band, height))
 
 
+def dense(x: Tensor) -> bool:
+    """Whether ``x`` has all its samples, one after the other at fixed distances."""
+    return not (x.is_nested or x.layout != torch.strided or x.is_meta)
+
+
 def check_planes(planes: Sequence[Tensor], format: FrameFormat) -> None:
     """Raise `FormatError` unless ``planes``, each (N, h, w), are frames of ``format``."""
+    if not isinstance(format, FrameFormat):
+        raise FormatError(f"format: a FrameFormat is accepted, got {format!r}")
+    if isinstance(planes, Tensor):
+        got = f"a tensor {tuple(planes.shape)}"
+        raise FormatError(f"planes: a list of tensors (N, h, w) is accepted, got {got}")
     if wrong := [type(plane).__name__ for plane in planes if not isinstance(plane, Tensor)]:
         raise FormatError(f"planes: tensors (N, H, W) are accepted, got {wrong[0]}")
+    for plane in planes:
+        if not dense(plane):
+            kind = f"{plane.layout} on {plane.device}"
+            raise FormatError(f"planes: dense tensors with data are accepted, got {kind}")
     first = planes[0].shape if planes else torch.Size()
     if len(first) != 3 or 0 in first[1:]:
         raise FormatError(f"planes: tensors (N, H, W) are accepted, got {tuple(first)}")

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lkdn_core.arch import receptive_radius
+from lkdn_core.arch import SCALES, receptive_radius
 from lkdn_core.backends import AUTO, Network, check_backend_name, load_network
 from lkdn_core.checks import choose, whole
-from lkdn_core.color import check_planes, clip, from_rgb, to_rgb
+from lkdn_core.color import check_planes, clip, dense, from_rgb, to_rgb
 from lkdn_core.devices import resolve_device
 from lkdn_core.ensemble import POSITIONS, SelfEnsemble
-from lkdn_core.errors import ArgumentError
+from lkdn_core.errors import ArgumentError, FormatError
 from lkdn_core.formats import FrameFormat
 from lkdn_core.memory import is_out_of_memory, shortage_named
 from lkdn_core.models import DEFAULT_MODEL, load_model
@@ -74,7 +74,7 @@ class Upscaler:
         num_streams: int = 1,
         tta: int = 1,
     ) -> None:
-        choose("scale", scale, (2, 3, 4))
+        choose("scale", scale, SCALES)
         whole("num_streams", num_streams, 1)
         self.device = check_options(
             device=device,
@@ -113,7 +113,7 @@ class Upscaler:
         """
         if not isinstance(rgb, Tensor):
             raise ArgumentError(f"rgb: a tensor is accepted, got {type(rgb).__name__}")
-        if rgb.is_nested or rgb.layout != torch.strided or rgb.is_meta:
+        if not dense(rgb):
             got = f"{rgb.layout} on {rgb.device}"
             raise ArgumentError(f"rgb: a dense tensor with data is accepted, got {got}")
         if rgb.ndim != 4 or rgb.shape[1] != 3 or 0 in rgb.shape[2:] or not rgb.is_floating_point():
@@ -160,11 +160,14 @@ class Upscaler:
         ``scale`` times larger, or of ``size``: then the enlarged RGB is resized on the device.
         They have headroom where ``format`` has it; that costs some hundredths of a dB.
         ``out``: planes on the source's device to fill and return instead of new ones.
-        ``progress``: as of `up`.
+        ``progress``: as of `up`. Raises ``FormatError``, ``ArgumentError`` and
+        ``OutOfMemoryError``.
 
         Planes that a decoder left on the GPU are never copied to the host. Those of PyAV's hardware
         frames know of no stream: ``torch.utils.dlpack.from_dlpack(plane.__dlpack__())``.
         """
+        check_planes(planes, format)
+        _check_result(out_format, size)
         with shortage_named(self.device):
             if out is None or all(p.device.type == self.device.type for p in planes):
                 return self._start(planes, format, out_format, size, out=out, progress=progress)()
@@ -184,7 +187,6 @@ class Upscaler:
         progress: Progress | None = None,
     ) -> Callable[[], list[Tensor]]:
         """``up_planes``, on a GPU without waiting for it; the function returned waits."""
-        check_planes(planes, format)
         height, width = planes[0].shape[1:]
         source = format.resolved(width, height)
         home = planes[0].device
@@ -214,10 +216,13 @@ class Upscaler:
         so reading ``frames`` overlaps with it; on a GPU the copies of one batch overlap with the
         work on another. A batch that repeats recent frames, as a still scene does, costs
         nothing: their arrays are yielded again, so all are read-only. ``progress``: as of `up`,
-        of each batch, called in those threads.
+        of each batch, called in those threads. Raises ``FormatError`` and ``OutOfMemoryError``.
         """
 
+        _check_result(out_format, size)
+
         def start(planes: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
+            check_planes(planes, format)
             return self._start(planes, format, out_format, size, progress=progress)
 
         return FrameStream(self, start).run(frames)
@@ -324,6 +329,14 @@ class Upscaler:
     def release(self) -> None:
         """Give memory that is kept on the device for the next run to others, between two jobs."""
         self._network.release()
+
+
+def _check_result(format: FrameFormat | None, size: FinalSize | None) -> None:
+    """Raise ``FormatError`` unless these may be what enlarged frames shall be."""
+    if not isinstance(format, FrameFormat | None):
+        raise FormatError(f"out_format: a FrameFormat or None is accepted, got {format!r}")
+    if not isinstance(size, FinalSize | None):
+        raise FormatError(f"size: a FinalSize or None is accepted, got {size!r}")
 
 
 def check_options(

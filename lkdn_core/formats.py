@@ -153,4 +153,4 @@ class FrameFormat:
 def _choose(name: str, value: object, accepted: tuple[object, ...]) -> None:
     if value not in accepted:
         names = ", ".join(str(a) for a in accepted)
-        raise FormatError(f"{name}: {names} is accepted, got {value}")
+        raise FormatError(f"{name}: {names} is accepted, got {value!r}")

@@ -73,19 +73,11 @@ class FrameStream:
         first = next(frames, None)
         if first is None:
             return
-        if isinstance(first, np.ndarray):  # a gray frame, and no list around its plane
-            raise FormatError(
-                f"frames: lists of planes (h, w) are accepted, got an array {first.shape}"
-            )
-        if wrong := [type(plane).__name__ for plane in first if not isinstance(plane, np.ndarray)]:
-            raise FormatError(f"frames: lists of NumPy arrays are accepted, one holds {wrong[0]}")
-        kind = _kind(first)
-        if not first or any(plane.ndim != 2 or not plane.size for plane in first):
-            raise FormatError(f"frames: planes (h, w) are accepted, got {kind or 'none'}")
+        kind = _checked_kind(first)
 
         def copies() -> Iterator[Planes]:
             for frame in chain([first], frames):
-                if _kind(frame) != kind:
+                if _checked_kind(frame) != kind:
                     raise FormatError(
                         f"frames: all must have the first one's size and type, planes of {kind}, "
                         f"got {_kind(frame)}"
@@ -136,6 +128,19 @@ def _read_only(plane: Tensor) -> np.ndarray:
     array = plane.numpy()
     array.flags.writeable = False  # it may be given again
     return array
+
+
+def _checked_kind(frame: Planes) -> str:
+    """Size and type of each plane. Raises ``FormatError`` for what is no frame."""
+    if not isinstance(frame, list | tuple):  # a gray frame, maybe, and no list around its plane
+        got = type(frame).__name__
+        raise FormatError(f"frames: lists of planes (h, w) are accepted, got {got}")
+    if wrong := [type(plane).__name__ for plane in frame if not isinstance(plane, np.ndarray)]:
+        raise FormatError(f"frames: lists of NumPy arrays are accepted, one holds {wrong[0]}")
+    kind = _kind(frame)
+    if not frame or any(p.ndim != 2 or not p.size or p.dtype.kind not in "uif" for p in frame):
+        raise FormatError(f"frames: planes (h, w) of numbers are accepted, got {kind or 'none'}")
+    return kind
 
 
 def _kind(frame: Planes) -> str:

@@ -12,7 +12,7 @@ from lkdn_cli.progress import Reporter
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.counts import counted
 from lkdn_media.encoders import CONTAINERS
-from lkdn_media.folders import file_identity, new_names, real, walk
+from lkdn_media.folders import new_files, real, walk
 from lkdn_media.images import READABLE
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def pair_files(
 
     A folder's structure is kept. A name gets the ending ``format``, or else keeps its own where
     that names a container we write, and gets ``.mkv`` otherwise. Of folders that can't be read
-    there is an error each. Raises ``ArgumentError`` where two files would get one name (see
-    `new_names`), or one would overwrite an input.
+    there is an error each. Raises ``ArgumentError`` for what `new_files` refuses.
     """
     if format is not None and f".{format}" not in CONTAINERS:
         raise ArgumentError(f"format: {', '.join(CONTAINERS)} are files for -o, got {format}")
@@ -48,11 +47,7 @@ def pair_files(
         raise ArgumentError(f"output: {output} is not a folder")
     unreadable = list[LKDNError]()
     found = [*_sources(inputs, output, unreadable.append)]
-    pairs = new_names(found, lambda name: _ending(name, format), output)
-    files = {file_identity(source): source for source, _ in pairs if os.path.exists(source)}
-    for _, target in pairs:
-        if os.path.exists(target) and (path := files.get(file_identity(target))):
-            raise ArgumentError(f"output: {target} would overwrite the input {path}")
+    pairs = new_files(found, lambda name: _ending(name, format), output)
     if not pairs and not unreadable:
         hint = hint_at_pictures(path for folder in inputs for path in folder.iterdir())
         raise ArgumentError(f"input: no video in {', '.join(map(str, inputs))}{hint}")

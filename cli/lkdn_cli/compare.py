@@ -1,7 +1,6 @@
 """``--compare PAGE``, which the commands for videos and pictures share."""
 
 import logging
-import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -28,17 +27,14 @@ def check_page(page: Path, others: Collection[Path], *, overwrite: bool) -> None
 
     Raises ``ArgumentError``, and ``LKDNError`` where it can't be written.
     """
-    from lkdn_media.files import check_place
+    from lkdn_media.files import check_free, check_place
     from lkdn_media.folders import real
 
     if page.suffix.lower() not in (".html", ".htm"):
         raise ArgumentError(f"compare: a name ending in .html is accepted, got {page.name!r}")
     if real(page) in {real(other) for other in others}:
         raise ArgumentError(f"compare: {page} would overwrite another file of this run")
-    if os.path.isdir(page):
-        raise ArgumentError(f"compare: {page} is a folder")
-    if os.path.exists(page) and not overwrite:
-        raise ArgumentError(f"compare: {page} is there already; -y overwrites it")
+    check_free(page, overwrite=overwrite, argument="compare")
     check_place("compare", page)
 
 

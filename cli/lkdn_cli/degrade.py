@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,7 +59,7 @@ def _degrade(arguments: argparse.Namespace) -> int:
     import numpy as np
     from tqdm import tqdm
 
-    from lkdn_core.training.pack import Packer, pack_files
+    from lkdn_core.training.pack import pack_files, packing
     from lkdn_media.degrade import soften
 
     versions = _check(arguments)
@@ -69,7 +68,7 @@ def _degrade(arguments: argparse.Namespace) -> int:
         return _pack_pairs(target, arguments.data[0], arguments.small, scale)
     teacher = _teacher(arguments.teacher, scale) if arguments.teacher is not None else None
     sequences, passed_over = _sequences(arguments.data, arguments.exclude, 2 * scale), 0
-    with Interrupts().caught(), Packer(target) as packer:
+    with Interrupts().caught(), packing(target) as packer:
         for number, large in enumerate(tqdm(sequences, unit="picture", disable=None)):
             if min(large.shape[-2:]) < LEAST * scale:
                 passed_over += 1
@@ -92,20 +91,21 @@ def _degrade(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     """How many degraded versions to make. Raises ``ArgumentError``."""
+    from lkdn_core.arch import SCALES
     from lkdn_core.checks import choose, whole
     from lkdn_core.errors import ArgumentError
     from lkdn_core.training.pack import pack_files
+    from lkdn_media.files import check_free
 
     pack = arguments.pack
     if pack.name.removesuffix(".json") in ("", ".", ".."):
         raise ArgumentError(f"PACK: a name for two files is accepted, got {pack}")
-    choose("scale", arguments.scale, (2, 3, 4))
+    choose("scale", arguments.scale, SCALES)
     whole("seed", arguments.seed, 0)
     if pack.is_dir():
         raise ArgumentError(f"PACK: a name for two files is accepted, got the folder {pack}")
     for file in pack_files(pack):
-        if os.path.lexists(file) and not arguments.overwrite:
-            raise ArgumentError(f"PACK: {file} is there already; -y overwrites it")
+        check_free(file, overwrite=arguments.overwrite, argument="PACK")
     if arguments.small is not None and (arguments.exclude or len(arguments.data) > 1):
         raise ArgumentError("small: one folder of --data is accepted with it, and no --exclude")
     others = [name for name in ("small", "teacher") if getattr(arguments, name) is not None]
@@ -115,8 +115,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if others and versions:
         raise ArgumentError(f"versions: 0 is accepted with {others[0]}, got {versions}")
     versions = (0 if others else VERSIONS) if versions is None else versions
-    if versions < 0:
-        raise ArgumentError(f"versions: at least 0 is accepted, got {versions}")
+    whole("versions", versions, 0)
     return int(versions)
 
 
@@ -125,10 +124,10 @@ def _pack_pairs(target: Path, large: Path, small: Path, scale: int) -> int:
     from tqdm import tqdm
 
     from lkdn_cli.pairs import read_pairs
-    from lkdn_core.training.pack import Packer
+    from lkdn_core.training.pack import packing
 
     pairs = tqdm(read_pairs(large, scale, small=small), unit="picture", disable=None)
-    with Interrupts().caught(), Packer(target) as packer:
+    with Interrupts().caught(), packing(target) as packer:
         for _, less, more in pairs:
             packer.add(more.numpy(), [less.numpy()])
     return 0

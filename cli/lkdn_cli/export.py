@@ -1,7 +1,6 @@
 """``lkdn-export``: a network as ONNX for vs-mlrt and others, or as ``.pt2`` for torch."""
 
 import argparse
-import os
 from pathlib import Path
 
 from lkdn_cli.console import Parser, run
@@ -31,14 +30,13 @@ def main(argv: list[str] | None = None) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     from lkdn_core.errors import ArgumentError
     from lkdn_core.export import export_onnx, export_program
-    from lkdn_media.files import followed, whole_file
+    from lkdn_media.files import check_free, followed, whole_file
 
     file: Path = arguments.file
     export = {".onnx": export_onnx, ".pt2": export_program}.get(file.suffix)
     if export is None:
         raise ArgumentError(f"FILE: a name in .onnx or .pt2 is accepted, got {file}")
-    if os.path.lexists(file) and not arguments.overwrite:
-        raise ArgumentError(f"FILE: {file} is there already; -y overwrites it")
+    check_free(file, overwrite=arguments.overwrite, argument="FILE")
     with whole_file(followed(file), overwrite=arguments.overwrite) as part:
         export(
             part,

@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lkdn_core.errors import ArgumentError, LKDNError
+from lkdn_core.errors import LKDNError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,17 +19,19 @@ _MARKERS: Final = "osD^vph"
 
 
 def require(target: Path | None = None, *, overwrite: bool = False) -> None:
-    """Raise ``LKDNError`` if nothing can be drawn here, or not into ``target``."""
+    """Raise ``LKDNError`` if nothing can be drawn here, or not into ``target``.
+
+    ``ArgumentError`` where that is there already.
+    """
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise LKDNError("drawing needs matplotlib: pip install matplotlib") from error
     if target is not None:
-        from lkdn_media.files import check_place
+        from lkdn_media.files import check_free, check_place
 
+        check_free(target, overwrite=overwrite, argument="plot")
         check_place("plot", target)
-        if target.exists() and not overwrite:
-            raise ArgumentError(f"plot: {target} is there already; -y overwrites it")
 
 
 def plot_curves(logs: Mapping[str, Path], target: Path) -> None:

@@ -175,8 +175,9 @@ def validation(folder: Path | None, scale: int) -> "Validate | None":
 
     def validate(network: "LKDN") -> dict[str, float]:
         total, device = 0.0, next(network.parameters()).device
+        run = fast_network(device, "fp32")  # which tries gradients
         with torch.inference_mode():
-            enlarge = fold(network, fast_network(device, "fp32"))
+            enlarge = fold(network, run)
             for _, small, large in pairs:
                 enlarged = enlarge(small[None].to(device).float() / 255)[0].cpu()
                 total += psnr(quantize(enlarged * 255, bits=8), large, crop_border=scale)

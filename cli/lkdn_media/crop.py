@@ -1,6 +1,5 @@
 """Edges cut off the pictures: as the user says, or where they are black."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from fractions import Fraction
@@ -14,7 +13,7 @@ from lkdn_media.damage import Damage
 from lkdn_media.decode import decode_pictures
 from lkdn_media.formats import PLANAR
 from lkdn_media.planes import Picture, Planes
-from lkdn_media.source import Crop, Source, Span
+from lkdn_media.source import Crop, Source
 from lkdn_media.upright import turning, upright
 
 __all__ = ["black_edges", "cropped", "without_edges"]
@@ -135,10 +134,6 @@ def _bright(planes: Planes, source: Source) -> Sequence[int]:
     return int(columns[0]), top, int(columns[-1]) + 1, bottom
 
 
-def _counts(picture: Picture, span: Span | None) -> bool:
-    return span is None or span.first <= picture.pts < (span.end or math.inf)
-
-
 def _pictures(source: Source) -> Iterator[Picture]:
     """Pictures from all over ``source``: what is decoded to get to the middle of each part."""
     length = source.frames / source.frame_rate
@@ -156,6 +151,6 @@ def _pictures(source: Source) -> Iterator[Picture]:
             picture = next(pictures, None)
         while picture is not None:
             latest = picture.pts
-            if not damage.corrupt_frames and _counts(picture, source.span):
+            if not damage.corrupt_frames and (not source.span or source.span.holds(picture.pts)):
                 yield picture
             picture = next(pictures, None) if latest < ticks else None

@@ -3,7 +3,7 @@
 import os
 import re
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -17,7 +17,13 @@ from lkdn_media.encoder_choice import EncoderChoice
 if TYPE_CHECKING:
     from av.codec.context import CodecOption
 
-__all__ = ["encoder_options", "pix_fmts_of_profile", "writes_captions", "writes_hdr10"]
+__all__ = [
+    "encoder_options",
+    "pix_fmts_of_profile",
+    "unknown_option",
+    "writes_captions",
+    "writes_hdr10",
+]
 
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 talks on stderr otherwise
 
@@ -135,7 +141,7 @@ def encoder_options(
         if option in _PLANNED:
             raise ArgumentError(f"encoder_opt: {option} follows from {_PLANNED[option]}")
         if option not in known:
-            raise ArgumentError(_unknown(codec, option, known))
+            raise unknown_option(codec, option, known)
         _check_value(f"encoder_opt {option}", codec, known[option], value)
         options[option] = value
     ours = _library_params(codec, width, mastering_display, content_light, constant_rate)
@@ -169,10 +175,11 @@ def _known(codec: str) -> "dict[str, CodecOption]":
     return options | {o.name: o for o in encoder.supported_options.private}
 
 
-def _unknown(codec: str, option: str, known: Mapping[str, object]) -> str:
+def unknown_option(codec: str, option: str, known: Collection[str]) -> ArgumentError:
+    """The error for an ``option`` that ``codec`` has not, with those ``known`` near it."""
     near = get_close_matches(option, known, 3, 0.5) or [name for name in known if option in name]
     hint = f"; near it: {', '.join(near[:3])}" if near else ""
-    return f"encoder_opt: {codec} has no option {option!r}{hint}"
+    return ArgumentError(f"encoder_opt: {codec} has no option {option!r}{hint}")
 
 
 def _check_value(name: str, codec: str, option: "CodecOption", value: str) -> None:

@@ -114,17 +114,14 @@ def own_codec(choice: EncoderChoice) -> OwnCodec | None:
     return find_codec(program, choice.codec)
 
 
-def check_container(
-    codec: str, container: str, others: Mapping[str, str], *, writes: str | None = None
-) -> None:
+def check_container(codec: str, container: str, *, writes: str | None = None) -> None:
     """Raise ``ArgumentError`` unless the muxer ``container`` holds what ``codec`` writes.
 
-    ``others``: muxers by file ending; the message names those that do. ``writes``: what an encoder
-    writes that is not PyAV's.
+    ``writes``: what an encoder writes that is not PyAV's.
     """
     written = writes or find_encoder(codec).name
     if not holds(container, written):
-        able = ", ".join(ending for ending, other in others.items() if holds(other, written))
+        able = ", ".join(ending for ending, other in CONTAINERS.items() if holds(other, written))
         instead = f"; {able} can" if able else ""
         raise ArgumentError(f"codec: {container} can't hold {codec}{instead}")
 

@@ -4,13 +4,13 @@ import re
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final
 
 import av
 
 from lkdn_core.errors import ArgumentError
 from lkdn_media.encoder_choice import EncoderChoice
+from lkdn_media.encoder_options import unknown_option
 
 __all__ = ["OwnCodec", "device_of", "find_codec", "list_codecs", "own_options"]
 
@@ -72,9 +72,7 @@ def own_options(codec: OwnCodec, choice: EncoderChoice) -> dict[str, str]:
     known = codec.options | set(_generic())
     for name, text in choice.options:
         if name not in known:
-            near = get_close_matches(name, known, 3, 0.5)
-            hint = f"; near it: {', '.join(near)}" if near else ""
-            raise ArgumentError(f"encoder_opt: {codec.name} has no option {name!r}{hint}")
+            raise unknown_option(codec.name, name, known)
         options[name] = text
     return options
 

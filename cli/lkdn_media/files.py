@@ -57,15 +57,15 @@ def writing_to(target: Path) -> Iterator[None]:
         raise LKDNError(f"{target}: can't be written: {error.strerror}") from error
 
 
-def check_free(target: Path, *, overwrite: bool) -> None:
-    """Refuse an output that is there already. Raises ``ArgumentError``.
+def check_free(target: Path, *, overwrite: bool, argument: str = "output") -> None:
+    """Refuse a ``target`` that is there already. Raises ``ArgumentError``.
 
     With ``overwrite`` a file may be, but no named pipe, whose reader would wait for ever.
     """
     if os.path.exists(target) and not target.is_file():
-        raise ArgumentError(f"output: {target} is there already, and no file")
+        raise ArgumentError(f"{argument}: {target} is there already, and no file")
     if os.path.exists(target) and not overwrite:
-        raise ArgumentError(f"output: {target} is there already; -y overwrites it")
+        raise ArgumentError(f"{argument}: {target} is there already; -y overwrites it")
 
 
 def check_there(source: Path) -> None:

@@ -9,7 +9,7 @@ from tempfile import NamedTemporaryFile
 
 from lkdn_core.errors import ArgumentError, LKDNError
 
-__all__ = ["file_identity", "new_names", "real", "walk"]
+__all__ = ["new_files", "real", "walk"]
 
 
 def walk(
@@ -61,15 +61,31 @@ def real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def new_names(
+def new_files(
     found: Sequence[tuple[Path, Path]], ending_of: Callable[[Path], str], output: Path
 ) -> list[tuple[Path, Path]]:
     """Each of ``found``, see `walk`, once, with the file in ``output`` that it becomes.
 
     ``ending_of``: the ending of what becomes of a name. Where ``a.png`` and ``a.jpg`` would both
     become ``a.webp``, all keep their whole name: ``a.png.webp``, ``a.jpg.webp``. Raises
-    ``ArgumentError`` where two would get one name all the same.
+    ``ArgumentError`` where two would get one name all the same, or one would overwrite one of
+    ``found``, or lie elsewhere than in ``output``.
     """
+    pairs = _new_names(found, ending_of, output)
+    inputs = {_identity(source): source for source, _ in pairs if os.path.exists(source)}
+    for source, target in pairs:
+        if not real(target.parent).is_relative_to(real(output)):
+            raise ArgumentError(f"output: {target.parent} is a link that leads out of {output}")
+        input = inputs.get(_identity(target)) if os.path.exists(target) else None
+        if input is not None:
+            made = f"{target}, made from {source},"
+            raise ArgumentError(f"output: {made} would overwrite the input {input}")
+    return pairs
+
+
+def _new_names(
+    found: Sequence[tuple[Path, Path]], ending_of: Callable[[Path], str], output: Path
+) -> list[tuple[Path, Path]]:
     wanted = [(source, name, ending_of(name)) for source, name in found]
     short: dict[str, set[Path]] = defaultdict(set)
     for source, name, ending in wanted:
@@ -102,7 +118,7 @@ def _name_key(folder: Path) -> Callable[[Path], str]:
     return str
 
 
-def file_identity(path: Path) -> tuple[int, int]:
+def _identity(path: Path) -> tuple[int, int]:
     """What two names of one file have in common. Raises ``OSError``."""
     stat = path.stat()
     return stat.st_dev, stat.st_ino

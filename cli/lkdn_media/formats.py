@@ -38,6 +38,8 @@ _MATRIX_CODES: Final = {name: code for code, name in MATRICES.items()}
 _USUAL: Final = {"bt709": (1, 1), "smpte170m": (6, 6), "bt470bg": (5, 6), "smpte240m": (7, 7)}
 _TRIAL_SIZE: Final = (16, 16)
 _SRGB: Final = (1, 13)
+#: In the names of decoders whose gray is of limited range where nothing is said.
+_LIMITED_GRAY: Final = ("264", "hevc", "vvc", "av1", "vp9", "mpeg", "snow")
 _PAL_HEIGHTS: Final = (288, 576)
 _SUBSAMPLINGS: Final = {
     "420": (1, 1),
@@ -94,8 +96,8 @@ class ColourTags:
 
     @classmethod
     def of(cls, frame: av.VideoFrame) -> "ColourTags":
-        """The tags of a decoded frame; the old ``yuvj`` formats mean full range."""
-        full = frame.format.name.startswith("yuvj")
+        """The tags of a decoded frame; ``yuvj`` formats mean full range where no tag says other."""
+        full = frame.format.name.startswith("yuvj") and frame.color_range != _RANGES["limited"]
         return cls(
             frame.color_primaries,
             frame.color_trc,
@@ -103,6 +105,20 @@ class ColourTags:
             _RANGES["full"] if full else frame.color_range,
             frame.chroma_location,
         )
+
+    def of_coding(self, decoder: str, container: str, family: Family) -> "ColourTags":
+        """These tags, with what the coding means where nothing is said.
+
+        Gray is of full range, as libswscale takes it, but in codings and containers of video; so is
+        YCbCr in TIFF, by ITU-R BT.601 (TIFF 6.0, section 21).
+        """
+        if family == "yuv" and decoder == "tiff":
+            matrix = _MATRIX_CODES["bt470bg"] if self.matrix == UNTAGGED else self.matrix
+            return replace(self, matrix=matrix, color_range=self.color_range or _RANGES["full"])
+        video = container == "yuv4mpegpipe" or any(name in decoder for name in _LIMITED_GRAY)
+        if family == "gray" and not self.color_range and not video:
+            return replace(self, color_range=_RANGES["full"])
+        return self
 
     def completed(self, source: FrameFormat, target: FrameFormat, *, height: int) -> "ColourTags":
         """These tags of ``source`` with the gaps filled, for pictures written in ``target``.

@@ -18,17 +18,12 @@ def times_vary(source: Source) -> bool:
     """
     if source.opener is not None or source.ffmpeg_filter is not None:
         return False
-    times: list[int] = []
+    times, span = list[int](), source.span
     with source.open() as container, suppress(av.FFmpegError):
         for packet in read_packets(container, {source.video}):
-            if packet.size and packet.pts is not None and _counts(source, packet.pts):
+            if packet.size and packet.pts is not None and (not span or span.holds(packet.pts)):
                 times.append(packet.pts)
     times.sort()
     # Matroska rounds to ms, so 24000/1001 frames a second are 41 or 42 of them apart.
     steps = {after - before for before, after in pairwise(times)}
     return bool(steps) and max(steps) - min(steps) > 1
-
-
-def _counts(source: Source, pts: int) -> bool:
-    span = source.span
-    return span is None or (span.first <= pts and (span.end is None or pts < span.end))

@@ -2,7 +2,7 @@
 
 # ``os.path`` asks about files here: methods of ``Path`` raise where a name is too long.
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.encoders import CONTAINERS
 from lkdn_media.files import check_free, check_there
-from lkdn_media.folders import file_identity, new_names, real, walk
+from lkdn_media.folders import new_files, walk
 from lkdn_media.image_writers import WRITERS
 from lkdn_media.images import READABLE
 
@@ -94,11 +94,8 @@ def plan_jobs(
                 others.add(path)
     if not found and not unreadable:
         raise LKDNError(f"no pictures ({', '.join(READABLE)}) in {', '.join(map(str, sources))}")
-    named = new_names(found, lambda name: _ending(name, format), output)
+    named = new_files(found, lambda name: _ending(name, format), output)
     jobs = [Job(source, target, overwrite) for source, target in named]
-    inputs = {file_identity(job.source): job.source for job in jobs if os.path.exists(job.source)}
-    for job in jobs:
-        _check_place(job, output, inputs)
     left = [job for job in jobs if overwrite or not os.path.exists(job.target)]
     return Planned(left, len(jobs) - len(left), unreadable, sorted(others))
 
@@ -123,13 +120,3 @@ def _ending(name: Path, format: str | None) -> str:
     if format is not None:
         return f".{format}"
     return name.suffix if name.suffix.lower() in WRITERS else ".png"
-
-
-def _check_place(job: Job, output: Path, inputs: Mapping[tuple[int, int], Path]) -> None:
-    """Refuse what would be put out of the output folder by a link in it, or onto an input."""
-    if not real(job.target.parent).is_relative_to(real(output)):
-        raise ArgumentError(f"output: {job.target.parent} is a link that leads out of {output}")
-    source = inputs.get(file_identity(job.target)) if os.path.exists(job.target) else None
-    if source is not None:
-        made = f"{job.target}, made from {job.source},"
-        raise ArgumentError(f"output: {made} would overwrite the input {source}")

@@ -11,7 +11,6 @@ from lkdn_media.cut import without_timecode
 from lkdn_media.encoder_choice import EncoderChoice
 from lkdn_media.encoder_options import encoder_options, pix_fmts_of_profile
 from lkdn_media.encoders import (
-    CONTAINERS,
     check_container,
     default_codec,
     encoder_pix_fmt,
@@ -21,7 +20,7 @@ from lkdn_media.encoders import (
 from lkdn_media.ffmpeg_codecs import OwnCodec, own_options
 from lkdn_media.filters import Deinterlace, FilterChain, film_chain
 from lkdn_media.formats import PLANAR, ColourTags, nearest_planar
-from lkdn_media.holds import holds_alpha, holds_location, shape_in
+from lkdn_media.holds import holds_alpha, holds_limited_gray, location_in, shape_in
 from lkdn_media.hwaccel import unmet
 from lkdn_media.losses import (
     field_notes,
@@ -45,10 +44,16 @@ __all__ = ["Plan", "make_plan"]
 
 #: In the names of encoders whose pictures players take for limited range; those only MOV leaves so.
 _LIMITED: Final = ("prores", "mpeg1video", "mpeg2video", "libvpx")
-_LIMITED_IN_MOV: Final = ("v210", "cfhd", "jpeg2000", "mpeg4", "h263", "magicyuv", "tiff", "yuv4")
-#: Encoders whose pictures are of one matrix whatever the container says: JPEG's (JFIF) and VP8's.
-_OF_601: Final = ("mjpeg", "libvpx")
-_MATRICES_OF_601: Final = ("smpte170m", "bt470bg")
+_LIMITED_IN_MOV: Final = (
+    *("v210", "cfhd", "jpeg2000", "mpeg4", "h263", "magicyuv", "svq1", "tiff", "y41p", "yuv4"),
+)
+#: The matrices of some encoders, whatever the container says, by parts of their names: VP9's have
+#: a number in its pictures, and JPEG's (JFIF) and VP8's are BT.601. The first is for all others.
+_MATRICES: Final = {
+    "vp9": ("bt709", "smpte170m", "bt470bg", "smpte240m", "bt2020nc"),
+    "mjpeg": ("bt470bg", "smpte170m"),
+    "libvpx": ("bt470bg", "smpte170m"),
+}
 #: What players have of each encoder in MP4 and MOV, in which most know no 4:4:4.
 _PLAYED: Final = {"libx264": "yuv420p", "libx265": "yuv420p10le"}
 #: Pixels a side, of H.264's level 5.2, where the decoders of most devices end.
@@ -269,7 +274,7 @@ def _codec(
     """(encoder, its pixel format)."""
     codec = own.name if own else choice.codec or default_codec(container, PLANAR[layout])
     codec = codec if own else find_encoder(codec).name
-    check_container(codec, container, CONTAINERS, writes=own.codec if own else None)
+    check_container(codec, container, writes=own.codec if own else None)
     among = own.pix_fmts if own else pix_fmts_of_profile(codec, choice)
     wanted = choice.pix_fmt
     if wanted == "auto" and container in ("mp4", "mov") and PLANAR[layout].family == "rgb":
@@ -303,15 +308,11 @@ def _output_format(
 ) -> FrameFormat:
     """The format of the new pictures: colour as in the source, layout of ``pix_fmt``.
 
-    RGB turned into YUV follows the documented defaults for its size. Picture files are of full
-    range, and YUV where nothing could say that it is is limited.
+    RGB turned into YUV follows the documented defaults for its size. RGB and picture files are of
+    full range, and so is gray where nothing could say that it is limited; YUV is limited where
+    nothing could say that it is full. Chroma lies where it will be taken to lie.
     """
     layout = PLANAR[nearest_planar(pix_fmt)]
-    location = source.chroma_location
-    if layout.subsampling == (0, 0):
-        location = None
-    elif not holds_location(container, codec, layout, location):
-        location = "left"
     same = layout.family == source.family or "rgb" not in (layout.family, source.family)
     new = FrameFormat(
         family=layout.family,
@@ -319,14 +320,20 @@ def _output_format(
         subsampling=layout.subsampling,
         matrix=source.matrix if same else None,
         color_range=source.color_range if same else None,
-        chroma_location=location,
+        chroma_location=source.chroma_location if layout.subsampling != (0, 0) else None,
     ).resolved(*size)
-    if container == PICTURES:
+    if container == PICTURES or new.family == "rgb":
         return replace(new, color_range="full")
-    if codec in _OF_601 and new.family == "yuv" and new.matrix not in _MATRICES_OF_601:
-        new = replace(new, matrix="bt470bg")
-    limited = new.family == "yuv" and _only_limited(codec, container)
-    return replace(new, color_range="limited") if limited else new
+    if new.family == "gray":
+        limited = holds_limited_gray(container, codec)
+        return new if limited else replace(new, color_range="full")
+    if new.chroma_location is not None:
+        place = location_in(container, codec, layout, new.chroma_location)
+        new = replace(new, chroma_location=place)
+    matrices = next((held for name, held in _MATRICES.items() if name in codec), None)
+    if matrices is not None and new.matrix not in matrices:
+        new = replace(new, matrix=matrices[0])
+    return replace(new, color_range="limited") if _only_limited(codec, container) else new
 
 
 def _only_limited(codec: str, container: str) -> bool:

@@ -1,5 +1,6 @@
 """What a video file holds, found out by opening it and decoding its first frames."""
 
+import math
 import struct
 import sys
 from collections.abc import Callable
@@ -229,6 +230,8 @@ def _declared_end(container: InputContainer, stream: av.VideoStream) -> float | 
     try:
         end = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     except ValueError:
+        return None
+    if not math.isfinite(end):  # FFmpeg's own muxer wrote -nan at times
         return None
     # What cuts such a file may copy the tag, too.
     return min(end, container.duration / av.time_base) if container.duration else end

@@ -14,6 +14,7 @@ from lkdn_core.errors import FormatError
 from lkdn_core.formats import FrameFormat
 from lkdn_media.demux import JOINED, open_media
 from lkdn_media.formats import (
+    PLANAR,
     ColourTags,
     frame_format,
     has_alpha,
@@ -64,6 +65,10 @@ class Span:
 
     first: int
     end: int | None = None
+
+    def holds(self, pts: int) -> bool:
+        """Whether what begins at ``pts`` is part of it."""
+        return self.first <= pts and (self.end is None or pts < self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +241,8 @@ class Source:
         """
         layout = self.layout
         try:
-            return frame_format(layout, self.tags).resolved(*self.decoded_size)
+            tags = self.tags.of_coding(self.decoder, self.container, PLANAR[layout].family)
+            return frame_format(layout, tags).resolved(*self.decoded_size)
         except FormatError as error:
             hint = "--ffmpeg-vf setparams=colorspace=bt709 says that it is another"
             raise FormatError(f"{self.path}: {error}; {hint}") from error

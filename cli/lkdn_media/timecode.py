@@ -12,14 +12,16 @@ _TIMECODE: Final = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d+)")
 def later_timecode(timecode: str, frames: int, rate: Fraction) -> str | None:
     """``timecode`` of the picture ``frames`` later; ``None`` where it isn't one.
 
+    Nor is there one below a picture a second.
+
     With ``;`` before the frames, two numbers a minute are left out at 29.97 frames/s, but in
     every tenth, so that it keeps step with the clock; four at 59.94.
     """
     found = _TIMECODE.fullmatch(timecode)
-    if found is None:
+    fps = round(rate)
+    if found is None or not fps:
         return None
     hours, minutes, seconds, mark, last = found.groups()
-    fps = round(rate)
     dropped = fps // 15 if mark != ":" and fps % 30 == 0 else 0
     minute = int(hours) * 60 + int(minutes)
     number = (minute * 60 + int(seconds)) * fps + int(last) - dropped * (minute - minute // 10)

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 AUTO: Final = "auto"
 #: Modules of this package, by name.
 _NAMES: Final = ("native", "triton", "torch", "compile", "reference")
+#: The one that has no obstacle.
+_ANYWHERE: Final = "reference"
 #: Side of the picture networks are measured on: large enough to tell them apart, done in a blink.
 _SIDE: Final = {"cpu": 64, "cuda": 512}
 _ROUNDS: Final = 3
@@ -55,7 +57,8 @@ def load_network(
     known = record.recall(case.key(names))
     if known in names:
         return known, case.load(known)
-    networks = {n: case.load(n) for n in names if not _module(n).COMPILES}
+    tried = [n for n in names if not _module(n).stalls(device, precision)] or [_ANYWHERE]
+    networks = {n: case.load(n) for n in tried}
     best = next(iter(networks))
     if len(networks) > 1:
         seconds = _seconds(networks, case)

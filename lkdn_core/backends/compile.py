@@ -12,9 +12,7 @@ from lkdn_core.fuse import Weights
 from lkdn_core.network import run_network
 from lkdn_core.progress import Work
 
-__all__ = ["COMPILES", "CompiledNetwork", "load", "obstacle"]
-
-COMPILES = True
+__all__ = ["CompiledNetwork", "load", "obstacle", "stalls"]
 
 
 def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | None:
@@ -22,6 +20,11 @@ def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | 
     if shutil.which("g++") or shutil.which("clang++") or shutil.which("cl"):
         return None
     return "it needs a C++ compiler"
+
+
+def stalls(device: torch.device, precision: str) -> bool:
+    """The first run of each shape does."""
+    return True
 
 
 class CompiledNetwork(ReferenceNetwork):

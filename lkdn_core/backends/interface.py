@@ -45,15 +45,11 @@ class Network(Protocol):
 class Backend(Protocol):
     """A module that makes networks."""
 
-    @property
-    def COMPILES(self) -> bool:
-        """Whether the first run of a shape stalls for seconds.
-
-        Such a backend is never tried unasked.
-        """
-
     def obstacle(self, device: torch.device, precision: str, config: LKDNConfig) -> str | None:
         """Why it cannot run here, half a sentence for the user; ``None`` when it can. Quick."""
+
+    def stalls(self, device: torch.device, precision: str) -> bool:
+        """Whether a small picture may take it seconds, so that it is never tried unasked."""
 
     def load(
         self, weights: Weights, config: LKDNConfig, device: torch.device, precision: str

@@ -22,9 +22,8 @@ from lkdn_core.native_library import instruction_sets, library_file, native_libr
 from lkdn_core.prepare import fold
 from lkdn_core.progress import Work
 
-__all__ = ["COMPILES", "NativeNetwork", "load", "obstacle"]
+__all__ = ["NativeNetwork", "load", "obstacle", "stalls"]
 
-COMPILES = False
 #: Each at the number that the library has for it.
 _PRECISIONS: Final = ("fp32", "bf16", "fp16")
 _MOST_THREADS: Final = 16
@@ -41,6 +40,11 @@ def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | 
     if library_file() is None:
         return "it was not compiled, as no working C++ compiler was found during the install"
     return None if _library() is not None else "its library is of another version or platform"
+
+
+def stalls(device: torch.device, precision: str) -> bool:
+    """See ``Backend.stalls``."""
+    return False
 
 
 def load(

@@ -10,14 +10,17 @@ from lkdn_core.network import run_unshuffled
 from lkdn_core.prepare import DTYPES, layout, prepare
 from lkdn_core.progress import Work
 
-__all__ = ["COMPILES", "load", "obstacle"]
-
-COMPILES = False
+__all__ = ["load", "obstacle", "stalls"]
 
 
 def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | None:
     """Runs everywhere."""
     return None
+
+
+def stalls(device: torch.device, precision: str) -> bool:
+    """A CPU takes a hundred times longer for convolutions in half precision."""
+    return device.type == "cpu" and precision == "fp16"
 
 
 class ReferenceNetwork:

@@ -10,14 +10,17 @@ from lkdn_core.fuse import Weights
 from lkdn_core.network import run_network
 from lkdn_core.progress import Work
 
-__all__ = ["COMPILES", "TorchNetwork", "load", "obstacle"]
-
-COMPILES = False
+__all__ = ["TorchNetwork", "load", "obstacle", "stalls"]
 
 
 def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | None:
     """Without graphs this is the reference."""
     return None if device.type == "cuda" else "it needs a CUDA device"
+
+
+def stalls(device: torch.device, precision: str) -> bool:
+    """See ``Backend.stalls``."""
+    return False
 
 
 class TorchNetwork(ReferenceNetwork):

@@ -17,9 +17,8 @@ from lkdn_core.progress import Work
 if TYPE_CHECKING:
     from lkdn_core.kernels.launches import Schedule
 
-__all__ = ["COMPILES", "TritonNetwork", "load", "obstacle"]
+__all__ = ["TritonNetwork", "load", "obstacle", "stalls"]
 
-COMPILES = False
 #: The oldest architecture whose tensor cores take bfloat16 and whose limits the kernels keep.
 _LEAST_CAPABILITY: Final = (8, 0)
 
@@ -36,6 +35,11 @@ def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | 
     if capability < _LEAST_CAPABILITY:
         return "it needs compute capability 8.0, this GPU has {}.{}".format(*capability)
     return None
+
+
+def stalls(device: torch.device, precision: str) -> bool:
+    """See ``Backend.stalls``."""
+    return False
 
 
 class TritonNetwork:

@@ -5,25 +5,24 @@ import os
 import tarfile
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from hashlib import sha256
 from pathlib import Path, PurePath
-from typing import IO, TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from lkdn_core.errors import ArgumentError, FormatError
-from lkdn_core.files import naming
+from lkdn_core.files import naming, replacing
 from lkdn_core.quantize import quantize
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from PIL import Image
 
-__all__ = ["Packer", "Picture", "pack", "pack_files", "pack_mark", "read_pictures"]
+__all__ = ["Packer", "Picture", "pack", "pack_files", "pack_mark", "packing", "read_pictures"]
 
 #: An 8-bit RGB picture, (3, H, W) uint8.
 Picture = NDArray[np.uint8]
@@ -51,19 +50,11 @@ def pack_mark(pack: Path) -> str:
 
 
 class Packer:
-    """Writes the pack ``target``: ``target``.bin with all samples, ``target``.json with the index.
+    """Adds pictures to a pack, see `packing`; ``binary`` is where their samples go."""
 
-    A context: a pack that is there already is replaced when it ends without an exception, and
-    the index exists only for a whole pack. Raises ``ArgumentError`` if nothing was added.
-    """
-
-    def __init__(self, target: Path) -> None:
-        self._files = pack_files(target)
-        # Two that write the same pack at once keep out of each other's way.
-        self._parts = [file.with_name(f"{file.name}.{os.getpid()}.part") for file in self._files]
-        self._index: list[dict[str, Any]] = []
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._binary = self._parts[0].open("wb")
+    def __init__(self, binary: IO[bytes]) -> None:
+        self._binary = binary
+        self.index: list[dict[str, Any]] = []
 
     def add(self, picture: Picture, small: Sequence[Picture] = ()) -> None:
         """Add a picture, alone or with versions of it that are smaller by one whole factor.
@@ -75,40 +66,35 @@ class Packer:
         entry["sharpness"] = _sharpness(picture)
         if small:
             entry["scale"], entry["small"] = height // small[0].shape[1], len(small)
-        self._index.append(entry)
-        with naming(self._files[0]):
-            for samples in (picture, *small):
-                self._binary.write(samples.tobytes())
+        self.index.append(entry)
+        for samples in (picture, *small):
+            self._binary.write(samples.tobytes())
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: object, trace: "TracebackType | None"
-    ) -> None:
-        try:
-            with naming(self._files[0]):
-                self._binary.close()
-            if kind is not None:
-                return
-            if not self._index:
-                raise ArgumentError("data: there is no picture to pack")
-            with naming(self._files[1]):
-                self._parts[1].write_text(json.dumps(self._index))
-            # Never an index beside the samples of another pack; who has the old ones mapped
-            # keeps them.
-            self._files[1].unlink(missing_ok=True)
-            for part, file in zip(self._parts, self._files, strict=True):
-                with naming(file):
-                    os.replace(part, file)
-        finally:
-            for part in self._parts:
-                part.unlink(missing_ok=True)
+@contextmanager
+def packing(target: Path) -> Iterator[Packer]:
+    """Write the pack ``target``: ``target``.bin with all samples, ``target``.json with the index.
+
+    A pack that is there already is replaced when the context ends without an exception, and the
+    index exists only for a whole pack. Raises ``ArgumentError`` if nothing was added.
+    """
+    binary, index = pack_files(target)
+    with replacing(index) as listing, replacing(binary) as samples:
+        packer = Packer(samples)
+        yield packer
+        if not packer.index:
+            raise ArgumentError("data: there is no picture to pack")
+        with naming(index):
+            listing.write(json.dumps(packer.index).encode())
+            listing.flush()
+            os.fsync(listing.fileno())  # a full disk may tell only here
+        # Never an index beside the samples of another pack; who has the old ones mapped keeps them.
+        index.unlink(missing_ok=True)
 
 
 def pack(sources: Sequence[Path], target: Path, *, exclude: str = "") -> None:
     """Pack the pictures of folders and ``.tar`` files; ``exclude`` is a glob on file names."""
-    with Packer(target) as packer:
+    with packing(target) as packer:
         for picture in read_pictures(sources, exclude=exclude):
             packer.add(picture)
 

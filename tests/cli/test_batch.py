@@ -249,7 +249,10 @@ def test_what_can_not_be_read_or_written_does_not_stop_the_rest(
     [
         ("films/a.mp4 films/old -o films/a.mp4", "output: films/a.mp4 is not a folder"),
         ("films/a.mp4 other/a.mp4 -o out", "output: films/a.mp4 and other/a.mp4 would both become"),
-        ("films -o films", "output: films/a.mp4 would overwrite the input films/a.mp4"),
+        (
+            "films -o films",
+            "output: films/a.mp4, made from films/a.mp4, would overwrite the input films/a.mp4",
+        ),
         ("films/old/.trash/none -o out", None),
         ("empty -o out", "input: no video in empty"),
         ("films/a.mp4 films/old out.mkv", "output: 2 inputs need -o FOLDER"),

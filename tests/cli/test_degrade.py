@@ -277,7 +277,7 @@ def test_a_pack_that_finds_no_room_is_named(
     ("change", "message"),
     [
         (["--scale", "5"], "scale: 2, 3 or 4 is accepted, got 5"),
-        (["--versions", "-1"], "versions: at least 0 is accepted, got -1"),
+        (["--versions", "-1"], "versions: an integer from 0 is accepted, got -1"),
         (["--data", "nowhere"], "folders and .tar files are accepted, got nowhere"),
     ],
 )

@@ -302,7 +302,7 @@ def test_a_matrix_that_is_not_known(
     assert lkdn_video(here, tmp_path / "b.mkv") == 1
     said = capsys.readouterr().err
     assert said.startswith(f"lkdn-video: {here}: matrix: bt709, ")
-    assert "got chroma-derived-nc; --ffmpeg-vf setparams=colorspace=bt709 says" in said
+    assert "got 'chroma-derived-nc'; --ffmpeg-vf setparams=colorspace=bt709 says" in said
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Slow]:
     networks = {"slow": Slow(0.02), "quick": Slow(0.002), "stalls": Slow(0), "absent": Slow(0)}
     modules = {
         name: SimpleNamespace(
-            COMPILES=name == "stalls",
+            stalls=lambda *_, name=name: name == "stalls",
             obstacle=lambda *_, name=name: "no such device" if name == "absent" else None,
             load=lambda *_, network=network: network,
         )

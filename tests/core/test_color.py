@@ -263,10 +263,18 @@ def test_planes_that_do_not_fit_are_refused(
         to_rgb(planes, FrameFormat(family="yuv", subsampling=(1, 1)))
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 6), (1, 4, 4, 6), (1, 3, 0, 6)])
-def test_rgb_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(FormatError, match=r"rgb: shape .N, 3, H, W. is accepted"):
-        from_rgb(torch.zeros(shape), FrameFormat(family="rgb"))
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((3, 4, 6), torch.float32),
+        ((1, 4, 4, 6), torch.float32),
+        ((1, 3, 0, 6), torch.float32),
+        ((1, 3, 4, 6), torch.uint8),
+    ],
+)
+def test_other_rgb_is_refused(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    with pytest.raises(FormatError, match=r"rgb: a float tensor .N, 3, H, W. is accepted, got"):
+        from_rgb(torch.zeros(shape, dtype=dtype), FrameFormat(family="rgb"))
 
 
 @pytest.mark.gpu

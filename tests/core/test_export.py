@@ -192,8 +192,8 @@ def test_usage_errors(
 def test_a_failed_export_leaves_nothing(
     weights_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "net.onnx"  # a folder cannot be replaced by a file
-    folder.mkdir()
-    assert main([str(folder), "--scale", "2", "--weights", str(weights_file), "-y"]) == 1
-    assert capsys.readouterr().err.startswith("lkdn-export: ")
-    assert {p.name for p in tmp_path.iterdir()} == {folder.name, weights_file.name}
+    (tmp_path / "x").touch()  # a folder can't be made there
+    file = str(tmp_path / "x" / "net.onnx")
+    assert main([file, "--scale", "2", "--weights", str(weights_file)]) == 1
+    assert capsys.readouterr().err.endswith(f"can't be written: {tmp_path / 'x'} is in the way\n")
+    assert {p.name for p in tmp_path.iterdir()} == {"x", weights_file.name}

@@ -18,7 +18,7 @@ from PIL import Image
 from lkdn_core.errors import ArgumentError, FormatError
 from lkdn_core.resize import resize
 from lkdn_core.training.data import MARGIN, Tiles
-from lkdn_core.training.pack import Packer, pack, read_pictures
+from lkdn_core.training.pack import pack, packing, read_pictures
 
 CPU = torch.device("cpu")
 
@@ -45,7 +45,7 @@ def pattern(height: int, width: int) -> np.ndarray:
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
     """Two pictures with two small versions each, every other sample raised by 100 and 110."""
-    with Packer(tmp_path / "pairs") as packer:
+    with packing(tmp_path / "pairs") as packer:
         for shape in ((24, 30), (28, 20)):
             large = pattern(*shape)
             packer.add(large, [large[:, ::2, ::2] + 100, large[:, ::2, ::2] + 110])
@@ -136,9 +136,9 @@ def test_a_picture_with_nothing_in_it_is_named(tmp_path: Path, pictures: Path) -
 def test_two_packs_of_one_name_do_not_mix(tmp_path: Path, pictures: Path) -> None:
     """As two commands that were started at once."""
     first, second = read_pictures([pictures]), read_pictures([pictures])
-    with Packer(tmp_path / "x") as one:
+    with packing(tmp_path / "x") as one:
         one.add(next(first))
-        with patch("os.getpid", return_value=1), Packer(tmp_path / "x") as other:
+        with packing(tmp_path / "x") as other:
             other.add(next(second))
             other.add(next(second))
     (entry,) = json.loads((tmp_path / "x.json").read_text())
@@ -175,7 +175,7 @@ def test_an_aborted_pack_leaves_the_old_one(tmp_path: Path, pictures: Path, pack
 def test_an_index_without_room_leaves_nothing(tmp_path: Path, pictures: Path) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
     with (
-        patch.object(Path, "write_text", side_effect=full),
+        patch("os.fsync", side_effect=full),
         pytest.raises(OSError, match=r"x\.json"),
     ):
         pack([pictures], tmp_path / "new" / "x")
@@ -275,7 +275,7 @@ def flat(*shape: int) -> np.ndarray:
 
 
 def test_lines_and_flat_pictures_do_not_break_the_data(tmp_path: Path) -> None:
-    with Packer(tmp_path / "mixed") as packer:
+    with packing(tmp_path / "mixed") as packer:
         for picture in (flat(1, 40), pattern(40, 40), flat(40, 1)):
             packer.add(picture)
     index = json.loads((tmp_path / "mixed.json").read_text())
@@ -283,7 +283,7 @@ def test_lines_and_flat_pictures_do_not_break_the_data(tmp_path: Path) -> None:
     index[0]["sharpness"] = float("nan")  # as packs of before have it
     (tmp_path / "mixed.json").write_text(json.dumps(index))
     assert Tiles([tmp_path / "mixed"], scale=2, seed=0, device=CPU).batch(8, 8)[1].std() > 0
-    with Packer(tmp_path / "flat") as packer:
+    with packing(tmp_path / "flat") as packer:
         for _ in range(2):
             packer.add(flat(40, 40))
     hr = Tiles([tmp_path / "flat"], scale=2, seed=0, device=CPU).batch(8, 8)[1]

@@ -15,7 +15,7 @@ from lkdn_core.arch import LKDN, LKDN_CONFIGS, LKDNConfig
 from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.errors import ArgumentError, FormatError
 from lkdn_core.fuse import reparameterize
-from lkdn_core.training.pack import Packer
+from lkdn_core.training.pack import packing
 from lkdn_core.training.recipe import PRESETS, Recipe, Stage, read_recipe
 from lkdn_core.training.train import Training
 
@@ -27,7 +27,7 @@ TINY = Recipe(network=NETWORK, stages=(Stage(steps=4, batch_size=4, patch=8, lr=
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
     random = np.random.default_rng(0)
-    with Packer(tmp_path / "data") as packer:
+    with packing(tmp_path / "data") as packer:
         for _ in range(3):
             coarse = random.integers(0, 256, (3, 8, 9), dtype=np.uint8)
             packer.add(coarse.repeat(5, 1).repeat(5, 2))

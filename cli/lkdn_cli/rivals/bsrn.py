@@ -12,16 +12,16 @@ __all__ = ["BSRN"]
 
 
 class BSRN(nn.Module):
-    """The published network: 64 channels, 8 blocks; 352,400 parameters at ``scale`` 4."""
+    """The published network: 64 channels, 8 blocks; 352,400 parameters at x4."""
 
-    def __init__(self, scale: int = 4, channels: int = 64, blocks: int = 8) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        channels, blocks, self.scale = 64, 8, 4
         self.head = _Blueprint(12, channels)
         self.blocks = nn.ModuleList(_Block(channels) for _ in range(blocks))
         self.fuse = nn.Conv2d(blocks * channels, channels, 1)
         self.smooth = _Blueprint(channels, channels)
-        self.upsampler = nn.Conv2d(channels, 3 * scale**2, 3, padding=1)
-        self.scale = scale
+        self.upsampler = nn.Conv2d(channels, 3 * self.scale**2, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, 3, H, W) -> (N, 3, sH, sW); sides from 15
         first = self.head(torch.cat([x] * 4, 1))
@@ -87,9 +87,9 @@ class _SpatialAttention(nn.Module):
 class _ContrastAttention(nn.Module):
     """CCA: channels weighted by the mean and the deviation of their samples."""
 
-    def __init__(self, channels: int, reduction: int = 16) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        few = channels // reduction
+        few = channels // 16
         self.down, self.up = nn.Conv2d(channels, few, 1), nn.Conv2d(few, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:

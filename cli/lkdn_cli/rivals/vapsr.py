@@ -12,10 +12,9 @@ __all__ = ["VapSR"]
 class VapSR(nn.Module):
     """The published x4 network: 48 channels, 64 in the attention, 21 blocks; 342,220 parameters."""
 
-    scale = 4
-
-    def __init__(self, channels: int = 48, attention: int = 64, blocks: int = 21) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        channels, attention, blocks = 48, 64, 21
         self.head = nn.Conv2d(3, channels, 3, padding=1)
         self.blocks = nn.Sequential(*(_Block(channels, attention) for _ in range(blocks)))
         self.tail = nn.Conv2d(channels, channels, 3, padding=1)
