@@ -18,12 +18,12 @@ from lkdn_media.images import READABLE
 if TYPE_CHECKING:
     from lkdn_cli.enlarger import Enlarger
 
-__all__ = ["hint_at_pictures", "pair_files", "run_batch"]
+__all__ = ["ENDINGS", "hint_at_pictures", "pair_files", "run_batch"]
 
 log = logging.getLogger(__name__)
 
 #: What is taken for a video in a folder; a file that is named is always taken.
-_ENDINGS: Final = {
+ENDINGS: Final = {
     *(".3g2", ".3gp", ".apng", ".asf", ".avi", ".divx", ".f4v", ".flv", ".gif"),
     *(".h264", ".h265", ".hevc", ".ivf"),
     *(".m1v", ".m2t", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"),
@@ -119,7 +119,7 @@ def _sources(
     """Each file once, with the relative path it gets."""
     seen: set[Path] = set()
     for path in inputs:
-        for source, name in walk(path, _ENDINGS, without=output, unreadable=unreadable):
+        for source, name in walk(path, ENDINGS, without=output, unreadable=unreadable):
             if real(source) not in seen:
                 seen.add(real(source))
                 yield source, name

@@ -99,12 +99,19 @@ def _means_file(inputs: Sequence[Path], output: str) -> bool:
 
     Raises ``ArgumentError`` where it looks like one and several are to be written.
     """
+    from lkdn_cli.batch import ENDINGS
     from lkdn_media.encoders import CONTAINERS
+    from lkdn_media.pipes import PIPE
+    from lkdn_media.targets import is_pattern
 
-    if names_folder(output) or Path(output).suffix.lower() not in CONTAINERS:
+    path = Path(output)
+    named = path == PIPE or is_pattern(path) or path.suffix.lower() in {*CONTAINERS, *ENDINGS}
+    if names_folder(output) or not named:
         return False
     if len(inputs) == 1 and not os.path.isdir(inputs[0]):
         return not os.path.isdir(output)
+    if path == PIPE:
+        raise ArgumentError("output: - is a pipe, for one video")
     if not os.path.lexists(output):
         raise ArgumentError(f"output: {output} is a name of a file; a folder is {output}/")
     return False

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -17,10 +18,11 @@ from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.damage import Damage
 from lkdn_media.files import LONGEST_NAME, write_json
 from lkdn_media.plan import Plan
-from lkdn_media.segments import Segment
+from lkdn_media.segments import Segment, is_whole
 
 __all__ = ["Job", "Parts", "identity", "is_begun", "was_finished"]
 
+log = logging.getLogger(__name__)
 #: How much is hashed at each end of the source.
 _END: Final = 2**20
 _LOCK: Final = "lock"
@@ -99,6 +101,8 @@ class Job:
                 raise
         except Timeout:
             raise LKDNError(f"{target}: another process is writing it") from None
+        except FileExistsError as error:
+            raise LKDNError(f"{target}: can't be written: {self.folder} is in the way") from error
         except OSError as error:
             _remove(self.folder)
             raise LKDNError(f"{target}: can't be written: {error.strerror}") from error
@@ -163,7 +167,8 @@ class Job:
                 "--restart throws it away"
             )
         for segment, path in Parts(self.folder):
-            if not path.exists() or path.stat().st_size != segment.bytes:
+            if not is_whole(segment, path):
+                log.warning("warning: %s: is damaged, and made anew from there on", path)
                 break
             self._count(segment)
         for path in self.folder.glob(_RECORDS):  # behind a gap

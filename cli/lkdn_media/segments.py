@@ -23,8 +23,10 @@ from lkdn_media.plan import Plan
 from lkdn_media.planes import Picture
 from lkdn_media.writer import make_encoder
 
-__all__ = ["Mark", "Segment", "SegmentWriter", "read_segment"]
+__all__ = ["Mark", "Segment", "SegmentWriter", "is_whole", "read_segment"]
 
+#: Bytes read at once.
+_CHUNK: Final = 2**20
 #: What encoders say about their work; players don't need it.
 _CHATTER: Final = "quality_stats"
 
@@ -153,6 +155,18 @@ class SegmentWriter:
         self._file.write(data)
 
 
+def is_whole(segment: Segment, path: Path) -> bool:
+    """Whether the packets of ``segment`` are in ``path`` as they were written."""
+    checksum = size = 0
+    try:
+        with path.open("rb") as file:
+            while data := file.read(_CHUNK):
+                checksum, size = zlib.crc32(data, checksum), size + len(data)
+    except OSError:
+        return False
+    return (checksum, size) == (segment.checksum, segment.bytes)
+
+
 def read_segment(segment: Segment, path: Path) -> "Iterator[tuple[int, av.Packet[Any]]]":
     """The packets of a segment in the order of decoding, each with its place in that of display.
 
@@ -178,7 +192,7 @@ def read_segment(segment: Segment, path: Path) -> "Iterator[tuple[int, av.Packet
                 _add_side_data(packet, kind, read(extra))
             yield segment.ranks[turn], packet
     if checksum != segment.checksum:
-        raise LKDNError(f"{path}: was changed after it was written; --restart starts over")
+        raise LKDNError(f"{path}: was changed after it was written")
 
 
 def _add_side_data(packet: "av.Packet[Any]", kind: Any, data: bytes) -> None:

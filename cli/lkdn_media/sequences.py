@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from fractions import Fraction
@@ -17,6 +17,7 @@ from typing import Final
 import av
 import numpy as np
 from av.container import InputContainer
+from PIL import Image
 
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.counts import counted
@@ -40,6 +41,12 @@ _DEMUXERS: Final = (
 )
 
 
+#: JPEG within TIFF, of which FFmpeg makes black pictures.
+_JPEG: Final = ("jpeg", "tiff_jpeg")
+#: FFmpeg's readers of pictures know no AVIF.
+_ENDINGS: Final = tuple(ending for ending in READABLE if ending != ".avif")
+
+
 def sequence_opener(path: Path, rate: Fraction) -> Callable[[], InputContainer]:
     """A function that opens a folder or a pattern as a video of ``rate`` frames a second.
 
@@ -59,11 +66,11 @@ def _open(path: Path, file: str | BytesIO, demuxer: str, options: dict[str, str]
 
 def _folder(folder: Path, rate: Fraction) -> Callable[[], InputContainer]:
     shown = (p for p in folder.iterdir() if not p.name.startswith("."))
-    files = [p for p in shown if p.suffix.lower() in READABLE]
+    files = [p for p in shown if p.suffix.lower() in _ENDINGS]
     _check(files)
     endings = sorted({p.suffix for p in files})
     if len(endings) != 1:
-        kinds = ", ".join(endings) or f"none ({', '.join(READABLE)})"
+        kinds = ", ".join(endings) or f"none ({', '.join(_ENDINGS)})"
         raise LKDNError(f"{folder}: pictures of one ending make a video, found {kinds}")
     names = sorted(p.name for p in files)
     if names != sorted(names, key=_natural):
@@ -109,13 +116,25 @@ def _listed(files: list[Path], rate: Fraction) -> bytes:
     return os.fsencode("\n".join(script))
 
 
-def _check(files: Iterable[Path]) -> None:
-    """Raise ``LKDNError`` for what FFmpeg would take for the end of all pictures."""
+def _check(files: Collection[Path]) -> None:
+    """Raise ``LKDNError`` for what FFmpeg takes for the end of all pictures, or for black."""
     for file in sorted(files):
         if not file.is_file():
             raise LKDNError(f"{file}: is not a file, but has the name of a picture")
         if not file.stat().st_size:
             raise LKDNError(f"{file}: is empty")
+    first = min(files, default=None)
+    if first and first.suffix.lower() in (".tif", ".tiff") and _compressed(first) in _JPEG:
+        raise LKDNError(f"{first}: JPEG within TIFF makes no video; as PNG or JPEG it does")
+
+
+def _compressed(tiff: Path) -> str | None:
+    """How the samples of ``tiff`` are, in Pillow's words; ``None`` where that can't be told."""
+    try:
+        with Image.open(tiff, formats=("TIFF",)) as image:
+            return image.info.get("compression")
+    except (OSError, ValueError, SyntaxError):  # which reading it tells
+        return None
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

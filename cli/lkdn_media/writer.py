@@ -1,5 +1,6 @@
 """New pictures into a file, beside the streams that are copied."""
 
+import logging
 import math
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
@@ -35,12 +36,16 @@ from lkdn_media.timeline import Timeline
 
 __all__ = ["VideoWriter", "make_encoder"]
 
+log = logging.getLogger(__name__)
+
 #: Animations go round and round; y4m of more than 8 bits is not in its old description.
 _MUXER_OPTIONS: Final = {
     "apng": {"plays": "0"},
     "gif": {"loop": "0"},
     "yuv4mpegpipe": {"strict": "-1"},
 }
+#: How long a GIF can show a picture, in 1/100 s.
+_LONGEST: Final = 2**16 - 1
 #: Players of what is still on its way can begin.
 _INDEX_FIRST: Final = "faststart"
 #: Where MP4 would hide the first pictures, all streams begin later.
@@ -66,6 +71,7 @@ class VideoWriter:
         self._plan, self._path, self._piped = plan, path, pipe is not None
         self._start = round(plan.source.start / plan.filters.time_base)
         self._hundredths = Timeline(step=1)
+        self._shortened = False  # some picture of a GIF
         self._last = Fraction(0)  # how long the last picture is shown
         self._labels: list[Label] = []  # of all streams but attachments, in order
         self._copier = StreamCopier(plan.source)
@@ -164,7 +170,11 @@ class VideoWriter:
         """Give ``packet`` times of GIF, which refuses two pictures in the same 1/100 s."""
         assert packet.pts is not None
         ticks = self._plan.filters.time_base * 100
+        before = self._hundredths.end
         packet.pts = packet.dts = self._hundredths.place(round(packet.pts * ticks), 1)
+        if self.frames > 1 and packet.pts - before >= _LONGEST and not self._shortened:
+            log.warning("warning: gif shows no picture longer than 655.35 s; mkv and apng do")
+            self._shortened = True
         packet.duration = round((packet.duration or 0) * ticks)
         packet.time_base = Fraction(1, 100)
 

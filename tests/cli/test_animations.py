@@ -70,6 +70,16 @@ def test_the_last_picture_of_an_animation_stays(
         assert shown == [100, 100, 2000]
 
 
+def test_a_gif_says_that_it_can_not_wait_so_long(
+    tmp_path: Path, lkdn_video: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    long, short = (Clip(time_base=Fraction(1), rate=Fraction(1), pts=(0, 1, n)) for n in (800, 3))
+    for clip in (short, long):
+        assert "gif shows no picture longer" not in caplog.text
+        assert lkdn_video(make_clip(tmp_path / "a.mkv", clip), tmp_path / "b.gif", "-y") == 0
+    assert caplog.text.count("gif shows no picture longer than 655.35 s") == 1
+
+
 def test_a_single_picture_is_no_animation(tmp_path: Path, lkdn_video: Command) -> None:
     here, there = make_clip(tmp_path / "a.mkv", Clip(pts=(0,))), tmp_path / "b.apng"
     assert lkdn_video(here, there) == 0

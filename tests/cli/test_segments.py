@@ -25,6 +25,7 @@ from lkdn_media.pipeline import upscale_video
 from lkdn_media.plan import Plan, make_plan
 from lkdn_media.probe import probe
 from lkdn_media.segmented import segment_length, upscale_segments
+from lkdn_media.segments import is_whole, read_segment
 from tests.cli.clips import Clip, make_clip
 from tests.cli.media import Command, copies, durations, frames, planes, times
 
@@ -277,20 +278,40 @@ def test_only_one_process_works_on_a_job(begun: tuple[Plan, Path]) -> None:
         assert job.frames >= LENGTH
 
 
-def test_a_changed_segment_does_not_get_into_the_result(
-    begun: tuple[Plan, Path], upscaler: Upscaler
+def test_a_changed_segment_is_made_anew(
+    begun: tuple[Plan, Path], upscaler: Upscaler, caplog: pytest.LogCaptureFixture
 ) -> None:
     plan, target = begun
     file = target.with_name("out.mkv.lkdn") / "00000.packets"
-    data = bytearray(file.read_bytes())
+    whole = file.read_bytes()
+    data = bytearray(whole)
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
-    with pytest.raises(LKDNError, match="was changed after it was written"):
-        run(plan, target, upscaler)
-    assert not target.exists()
-    file.write_bytes(data[:-1])  # cut short, as after a power failure: done again
+    with job_for(plan, target) as job:
+        assert job.frames == 0
+        assert "00000.packets: is damaged, and made anew from there on" in caplog.text
     run(plan, target, upscaler)
     assert len(times(target)) == 20
+
+
+def test_a_segment_that_changes_meanwhile_does_not_get_into_the_result(
+    begun: tuple[Plan, Path], upscaler: Upscaler
+) -> None:
+    plan, target = begun
+    with job_for(plan, target) as job:
+        ((segment, path), *_) = job.parts()
+        assert is_whole(segment, path)
+        path.write_bytes(bytes(segment.bytes))
+        assert not is_whole(segment, path)
+        with pytest.raises(LKDNError, match="was changed after it was written"):
+            list(read_segment(segment, path))
+    assert not target.exists()
+
+
+def test_a_file_in_the_way_of_the_folder_is_named(begun: tuple[Plan, Path], tmp_path: Path) -> None:
+    (tmp_path / "new.mkv.lkdn").touch()
+    with pytest.raises(LKDNError, match=r"new\.mkv: can't be written: .*new\.mkv\.lkdn is in the"):
+        job_for(begun[0], tmp_path / "new.mkv")
 
 
 def test_a_kill_between_the_last_steps_is_mended(

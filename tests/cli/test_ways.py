@@ -32,6 +32,32 @@ def test_options_anywhere_and_a_file_behind_o(
     assert len(frames(Path("b.mkv"))) == 2
 
 
+def test_pictures_and_a_pipe_behind_o(
+    here: Path, nearest: dict[int, Path], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    options = ["--scale", "2", "--weights", str(nearest[2]), "--device", "cpu", "-q"]
+    assert main(["a.mp4", "-o", "large/%03d.png", *options]) == 0
+    assert sorted(path.name for path in Path("large").iterdir()) == ["001.png", "002.png"]
+    assert main(["a.mp4", "-o", "-", *options]) == 0
+    assert capfdbinary.readouterr().out.startswith(b"YUV4MPEG2 W68 H52 ")
+    assert sorted(path.name for path in Path().iterdir()) == ["a.mp4", "large"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("b.avi", "output: a name ending in .mkv, "),
+        ("b.ts", "output: a name ending in .mkv, "),
+    ],
+)
+def test_a_file_we_do_not_write_behind_o(
+    here: Path, capsys: pytest.CaptureFixture[str], name: str, message: str
+) -> None:
+    assert main(["a.mp4", "-o", name]) == 2
+    assert capsys.readouterr().err.startswith(f"lkdn-video: {message}")
+    assert not Path(name).exists()
+
+
 @pytest.mark.parametrize("source", ["a.mp4 c.mp4", "films"])
 def test_one_file_for_many(here: Path, capsys: pytest.CaptureFixture[str], source: str) -> None:
     make_clip(Path("c.mp4"))
@@ -40,6 +66,8 @@ def test_one_file_for_many(here: Path, capsys: pytest.CaptureFixture[str], sourc
     said = "lkdn-video: output: b.mp4 is a name of a file; a folder is b.mp4/\n"
     assert capsys.readouterr().err == said
     assert not Path("b.mp4").exists()
+    assert main([*source.split(), "-o", "-"]) == 2
+    assert capsys.readouterr().err == "lkdn-video: output: - is a pipe, for one video\n"
 
 
 def test_one_picture_for_many(

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NoReturn
+from unittest.mock import patch
 
 import pytest
 import torch
 
-from lkdn_core import Upscaler, cache
+from lkdn_core import Upscaler, cache, load_model
 from lkdn_core.arch import LKDNConfig
-from lkdn_core.backends import backend_names, choice, load_network, native, record
+from lkdn_core.backends import backend_names, choice, load_network, native, record, reference
 from lkdn_core.errors import ArgumentError
 from lkdn_core.native_library import native_library
 from lkdn_core.progress import Work
@@ -81,6 +82,19 @@ def test_the_fastest_is_measured_once(
     forget(monkeypatch)
     assert chosen() == "quick"
     assert table["quick"].runs == runs
+
+
+def test_half_precision_on_a_cpu_is_not_tried_with_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes seconds for the smallest picture."""
+    monkeypatch.setenv("LKDN_CACHE", str(tmp_path))
+    monkeypatch.setattr(record, "_known", {})
+    weights, config = load_model(scale=2)
+    with patch.object(reference.ReferenceNetwork, "__call__", side_effect=AssertionError):
+        name, _ = load_network("auto", weights, config, CPU, "fp16")
+    usable = native.obstacle(CPU, "fp16", config) is None
+    assert name == ("native" if usable else "reference")
 
 
 def test_one_that_fails_is_passed_over(

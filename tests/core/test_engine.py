@@ -1,6 +1,5 @@
 from pathlib import Path
-from threading import get_ident
-from unittest.mock import Mock
+from typing import Any
 
 import numpy as np
 import pytest
@@ -301,6 +300,38 @@ def test_up_names_a_wrong_tensor(weights_file: Path, rgb: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize(
+    ("planes", "message"),
+    [
+        (
+            torch.zeros(1, 8, 8, dtype=torch.uint8),
+            r"planes: a list of tensors .*a tensor \(1, 8, 8\)",
+        ),
+        ([torch.zeros(1, 8, 8, dtype=torch.uint8, device="meta")], "planes: dense tensors with"),
+        ([torch.zeros(1, 8, 8, dtype=torch.uint8).to_sparse()], "planes: dense tensors with"),
+    ],
+)
+def test_planes_want_data_in_a_list(weights_file: Path, planes: Any, message: str) -> None:
+    upscaler, gray = Upscaler(scale=2, weights=weights_file), FrameFormat(family="gray")
+    with pytest.raises(FormatError, match=message):
+        upscaler.up_planes(planes, gray)
+
+
+def test_formats_and_sizes_are_told_by_name(weights_file: Path) -> None:
+    upscaler, gray = Upscaler(scale=2, weights=weights_file), FrameFormat(family="gray")
+    planes, frame = [torch.zeros(1, 8, 8, dtype=torch.uint8)], [np.zeros((8, 8), np.uint8)]
+    wrong: list[tuple[Any, dict[str, Any], str]] = [
+        ("gray", {}, "format: a FrameFormat is accepted, got 'gray'"),
+        (gray, {"out_format": "gray"}, "out_format: a FrameFormat or None is accepted, got 'gray'"),
+        (gray, {"size": (5, 5)}, r"size: a FinalSize or None is accepted, got \(5, 5\)"),
+    ]
+    for format, options, message in wrong:
+        with pytest.raises(FormatError, match=message):
+            upscaler.up_planes(planes, format, **options)
+        with pytest.raises(FormatError, match=message):
+            list(upscaler.stream([frame], format, **options))
+
+
+@pytest.mark.parametrize(
     "rgb",
     [torch.zeros(1, 3, 8, 8, device="meta"), torch.zeros(1, 3, 8, 8).to_sparse()],
     ids=["meta", "sparse"],
@@ -308,59 +339,6 @@ def test_up_names_a_wrong_tensor(weights_file: Path, rgb: torch.Tensor) -> None:
 def test_up_wants_data(weights_file: Path, rgb: torch.Tensor) -> None:
     with pytest.raises(ArgumentError, match="rgb: a dense tensor with data is accepted, got torch"):
         Upscaler(scale=2, weights=weights_file).up(rgb)
-
-
-def test_up_can_be_stopped_between_tiles(weights_file: Path, rgb: torch.Tensor) -> None:
-    upscaler, seen = Upscaler(scale=2, weights=weights_file, tile=16), list[float]()
-    upscaler.up(rgb[:1], progress=seen.append)
-    assert len(seen) >= 3 * 3 and seen == sorted(seen)
-    assert seen[0] == 0 and 0.8 < seen[-1] < 1
-    with pytest.raises(KeyboardInterrupt):
-        upscaler.up(rgb, progress=Mock(side_effect=[None, KeyboardInterrupt]))
-    gray = FrameFormat(family="gray")
-    planes = [torch.zeros(1, 40, 40, dtype=torch.uint8)]
-    upscaler.up_planes(planes, gray, progress=seen.append)
-    assert len(seen) >= 2 * 3 * 3
-
-
-@pytest.mark.parametrize("tta", [1, 2])
-def test_up_can_be_stopped_within_a_large_picture(tta: int) -> None:
-    upscaler = Upscaler(scale=2, device="cpu", backend="native", tta=tta)
-    picture = torch.rand(1, 3, 900, 900)
-    assert upscaler._grid(900, 900, 1) == (1, 1)
-    with pytest.raises(KeyboardInterrupt):
-        upscaler.up(picture, progress=Mock(side_effect=[None, KeyboardInterrupt]))
-
-
-@pytest.mark.parametrize("tta", [1, 2])
-def test_progress_is_told_within_a_large_picture(tta: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lkdn_core.progress._PAUSE", 0.02)
-    upscaler = Upscaler(scale=2, device="cpu", backend="native", tta=tta)
-    pictures, seen, threads = torch.rand(2, 3, 300, 300), list[float](), set[int]()
-
-    def progress(share: float) -> None:
-        seen.append(share)
-        threads.add(get_ident())
-
-    enlarged = upscaler.up(pictures, progress=progress)
-    assert torch.equal(enlarged, upscaler.up(pictures))
-    assert seen == sorted(seen) and seen[0] == 0 and seen[-1] <= 1
-    # Of both pictures and all positions there were some between, and not one step at the end.
-    parts = {int(share * 2 * tta) for share in seen if share % (1 / (2 * tta)) > 0}
-    assert parts == set(range(2 * tta))
-    assert threads == {get_ident()}
-
-
-def test_what_the_network_raises_is_raised_where_progress_is_told(
-    weights_file: Path, rgb: torch.Tensor
-) -> None:
-    upscaler = Upscaler(scale=2, weights=weights_file, device="cpu")
-    upscaler._network = Mock(upscaler._network, side_effect=KeyError)
-    upscaler._network.dtype = torch.float32
-    upscaler._network.memory_format = torch.contiguous_format
-    upscaler._network.bytes_for.return_value = 1
-    with pytest.raises(KeyError):
-        upscaler.up(rgb, progress=lambda share: None)
 
 
 def test_torchs_default_device_does_not_matter(weights_file: Path) -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,10 +103,17 @@ def test_a_frame_of_another_size_is_an_error(weights_file: Path) -> None:
         list(Upscaler(scale=2, weights=weights_file).stream(iter(mixed), YUV420P10))
 
 
-@pytest.mark.parametrize("frame", [[], [np.zeros((1, 4, 4), np.uint8)]])
+@pytest.mark.parametrize("frame", [[], [np.zeros((1, 4, 4), np.uint8)], [np.zeros((4, 4), object)]])
 def test_what_is_no_frame_is_an_error(weights_file: Path, frame: list[np.ndarray]) -> None:
-    with pytest.raises(FormatError, match=r"frames: planes \(h, w\) are accepted, got"):
+    with pytest.raises(FormatError, match=r"frames: planes \(h, w\) of numbers are accepted, got"):
         list(Upscaler(scale=2, weights=weights_file).stream([frame], YUV420P10))
+
+
+@pytest.mark.parametrize("later", [np.zeros((4, 4), np.uint8), None, 5, [[1, 2]]])
+def test_what_is_no_frame_later_is_an_error_too(weights_file: Path, later: Any) -> None:
+    stream = Upscaler(scale=2, weights=weights_file).stream([*frames(1), later], YUV420P10)
+    with pytest.raises(FormatError, match=r"frames: lists of (planes|NumPy arrays).* accepted"):
+        list(stream)
 
 
 def test_tensors_are_no_frames(weights_file: Path) -> None:
