@@ -67,10 +67,12 @@ def _degrade(arguments: argparse.Namespace) -> int:
     if arguments.small is not None:
         return _pack_pairs(target, arguments.data[0], arguments.small, scale)
     teacher = _teacher(arguments.teacher, scale) if arguments.teacher is not None else None
-    sequences, passed_over = _sequences(arguments.data, arguments.exclude, 2 * scale), 0
+    alone = not versions and teacher is None  # large pictures, for any scale
+    multiple, least = (1, 0) if alone else (2 * scale, LEAST * scale)
+    sequences, passed_over = _sequences(arguments.data, arguments.exclude, multiple), 0
     with Interrupts().caught(), packing(target) as packer:
         for number, large in enumerate(tqdm(sequences, unit="picture", disable=None)):
-            if min(large.shape[-2:]) < LEAST * scale:
+            if min(large.shape[-2:]) < least:
                 passed_over += 1
                 continue
             if teacher is not None:
@@ -84,7 +86,6 @@ def _degrade(arguments: argparse.Namespace) -> int:
             for picture in pictures:
                 packer.add(*_pair(picture, scale, versions, random))
         if passed_over:
-            least = LEAST * scale
             log.warning("passed over: %d smaller than %dx%d", passed_over, least, least)
     return 0
 

@@ -1,5 +1,6 @@
 """Pictures to measure networks on: high-resolution ones, or pairs."""
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from lkdn_media.images import READABLE, read_still
 
 __all__ = ["read_pairs"]
 
+log = logging.getLogger(__name__)
+
 
 def read_pairs(
     folder: Path, scale: int, *, small: Path | None = None
@@ -31,7 +34,8 @@ def read_pairs(
     files = _files(folder) if small is None else _beside(_pictures(folder), small, scale)
     for name, small_file, large_file in files:
         large = _read(large_file)
-        least = 2 * scale + 11  # a border of ``scale`` is left out, and SSIM has 11x11 windows
+        # A border of ``scale`` is left out of whole small pixels, and SSIM has 11x11 windows.
+        least = -(-(2 * scale + 11) // scale) * scale
         if min(large.shape[1:]) < least:
             raise ArgumentError(
                 f"FOLDER: pictures from {least}x{least} are accepted, "
@@ -84,6 +88,8 @@ def _files(folder: Path) -> list[tuple[str, Path | None, Path]]:
         if not small.is_file():
             raise ArgumentError(f"FOLDER: {file.name} has no partner {small.name}")
         found.append((name.removesuffix("_HR"), small, file))
+    if found and len(found) < sum(not file.stem.endswith("_LR") for _, file in files):
+        log.warning("warning: %s: pictures without _HR or _LR are passed over", folder)
     return found or [(name, None, file) for name, file in files]
 
 

@@ -83,7 +83,7 @@ def _train(arguments: argparse.Namespace) -> int:
     from lkdn_core.errors import ArgumentError
     from lkdn_core.training.folder import locked
     from lkdn_core.training.heap import kept_heap
-    from lkdn_core.training.parallel import main_process, processes
+    from lkdn_core.training.parallel import main_process, processes, share
     from lkdn_core.training.train import Training, check_weights
 
     if not arguments.minutes >= 0:  # NaN is not
@@ -101,6 +101,8 @@ def _train(arguments: argparse.Namespace) -> int:
         locked(arguments.run) if main_process() else nullcontext(),
         kept_heap() if device.type == "cpu" else nullcontext(),
     ):
+        for stage in recipe.stages:
+            share(stage.batch_size)
         main = main_process()  # it alone measures pictures and shows progress
         validate = validation(arguments.validate, recipe.network.scale) if main else None
         packs = _packs(arguments)
@@ -132,9 +134,10 @@ def _recipe(arguments: argparse.Namespace) -> "Recipe":
     given = {k: v for k, v in vars(arguments).items() if k in known}
     if given.get("teacher"):
         given["teacher"] = str(Path(given["teacher"]).resolve())  # wherever the run goes on
-    if "optimizer" in given:
+    recipe = read_recipe(arguments.preset, network)
+    if given.get("optimizer", recipe.optimizer) != recipe.optimizer:
         given["betas"] = ()  # those of the other optimiser are of no use
-    return read_recipe(arguments.preset, network).changed(given)
+    return recipe.changed(given)
 
 
 def _packs(arguments: argparse.Namespace) -> list[Path]:

@@ -52,6 +52,10 @@ class Tiles:
         self._chances: dict[int, NDArray[np.float64]] = {}
         self.random = np.random.default_rng(seed)
 
+    def check(self, patch: int) -> None:
+        """Raise ``ArgumentError`` where no picture is large enough for ``patch``, see `batch`."""
+        self._cumulative(patch)
+
     def batch(self, size: int, patch: int, *, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """``(lr, hr)``: (N, 3, P, P) and (N, 3, sP, sP) float32 in [0, 1], lr rounded to 8 bits.
 

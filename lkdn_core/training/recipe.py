@@ -3,7 +3,7 @@
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -155,8 +155,10 @@ def read_recipe(preset: str, network: LKDNConfig | None = None) -> Recipe:
             raise ArgumentError(f"stages: [[stages]] is accepted, a list, got {tables!r}")
         stages = tuple(_stage(table, config.scale) for table in tables)
         if "betas" in data:
+            if not isinstance(data["betas"], list):
+                raise ArgumentError(f"betas: a list is accepted, got {data['betas']!r}")
             data["betas"] = tuple(data["betas"])
-        return _made(Recipe, {"network": config, "stages": stages, **data}, "a recipe")
+        return _made(Recipe, {"network": config, "stages": stages, **data}, "preset")
     except ArgumentError:
         raise
     except (ValueError, TypeError, AttributeError) as error:
@@ -182,4 +184,7 @@ def _made[T](kind: type[T], values: Mapping[str, Any], name: str) -> T:
     for key in values:
         if key not in known:
             raise ArgumentError(f"{name}: {', '.join(known)} are accepted, got {key}")
+    needed = [f.name for f in fields(kind) if f.default is f.default_factory is MISSING]  # type: ignore[arg-type]
+    if missing := [key for key in needed if key not in values]:
+        raise ArgumentError(f"{name}: {', '.join(needed)} are needed, {missing[0]} is missing")
     return kind(**values)

@@ -72,6 +72,8 @@ class Training:
         self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.teacher = _teacher(recipe, device)
         self.tiles = Tiles(packs, scale=recipe.network.scale, seed=recipe.seed, device=device)
+        for stage in recipe.stages:  # a later one would come up after weeks
+            self.tiles.check(stage.patch)
         self.run_network = fast_network(device, recipe.precision)
         self.step = self.skipped = self.skipped_in_a_row = 0
         self.row: dict[str, object] = {}  # of the curve, at the last save

@@ -168,11 +168,11 @@ def test_a_place_for_the_scatter_is_looked_for_first(
 def test_a_picture_too_small_to_measure_is_named(
     folder: Path, weights_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Image.new("RGB", (40, 14)).save(folder / "icon.png")
+    Image.new("RGB", (40, 15)).save(folder / "icon.png")
     assert main([str(folder), "--scale", "2", "--weights", str(weights_file)]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    message = "FOLDER: pictures from 15x15 are accepted, icon.png has 40x14"
+    message = "FOLDER: pictures from 16x16 are accepted, icon.png has 40x15"
     assert captured.err == f"lkdn-evaluate: {message}\n"
 
 
@@ -303,6 +303,16 @@ def test_a_gif_of_one_picture_counts(folder: Path, capsys: pytest.CaptureFixture
     assert list(figures(folder, capsys)["pictures"]) == ["a", "b", "c"]
 
 
+def test_pictures_beside_pairs_are_told_of(
+    folder: Path, weights_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, side in (("x_HR", 40), ("x_LR", 20)):
+        Image.new("RGB", (side, side)).save(folder / f"{name}.png")
+    arguments = [str(folder), "--scale", "2", "--weights", str(weights_file)]
+    assert main(arguments) == 0
+    assert "pictures without _HR or _LR are passed over" in caplog.text
+
+
 def test_hidden_files_are_passed_over(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "._a.png").write_bytes(b"what macOS leaves beside a file")
     assert list(figures(folder, capsys)["pictures"]) == ["a", "b"]
@@ -320,7 +330,7 @@ def test_a_picture_smaller_than_the_scale_is_named(
 ) -> None:
     Image.new("RGB", (40, 1)).save(folder / "line.png")
     line = refusal(folder, capsys, "--scale", "2")
-    assert "FOLDER: pictures from 15x15 are accepted, line.png has 40x1" in line
+    assert "FOLDER: pictures from 16x16 are accepted, line.png has 40x1" in line
 
 
 def test_deep_gray_is_measured_as_its_8_bits(

@@ -1,6 +1,7 @@
 """Recipes and stages, presets, and what one step does by hand."""
 
 import csv
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from lkdn_cli.train import _recipe
 from lkdn_core.arch import LKDN, LKDN_CONFIGS, LKDNConfig
 from lkdn_core.checkpoints import read_checkpoint
 from lkdn_core.errors import ArgumentError, FormatError
@@ -40,6 +42,17 @@ def test_learning_rate_warms_up_and_falls() -> None:
     assert stage.lr_at(50) == pytest.approx(0.5)
     assert stage.lr_at(100) == pytest.approx(0)
     assert [Stage(lr=1.0).lr_at(s) for s in (0, 5, 999_999)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("optimizer", "kept"), [("adan", True), ("adam", False), (None, True)])
+def test_betas_are_those_of_their_optimizer(
+    tmp_path: Path, optimizer: str | None, kept: bool
+) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('optimizer = "adan"\nbetas = [0.9, 0.8, 0.7]\n[network]\nscale = 2\n')
+    given = {} if optimizer is None else {"optimizer": optimizer}
+    recipe = _recipe(Namespace(network=None, preset=str(file), **given))
+    assert (recipe.betas == (0.9, 0.8, 0.7)) == kept
 
 
 def test_stages_follow_each_other() -> None:
@@ -92,9 +105,11 @@ def test_ablations_name_their_network(name: str, tmp_path: Path, packed: Path) -
     ("text", "message"),
     [
         ("steps = ", "is not a recipe"),
-        ("nonsense = 1", "a recipe: network, stages, .* are accepted, got nonsense"),
+        ("nonsense = 1", "preset: network, stages, .* are accepted, got nonsense"),
         ("network = 2", "network: a table is accepted, got 2"),
         ("[network]\nscale = 2\nwidth = 3", "network: scale, .* are accepted, got width"),
+        ("[network]\nblocks = 2", "network: scale are needed, scale is missing"),
+        ("betas = 5", "betas: a list is accepted, got 5"),
         ("[network]\nscale = 5", "scale: 2, 3 or 4 is accepted, got 5"),
         ("[network]\nscale = 2\nchannels = 43", "channels: an even number is accepted, got 43"),
         ('[network]\nscale = 2\nchannels = "8"', "channels: .* got '8'"),

@@ -20,8 +20,10 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def command(arguments: list[str], *, code: str = RUN, torchrun: int = 0) -> None:
-    """``lkdn-train`` in a process of its own, or in several that torchrun starts."""
+def command(
+    arguments: list[str], *, code: str = RUN, torchrun: int = 0, fails: bool = False
+) -> str:
+    """``lkdn-train`` in a process of its own, or in several that torchrun starts; its stderr."""
     paths = os.pathsep.join([str(ROOT), str(ROOT / "cli")])
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     start = [sys.executable, "-c", code]
@@ -38,7 +40,8 @@ def command(arguments: list[str], *, code: str = RUN, torchrun: int = 0) -> None
         timeout=300,
         check=False,
     )
-    assert result.returncode == 0, result.stderr
+    assert bool(result.returncode) == fails, result.stderr
+    return result.stderr
 
 
 @pytest.fixture
@@ -60,6 +63,17 @@ def test_two_processes_equal_one_with_the_joined_batch(tmp_path: Path, options: 
         torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5, msg=name)
     rows = (tmp_path / "two" / "log.csv").read_text().splitlines()
     assert len(rows) == 2  # one process writes
+
+
+@pytest.mark.slow
+def test_a_later_batch_that_does_not_divide_is_refused_before_the_first(
+    tmp_path: Path, options: list[str]
+) -> None:
+    recipe = Path(options[1])
+    recipe.write_text(recipe.read_text() + "[[stages]]\nsteps = 1\nbatch_size = 3\npatch = 8\n")
+    result = command([str(tmp_path / "run"), *options], torchrun=2, fails=True)
+    assert "batch_size: a multiple of 2 processes is accepted, got 3" in result
+    assert not (tmp_path / "run" / "log.csv").exists()
 
 
 BARE = (

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,15 @@ def test_another_recipe_is_refused(tmp_path: Path, packed: Path) -> None:
     Training(RECIPE, tmp_path / "run", [packed], device=CPU).save()
     with pytest.raises(ArgumentError, match=r"lr: this folder was trained with 0.002, got 0.001"):
         Training(RECIPE.changed({"lr": 1e-3}), tmp_path / "run", [packed], device=CPU)
+
+
+def test_a_later_stage_that_can_not_be_is_refused_before_the_first(
+    tmp_path: Path, packed: Path
+) -> None:
+    first, later = RECIPE.stages[0], replace(RECIPE.stages[0], patch=80)
+    recipe = replace(RECIPE, stages=(first, later))
+    with pytest.raises(ArgumentError, match=r"patch: .* got 80, which takes 176 pixels a side"):
+        Training(recipe, tmp_path / "run", [packed], device=CPU)
 
 
 def test_a_start_that_does_not_fit_is_refused(
