@@ -23,7 +23,7 @@ from lkdn_core.quantize import quantize
 from lkdn_media.degrade import shrink
 from lkdn_media.image_writers import WRITERS, Quality
 from lkdn_media.images import Still, read_still
-from lkdn_media.network import Network
+from lkdn_media.network_choice import NetworkChoice
 from lkdn_media.stills import enlarge_stills
 from lkdn_media.suited_model import suited_to_still
 
@@ -39,14 +39,16 @@ def main() -> None:
     parser.add_argument("--denoise", type=float, nargs="*", default=[])
     arguments = parser.parse_args()
     scale: int = arguments.scale
-    networks: dict[str, Network | None] = {
-        name: Network(name) for name in (DEFAULT_MODEL, VIDEO_MODEL)
+    networks: dict[str, NetworkChoice | None] = {
+        name: NetworkChoice(name) for name in (DEFAULT_MODEL, VIDEO_MODEL)
     }
-    networks |= {f"denoise {x:g}": Network(DEFAULT_MODEL, denoise=x) for x in arguments.denoise}
+    networks |= {
+        f"denoise {x:g}": NetworkChoice(DEFAULT_MODEL, denoise=x) for x in arguments.denoise
+    }
     networks[SUITED] = None
 
     @cache
-    def engine(network: Network) -> Upscaler:
+    def engine(network: NetworkChoice) -> Upscaler:
         return Upscaler(scale=scale, device="cpu", precision="fp32", **asdict(network))
 
     originals = [_even(_pixels(read_still(path)), scale) for path in arguments.pictures]

@@ -32,7 +32,7 @@ from lkdn_core.models import DEFAULT_MODEL
 from lkdn_core.resize import resize
 from lkdn_media.compress import CODECS, VIDEO_FORMAT, compress
 from lkdn_media.degrade import shrink
-from lkdn_media.network import Network
+from lkdn_media.network_choice import NetworkChoice
 from lkdn_media.pictures import read_clip
 from lkdn_media.probe import probe
 from lkdn_media.suited_model import suited_model
@@ -87,20 +87,20 @@ def _methods(models: list[str], strengths: list[float], scale: int) -> dict[str,
     networks = {"bicubic": bicubic, "Lanczos": lanczos}
     for model in models:
         if Path(model).is_file():
-            networks[Path(model).stem] = _network(scale, Network(DEFAULT_MODEL, Path(model)))
+            networks[Path(model).stem] = _network(scale, NetworkChoice(DEFAULT_MODEL, Path(model)))
         else:
-            networks[model] = _network(scale, Network(model))
-    between = {f"denoise {x:g}": Network(DEFAULT_MODEL, denoise=x) for x in strengths}
+            networks[model] = _network(scale, NetworkChoice(model))
+    between = {f"denoise {x:g}": NetworkChoice(DEFAULT_MODEL, denoise=x) for x in strengths}
     return networks | {name: _network(scale, network) for name, network in between.items()}
 
 
 @cache
-def _network(scale: int, network: Network) -> Enlarge:
+def _network(scale: int, network: NetworkChoice) -> Enlarge:
     upscaler = Upscaler(scale=scale, device="cpu", precision="fp32", **asdict(network))
     return lambda picture: upscaler.up(picture[None])[0]
 
 
-def _suited(pictures: Tensor, codec: str, options: dict[str, str]) -> Network:
+def _suited(pictures: Tensor, codec: str, options: dict[str, str]) -> NetworkChoice:
     """What lkdn-video takes for RGB ``pictures`` (T, 3, H, W) in a file."""
     planes = from_rgb(pictures, VIDEO_FORMAT)
     with tempfile.TemporaryDirectory() as folder:

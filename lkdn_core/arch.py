@@ -14,7 +14,19 @@ from torch import Tensor, nn
 from lkdn_core.checks import choose, whole
 from lkdn_core.errors import ArgumentError
 
-__all__ = ["LKDN", "LKDN_CONFIGS", "LKDNConfig", "receptive_radius"]
+__all__ = [
+    "INPUT_COPIES",
+    "LKDN",
+    "LKDN_CONFIGS",
+    "MAX_BLOCKS",
+    "MAX_CHANNELS",
+    "SCALES",
+    "LKDNConfig",
+    "Refinement",
+    "RepUpsampler",
+    "Upsampler",
+    "receptive_radius",
+]
 
 #: The head sees this many copies of the RGB input (section 3.1).
 INPUT_COPIES: Final = 4

@@ -23,14 +23,7 @@ from lkdn_core.errors import FormatError
 from lkdn_core.formats import FrameFormat
 from lkdn_core.quantize import quantize
 
-__all__ = [
-    "check_planes",
-    "clip",
-    "from_rgb",
-    "from_rgb_plain",
-    "to_rgb",
-    "to_rgb_plain",
-]
+__all__ = ["check_planes", "clip", "dense", "from_rgb", "from_rgb_plain", "to_rgb", "to_rgb_plain"]
 
 #: Luma samples encoded at a time on a CPU: they stay in its cache, and no copy of a large picture
 #: is made. Never fewer rows than ``_MIN_BAND``, so that mirrored borders lie in one band.

@@ -19,6 +19,7 @@ from torch import Tensor
 __all__ = [
     "EPS",
     "Weights",
+    "block_names",
     "center_norm",
     "dense_head",
     "fold_range",

@@ -64,7 +64,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 @contextmanager
 def shortage_named(device: torch.device) -> Iterator[None]:
-    """Say of a failed allocation on ``device``, for which nothing can be halved, what it is."""
+    """Raise ``OutOfMemoryError`` for a failed allocation on ``device``: nothing can be halved."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

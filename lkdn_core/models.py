@@ -15,6 +15,7 @@ from lkdn_core.fuse import Weights
 __all__ = [
     "DEFAULT_MODEL",
     "VIDEO_MODEL",
+    "WEIGHTS_FOLDER",
     "Model",
     "check_denoise",
     "find_model",

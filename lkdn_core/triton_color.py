@@ -5,7 +5,7 @@ rounding: RGB by 1e-6, an integer sample by one code, and only where it lies bet
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,14 +53,15 @@ def decoding_launch(planes: Sequence[Tensor], rgb: Tensor, how: Conversion) -> "
     """What `decode` runs."""
     from lkdn_core.kernels import color
 
-    return _launch(color.decode, planes, rgb, how, rows=1)
+    return _launch(color.decode, planes, rgb, how, {}, rows=1)
 
 
 def encoding_launch(rgb: Tensor, planes: Sequence[Tensor], how: Conversion) -> "Launch":
     """What `encode` runs."""
     from lkdn_core.kernels import color
 
-    return _launch(color.encode, planes, rgb, how, rows=_ROWS, PLANES=len(planes), TY=_ROWS)
+    constants = {"PLANES": len(planes), "TY": _ROWS}
+    return _launch(color.encode, planes, rgb, how, constants, rows=_ROWS)
 
 
 @cache
@@ -87,7 +88,13 @@ def _run(launch: "Launch", rgb: Tensor) -> None:
 
 
 def _launch(
-    kernel: Any, planes: Sequence[Tensor], rgb: Tensor, how: Conversion, *, rows: int, **more: Any
+    kernel: Any,
+    planes: Sequence[Tensor],
+    rgb: Tensor,
+    how: Conversion,
+    more: Mapping[str, int],
+    *,
+    rows: int,
 ) -> "Launch":
     """A program takes ``rows`` of chroma; ``more``: constants."""
     from lkdn_core.kernels.launch import Launch
@@ -106,7 +113,7 @@ def _launch(
     constants: dict[str, int | str | bool] = {"MIXED": bool(how.matrix), "TC": groups}
     constants |= {"FY": fy, "KY": len(down), "Y0": y0, "FX": fx, "KX": len(across), "X0": x0}
     grid = -(-height // (fy * rows)), -(-width // (fx * groups)), n
-    return Launch(kernel, grid, arguments, constants | more, _WARPS)
+    return Launch(kernel, grid, arguments, constants | dict(more), _WARPS)
 
 
 @cache

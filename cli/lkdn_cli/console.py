@@ -22,6 +22,7 @@ __all__ = [
     "OK",
     "SALVAGED",
     "USAGE",
+    "OutputError",
     "Parser",
     "exit_code",
     "message",

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lkdn_media.network import Network
+from lkdn_media.network_choice import NetworkChoice
 
 if TYPE_CHECKING:
     from lkdn_core import Upscaler
@@ -65,17 +65,17 @@ def check_engine(arguments: argparse.Namespace) -> None:
     check_options(**_options(arguments))
 
 
-def asked_network(arguments: argparse.Namespace) -> Network | None:
+def asked_network(arguments: argparse.Namespace) -> NetworkChoice | None:
     """The network that is asked for, if any is."""
     model, weights, denoise = arguments.model, arguments.weights, arguments.denoise
     if weights is not None or denoise is not None:
         from lkdn_core.models import DEFAULT_MODEL
 
         model = DEFAULT_MODEL  # not looked at, or the same as the other that is accepted
-    return None if model is None else Network(model, weights, denoise)
+    return None if model is None else NetworkChoice(model, weights, denoise)
 
 
-def make_upscaler(arguments: argparse.Namespace, network: Network, scale: int) -> "Upscaler":
+def make_upscaler(arguments: argparse.Namespace, network: NetworkChoice, scale: int) -> "Upscaler":
     """The engine for ``network``, as ``arguments`` ask for it. Raises as `Upscaler` does."""
     from lkdn_core import Upscaler
 

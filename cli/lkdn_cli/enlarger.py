@@ -22,7 +22,7 @@ from lkdn_core.errors import LKDNError
 from lkdn_media.counts import counted
 from lkdn_media.files import followed, writing_to
 from lkdn_media.job import Job, identity, is_begun, was_finished
-from lkdn_media.network import Network
+from lkdn_media.network_choice import NetworkChoice
 from lkdn_media.pipeline import Result, check_paths, upscale_video
 from lkdn_media.pipes import PIPE
 from lkdn_media.plan import Plan, make_plan
@@ -49,9 +49,9 @@ class Enlarger:
         self._arguments = arguments
         self._reporter, self._interrupts = reporter, interrupts
         self._asked = asked_network(arguments)
-        self._upscalers: dict[tuple[Network, int], Upscaler] = {}
+        self._upscalers: dict[tuple[NetworkChoice, int], Upscaler] = {}
 
-    def _upscaler(self, network: Network, scale: int) -> Upscaler:
+    def _upscaler(self, network: NetworkChoice, scale: int) -> Upscaler:
         key = network, scale
         if key not in self._upscalers:
             self._upscalers[key] = make_upscaler(self._arguments, *key)
@@ -124,7 +124,7 @@ class Enlarger:
             log.warning("warning: %s%s", name, warning)
         return plan
 
-    def _enlarge(self, plan: Plan, target: Path, network: Network) -> Result:
+    def _enlarge(self, plan: Plan, target: Path, network: NetworkChoice) -> Result:
         upscaler, frames = self._upscaler(network, plan.scale), _expected(plan)
         overwrite = self._arguments.overwrite
         length = self._arguments.segment
@@ -192,7 +192,7 @@ class Enlarger:
             )
         return result
 
-    def _identity(self, plan: Plan, length: int, network: Network) -> dict[str, object]:
+    def _identity(self, plan: Plan, length: int, network: NetworkChoice) -> dict[str, object]:
         """What a job that goes on must have in common with the one that was broken off."""
         options, weights = self._arguments, network.weights
         upscaler = self._upscaler(network, plan.scale)

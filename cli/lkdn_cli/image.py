@@ -26,7 +26,7 @@ from lkdn_core.errors import ArgumentError, LKDNError
 if TYPE_CHECKING:
     from lkdn_core.progress import Progress
     from lkdn_media.picture_batch import Outcome
-    from lkdn_media.picture_jobs import Job
+    from lkdn_media.picture_jobs import PictureJob
     from lkdn_media.sizes import SizeChoice
 
 __all__ = ["main"]
@@ -103,7 +103,7 @@ def _enlarge(arguments: argparse.Namespace, reporter: Reporter) -> int:
     )
     if arguments.lossless:
         check_lossless(job.target for job in jobs)
-    done: list[Job] = []
+    done: list[PictureJob] = []
     by: Counter[str] = Counter()
     errors: list[LKDNError] = []
     if arguments.compare:
@@ -149,7 +149,10 @@ def _enlarge(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def _write_page(
-    arguments: argparse.Namespace, done: "Sequence[Job]", size: "SizeChoice", scales: Sequence[int]
+    arguments: argparse.Namespace,
+    done: "Sequence[PictureJob]",
+    size: "SizeChoice",
+    scales: Sequence[int],
 ) -> None:
     from lkdn_media.compare import compare_stills
 
@@ -182,7 +185,7 @@ def _tell_others(others: Sequence[Path]) -> None:
 
 
 def _run(
-    jobs: "Sequence[Job]",
+    jobs: "Sequence[PictureJob]",
     arguments: argparse.Namespace,
     size: "SizeChoice",
     scales: Sequence[int],

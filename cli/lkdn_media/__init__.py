@@ -1,1 +1,1 @@
-"""Video files in and out, through PyAV: probe, plan, decode, encode, copy. No network in here."""
+"""Videos and pictures in and out, through PyAV and Pillow, with the engine in between."""

@@ -1,5 +1,6 @@
 """Pictures with samples of 16 bits, of which Pillow reads only gray."""
 
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from lkdn_core.errors import LKDNError
 from lkdn_media.formats import repacked
-from lkdn_media.labels import PNG_SIGNATURE, png_chunks
+from lkdn_media.png import PNG_SIGNATURE, png_chunks
 from lkdn_media.side_data import progressive
 
 __all__ = ["deep_gray", "deep_png", "deep_tiff", "is_deep_tiff", "tiff_bits"]
@@ -69,7 +70,7 @@ def is_deep_tiff(image: Image.Image) -> bool:
 def deep_tiff(image: Image.Image, data: bytes) -> NDArray[Any]:
     """RGB of a TIFF with 16 bits. The fourth sample means what Pillow takes it for in 8 bits."""
     tags = image.tag_v2  # type: ignore[attr-defined]
-    pixels = _decode(_strips_only(tags, data), "tiff", err_detect="explode")
+    pixels = _decode(_strips_only(tags, data), "tiff", {"err_detect": "explode"})
     kind = tags.get(_EXTRA_SAMPLES, (None,))[0]
     if pixels.shape[2] == 4 and kind == _UNSPECIFIED:
         pixels = pixels[..., :3].copy()
@@ -108,11 +109,11 @@ def deep_gray(image: Image.Image) -> NDArray[Any]:
     return np.invert(pixels) if tags.get(_PHOTOMETRIC) == 0 else pixels
 
 
-def _decode(data: bytes, codec: str, **options: str) -> NDArray[Any]:
+def _decode(data: bytes, codec: str, options: Mapping[str, str] | None = None) -> NDArray[Any]:
     """The pixels of a picture with 16 bits by FFmpeg; Pillow has no 16-bit colour."""
     decoder = av.CodecContext.create(codec, "r")
     assert isinstance(decoder, av.VideoCodecContext)
-    decoder.thread_count, decoder.options = 1, options
+    decoder.thread_count, decoder.options = 1, dict(options or {})
     try:
         frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
     except MemoryError:

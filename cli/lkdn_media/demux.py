@@ -58,10 +58,10 @@ def open_media(path: Path, *, hwaccel: HWAccel | None = None) -> InputContainer:
     if not path.is_file():
         raise LKDNError(f"{path}: is not a file")
     try:
-        container = _open(path, hwaccel)
+        container = _open(path, hwaccel, {})
         if container.format.name in JOINED and _lacks_sound(container):
             container.close()
-            container = _open(path, hwaccel, **_LOOK_FAR)
+            container = _open(path, hwaccel, _LOOK_FAR)
     except PermissionError as error:
         raise LKDNError(f"{path}: may not be read") from error
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -74,9 +74,9 @@ def open_media(path: Path, *, hwaccel: HWAccel | None = None) -> InputContainer:
     return container
 
 
-def _open(path: Path, hwaccel: HWAccel | None, **options: str) -> InputContainer:
+def _open(path: Path, hwaccel: HWAccel | None, options: dict[str, str]) -> InputContainer:
     # The prefix and the list keep names and contents from reaching other protocols.
-    options["protocol_whitelist"] = "file"
+    options = options | {"protocol_whitelist": "file"}
     return av.open(f"file:{path}", container_options=options, hwaccel=hwaccel)
 
 

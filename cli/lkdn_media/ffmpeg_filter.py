@@ -38,9 +38,9 @@ def through_filter(source: Source, filter: FfmpegFilter) -> Source:
 
     Raises ``ArgumentError`` where ffmpeg can't make sense of the filters.
     """
-    frame, ratio, rate = _first_frame(source, filter, c="rawvideo", f="nut")
+    frame, ratio, rate = _first_frame(source, filter, codec="rawvideo", format="nut")
     # NUT has exact times but no colours, Matroska has colours.
-    tags = ColourTags.of(_first_frame(source, filter, c="ffv1", f="matroska")[0])
+    tags = ColourTags.of(_first_frame(source, filter, codec="ffv1", format="matroska")[0])
     same_light = tags.transfer == source.tags.transfer
     return replace(
         source,
@@ -74,7 +74,7 @@ def filtered_frames(source: Source, filter: FfmpegFilter) -> Iterator[av.VideoFr
 
     Raises ``LKDNError`` where ffmpeg fails.
     """
-    process = FfmpegProcess(_arguments(source, filter, c="rawvideo", f="nut"))
+    process = FfmpegProcess(_arguments(source, filter, codec="rawvideo", format="nut"))
     start = _start(source) if _closes_joints(source) else Fraction(0)
     try:
         previous = None
@@ -137,12 +137,12 @@ def _lengthen(frame: av.VideoFrame, following: av.VideoFrame) -> None:
 
 
 def _first_frame(
-    source: Source, filter: FfmpegFilter, *, c: str, f: str
+    source: Source, filter: FfmpegFilter, *, codec: str, format: str
 ) -> tuple[av.VideoFrame, Fraction | None, Fraction]:
     """The first frame, the shape of pixels and the frame rate behind ``filter``."""
-    process = FfmpegProcess(_arguments(source, filter, c=c, f=f, vframes=1))
+    process = FfmpegProcess(_arguments(source, filter, codec=codec, format=format, frames=1))
     try:
-        with av.open(process.output, "r", format=f) as container:
+        with av.open(process.output, "r", format=format) as container:
             stream = container.streams.video[0]
             frame = next(container.decode(stream))
             ratio = stream.sample_aspect_ratio
@@ -160,7 +160,9 @@ def _first_frame(
         process.abandon()
 
 
-def _arguments(source: Source, filter: FfmpegFilter, **output: Any) -> list[str]:
+def _arguments(
+    source: Source, filter: FfmpegFilter, *, codec: str, format: str, frames: int | None = None
+) -> list[str]:
     """The command: the video alone, each frame with its own time, upright or not as stored."""
     import ffmpeg  # here, so that a front end without filters runs without it
 
@@ -170,6 +172,8 @@ def _arguments(source: Source, filter: FfmpegFilter, **output: Any) -> list[str]
         reading["vcodec"] = ALPHA_DECODERS[source.decoder]
     picture = ffmpeg.input(f"file:{source.path}", noautorotate=None, **reading)[str(source.video)]
     times = {"fps_mode": "passthrough", "enc_time_base": f"{base.numerator}/{base.denominator}"}
-    command = ffmpeg.output(picture, "pipe:1", vf=filter.filters, **times, **output)
+    output = {"c": codec, "f": format, "vf": filter.filters}
+    count = {} if frames is None else {"vframes": frames}
+    command = ffmpeg.output(picture, "pipe:1", **output, **times, **count)
     arguments: list[str] = command.global_args(*_QUIET).compile(cmd=filter.program)
     return arguments

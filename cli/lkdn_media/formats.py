@@ -17,6 +17,7 @@ from lkdn_core.formats import CHROMA_LOCATIONS, MATRICES, Family, FrameFormat
 
 __all__ = [
     "PLANAR",
+    "UNTAGGED",
     "ColourTags",
     "Layout",
     "exact_layout",

@@ -19,7 +19,8 @@ from lkdn_media.avif import AVIF
 from lkdn_media.exif import exact, nested_directory
 from lkdn_media.images import Still
 from lkdn_media.jpeg import iptc_segment
-from lkdn_media.labels import IPTC_TAG, PNG_SIGNATURE, Labels, png_chunk, png_chunks
+from lkdn_media.labels import IPTC_TAG, Labels
+from lkdn_media.png import PNG_SIGNATURE, png_chunk, png_chunks
 
 __all__ = ["WRITERS", "Quality", "Writer", "as_shown", "check_lossless"]
 

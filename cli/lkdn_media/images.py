@@ -14,7 +14,8 @@ from lkdn_core.errors import LKDNError
 from lkdn_media.avif import AVIF, avif_bits
 from lkdn_media.deep_pictures import deep_gray, deep_png, deep_tiff, is_deep_tiff, tiff_bits
 from lkdn_media.jpeg import behind_picture, has_extended_xmp, picture_bytes
-from lkdn_media.labels import PNG_SIGNATURE, Labels, read_labels
+from lkdn_media.labels import Labels, read_labels
+from lkdn_media.png import PNG_SIGNATURE
 
 __all__ = ["MAX_PIXELS", "READABLE", "Still", "read_still"]
 

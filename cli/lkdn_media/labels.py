@@ -3,7 +3,7 @@
 import re
 import struct
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,10 +12,10 @@ from PIL import ExifTags, Image
 from lkdn_media.avif import avif_cicp
 from lkdn_media.exif import exact, nested_directory, pack_exif, read_exif
 from lkdn_media.jpeg import IPTC_RESOURCE
+from lkdn_media.png import PNG_SIGNATURE, png_chunk, png_chunks
 
-__all__ = ["IPTC_TAG", "PNG_SIGNATURE", "Labels", "png_chunk", "png_chunks", "read_labels"]
+__all__ = ["IPTC_TAG", "Labels", "read_labels"]
 
-PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 #: Chunks of a PNG that hold for the enlarged picture too, whatever its pixels are.
 _PNG_KEPT: Final = {b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs"}
 _PNG_TEXTS: Final = {b"tEXt", b"zTXt", b"iTXt"}
@@ -168,24 +168,6 @@ def _dpi(found: object) -> tuple[float, float] | None:
         return None
     across, down = map(float, found)
     return (across, down) if 0 < across < 2**16 and 0 < down < 2**16 else None
-
-
-def png_chunk(name: bytes, data: bytes) -> bytes:
-    """A whole chunk of a PNG file, of which ``data`` is the content."""
-    checked = name + data
-    return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
-
-
-def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(name, whole chunk) of a PNG file up to where it ends or is damaged."""
-    start = len(PNG_SIGNATURE)
-    while start + 12 <= len(data):
-        length, name = struct.unpack_from(">I4s", data, start)
-        chunk = data[start : start + length + 12]
-        if len(chunk) < length + 12:
-            return
-        yield name, chunk
-        start += length + 12
 
 
 def _chunks(image: Image.Image, data: bytes) -> bytes:

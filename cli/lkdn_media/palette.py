@@ -1,28 +1,19 @@
-"""What animations need beside their encoders: 256 colours for GIF, the last delay for APNG."""
+"""The 256 colours of GIF."""
 
-import os
 from fractions import Fraction
-from pathlib import Path
 from typing import Final
-from zlib import crc32
 
 import av
 import numpy as np
 from av.filter import Graph
 
-__all__ = ["PALETTE", "Colours", "write_last_delay"]
+__all__ = ["PALETTE", "Colours"]
 
 #: The pixel format with a palette of its own in each frame.
 PALETTE: Final = "pal8"
 #: Pixels a side of the parts that are compared, and by how much others' colours may be worse.
 _BLOCK: Final = 16
 _SLACK: Final = 1.25
-#: The chunk of PNG that says how a picture of an animation is shown; its fields, its delay.
-_CONTROL: Final = b"fcTL"
-_CONTROL_SIZE: Final = 26
-_DELAY: Final = slice(20, 24)
-#: What its numerator and denominator have room for.
-_MOST: Final = 2**16 - 1
 
 
 class Colours:
@@ -84,25 +75,3 @@ def _distance(one: av.VideoFrame, other: av.VideoFrame) -> float:
     sums = np.add.reduceat(np.add.reduceat(apart, rows, 0), columns, 1)
     counts = np.outer(np.diff([*rows, len(apart)]), np.diff([*columns, apart.shape[1]]))
     return float((sums / counts).max())
-
-
-def write_last_delay(path: Path, delay: Fraction) -> None:
-    """Show the last picture of the APNG file at ``path`` for ``delay`` seconds.
-
-    The muxer repeats the delay before it, or has to know this one before all pictures.
-    """
-    with path.open("r+b") as file:
-        file.seek(8)  # the signature
-        last = None
-        while len(head := file.read(8)) == 8:
-            last = file.tell() if head[4:] == _CONTROL else last
-            file.seek(int.from_bytes(head[:4]) + 4, os.SEEK_CUR)
-        if last is None:  # a single picture is no animation
-            return
-        file.seek(last)
-        fields = bytearray(file.read(_CONTROL_SIZE))
-        delay = min(delay, Fraction(_MOST))
-        delay = delay.limit_denominator(int(_MOST / max(Fraction(1), delay)))
-        fields[_DELAY] = delay.numerator.to_bytes(2) + delay.denominator.to_bytes(2)
-        file.seek(last)
-        file.write(fields + crc32(_CONTROL + fields).to_bytes(4))

@@ -17,8 +17,8 @@ from lkdn_core.resize import FinalSize
 from lkdn_media.files import followed, write_whole
 from lkdn_media.image_writers import WRITERS, Quality
 from lkdn_media.images import MAX_PIXELS, Still, read_still
-from lkdn_media.network import Network
-from lkdn_media.picture_jobs import Job
+from lkdn_media.network_choice import NetworkChoice
+from lkdn_media.picture_jobs import PictureJob
 from lkdn_media.sizes import SizeChoice, choose_scale, final_size, size_warnings
 from lkdn_media.stills import enlarge_stills
 from lkdn_media.threads import read_ahead
@@ -33,7 +33,7 @@ WRITING_THREADS: Final = 4
 
 
 #: The engine for a network and a scale.
-UpscalerOf = Callable[[Network, int], Upscaler]
+UpscalerOf = Callable[[NetworkChoice, int], Upscaler]
 
 
 class Outcome(NamedTuple):
@@ -42,9 +42,9 @@ class Outcome(NamedTuple):
     ``network``: what it went through, ``None`` where it could not be read.
     """
 
-    job: Job
+    job: PictureJob
     error: LKDNError | None
-    network: Network | None
+    network: NetworkChoice | None
 
 
 class _Read(NamedTuple):
@@ -53,20 +53,20 @@ class _Read(NamedTuple):
     ``notes``: what is to be said of that size.
     """
 
-    job: Job
+    job: PictureJob
     still: Still | None
     error: LKDNError | None
-    network: Network | None = None
+    network: NetworkChoice | None = None
     scale: int = 0
     size: FinalSize | None = None
     notes: tuple[str, ...] = ()
 
 
 def enlarge_files(
-    jobs: Sequence[Job],
+    jobs: Sequence[PictureJob],
     upscaler_of: UpscalerOf,
     *,
-    network_of: Callable[[Still], Network],
+    network_of: Callable[[Still], NetworkChoice],
     scales: Collection[int],
     size: SizeChoice,
     quality: Quality,
@@ -106,8 +106,8 @@ def enlarge_files(
 
 
 def _read(
-    jobs: Sequence[Job],
-    network_of: Callable[[Still], Network],
+    jobs: Sequence[PictureJob],
+    network_of: Callable[[Still], NetworkChoice],
     scales: Collection[int],
     size: SizeChoice,
     max_pixels: int,
@@ -123,9 +123,9 @@ def _read(
 
 
 def _sized(
-    job: Job,
+    job: PictureJob,
     still: Still,
-    network: Network,
+    network: NetworkChoice,
     scales: Collection[int],
     choice: SizeChoice,
 ) -> _Read:
@@ -170,7 +170,7 @@ def _limit(item: _Read, upscaler_of: UpscalerOf) -> int:
     return upscaler_of(item.network, item.scale).frames_per_run(item.still.height, item.still.width)
 
 
-def _deep(job: Job) -> bool:
+def _deep(job: PictureJob) -> bool:
     return WRITERS[job.target.suffix.lower()].deep
 
 

@@ -14,7 +14,7 @@ from lkdn_media.folders import new_files, walk
 from lkdn_media.image_writers import WRITERS
 from lkdn_media.images import READABLE
 
-__all__ = ["Job", "Planned", "plan_jobs"]
+__all__ = ["PictureJob", "Planned", "plan_jobs"]
 
 #: Endings of pictures that we don't read, which is said of those in folders.
 _UNREAD: Final = frozenset(
@@ -30,7 +30,7 @@ _UNREAD: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class PictureJob:
     """A picture file and the one it becomes, in place of one that is there with ``overwrite``."""
 
     source: Path
@@ -45,7 +45,7 @@ class Planned(NamedTuple):
     each. ``others``: pictures in folders that are in no format we read.
     """
 
-    jobs: list[Job]
+    jobs: list[PictureJob]
     there: int
     unreadable: list[LKDNError]
     others: list[Path]
@@ -95,12 +95,12 @@ def plan_jobs(
     if not found and not unreadable:
         raise LKDNError(f"no pictures ({', '.join(READABLE)}) in {', '.join(map(str, sources))}")
     named = new_files(found, lambda name: _ending(name, format), output)
-    jobs = [Job(source, target, overwrite) for source, target in named]
+    jobs = [PictureJob(source, target, overwrite) for source, target in named]
     left = [job for job in jobs if overwrite or not os.path.exists(job.target)]
     return Planned(left, len(jobs) - len(left), unreadable, sorted(others))
 
 
-def _single(source: Path, output: Path, format: str | None, *, overwrite: bool) -> Job:
+def _single(source: Path, output: Path, format: str | None, *, overwrite: bool) -> PictureJob:
     if format is not None:
         raise ArgumentError("format: is for folders; the ending of OUT names the format of a file")
     check_there(source)
@@ -113,7 +113,7 @@ def _single(source: Path, output: Path, format: str | None, *, overwrite: bool) 
     if os.path.exists(source) and os.path.exists(output) and source.samefile(output):
         raise ArgumentError(f"output: {output} would overwrite the input {source}")
     check_free(output, overwrite=overwrite)
-    return Job(source, output, overwrite)
+    return PictureJob(source, output, overwrite)
 
 
 def _ending(name: Path, format: str | None) -> str:

@@ -7,7 +7,7 @@ import av
 
 from lkdn_core.models import DEFAULT_MODEL, VIDEO_MODEL
 from lkdn_media.fineness import fineness, fineness_of_still
-from lkdn_media.network import Network
+from lkdn_media.network_choice import NetworkChoice
 from lkdn_media.source import Source
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _FOR_JPEG: Final = ((3.2, 0.0), (2.4, 0.25), (1.9, 0.5), (1.35, 0.75))
 _FOR_PICTURES: Final = ((2.5, 0.0), (1.7, 0.25), (1.2, 0.5), (0.75, 0.75))
 
 
-def suited_model(source: Source) -> Network:
+def suited_model(source: Source) -> NetworkChoice:
     """The network for ``source``, by its codec and by how finely that was set.
 
     Lossy codecs leave blocks and ringing at usual rates, and at high ones little of them; lossless
@@ -36,21 +36,21 @@ def suited_model(source: Source) -> Network:
     codec, name = av.Codec(source.decoder, "r"), source.stream.codec
     fine = name in _FINE or (codec.intra_only and name not in _COARSE)
     if fine or not codec.lossy:
-        return Network(DEFAULT_MODEL)
+        return NetworkChoice(DEFAULT_MODEL)
     strengths = _FOR_JPEG if codec.intra_only else _FOR_VIDEO
     return _by_fineness(fineness(source) or 0, strengths)
 
 
-def suited_to_still(still: "Still") -> Network:
+def suited_to_still(still: "Still") -> NetworkChoice:
     """The network for a picture, by how finely its file was compressed."""
     measured = fineness_of_still(still)
     if measured is None:
-        return Network(DEFAULT_MODEL)
+        return NetworkChoice(DEFAULT_MODEL)
     return _by_fineness(measured, _FOR_JPEG if still.codec == "jpeg" else _FOR_PICTURES)
 
 
-def _by_fineness(measured: float, strengths: Sequence[tuple[float, float]]) -> Network:
+def _by_fineness(measured: float, strengths: Sequence[tuple[float, float]]) -> NetworkChoice:
     for least, strength in strengths:
         if measured >= least:
-            return Network(DEFAULT_MODEL, denoise=strength or None)
-    return Network(VIDEO_MODEL)
+            return NetworkChoice(DEFAULT_MODEL, denoise=strength or None)
+    return NetworkChoice(VIDEO_MODEL)

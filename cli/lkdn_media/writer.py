@@ -27,9 +27,9 @@ from lkdn_media.matroska_tracks import (
     write_labels,
     write_pixel_shape,
 )
-from lkdn_media.palette import write_last_delay
 from lkdn_media.plan import Plan
 from lkdn_media.planes import Picture
+from lkdn_media.png import write_last_delay
 from lkdn_media.remux import StreamCopier
 from lkdn_media.tags import KEYS, stream_tags
 from lkdn_media.timeline import Timeline

@@ -10,7 +10,7 @@ from lkdn_core.network import run_unshuffled
 from lkdn_core.prepare import DTYPES, layout, prepare
 from lkdn_core.progress import Work
 
-__all__ = ["load", "obstacle", "stalls"]
+__all__ = ["ReferenceNetwork", "load", "obstacle", "stalls"]
 
 
 def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | None:

@@ -346,7 +346,7 @@ def test_batches_of_one_size(nearest: dict[int, Path], tmp_path: Path) -> None:
             return super().up_planes(planes, *args, **options)
 
     from lkdn_media.image_writers import Quality
-    from lkdn_media.network import Network
+    from lkdn_media.network_choice import NetworkChoice
     from lkdn_media.picture_batch import enlarge_files
     from lkdn_media.picture_jobs import plan_jobs
     from lkdn_media.sizes import SizeChoice
@@ -361,7 +361,7 @@ def test_batches_of_one_size(nearest: dict[int, Path], tmp_path: Path) -> None:
         enlarge_files(
             jobs,
             lambda *_: upscaler,
-            network_of=lambda _: Network("nearest"),
+            network_of=lambda _: NetworkChoice("nearest"),
             scales=(2,),
             size=SizeChoice(),
             quality=Quality(),

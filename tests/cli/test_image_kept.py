@@ -13,7 +13,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from lkdn_core.errors import LKDNError
 from lkdn_media.images import read_still
 from lkdn_media.jpeg import iptc_segment
-from lkdn_media.labels import PNG_SIGNATURE, png_chunk, png_chunks
+from lkdn_media.png import PNG_SIGNATURE, png_chunk, png_chunks
 from tests.cli.media import ImageCommand
 from tests.cli.noise import noise
 

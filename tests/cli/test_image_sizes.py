@@ -13,7 +13,7 @@ from lkdn_core.resize import FinalSize, resize
 from lkdn_media import parts, stills
 from lkdn_media.image_writers import WRITERS, Quality
 from lkdn_media.images import Still, read_still
-from lkdn_media.network import Network
+from lkdn_media.network_choice import NetworkChoice
 from lkdn_media.picture_batch import enlarge_files
 from lkdn_media.picture_jobs import plan_jobs
 from lkdn_media.sizes import SizeChoice
@@ -152,7 +152,7 @@ def test_each_picture_of_a_batch_gets_its_own(nearest: dict[int, Path], tmp_path
         enlarge_files(
             jobs,
             lambda _, scale: made[scale],
-            network_of=lambda _: Network("nearest"),
+            network_of=lambda _: NetworkChoice("nearest"),
             scales=(2, 3),
             size=SizeChoice(width=31),
             quality=Quality(),

@@ -45,7 +45,7 @@ def our_ways(
                     backend=backend,
                 )
             except ArgumentError as error:
-                if backends or "backend" not in str(error):
+                if backends or not str(error).startswith("backend: "):
                     raise
                 log.info("%s", error)
                 continue

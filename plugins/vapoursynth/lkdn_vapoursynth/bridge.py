@@ -154,6 +154,8 @@ def _line(error: BaseException) -> str:
     """One line for the user; what is not their doing goes to the log with its traceback."""
     if isinstance(error, LKDNError):
         return " ".join(str(error).split())
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error}; it is installed with lkdn-suite"
     if _is_interrupt(error):
         return "interrupted"
     log.error("unexpected error", exc_info=error)

@@ -123,7 +123,7 @@ VS_EXTERNAL_API(void) VapourSynthPluginInit2(VSPlugin *plugin, const VSPLUGINAPI
                           "tta:int:opt;backend:data:opt;headroom:int:opt;"
                           "denoise:float:opt;",
                           "clip:vnode;", upscale, nullptr, plugin);
-    api->registerFunction("Version", "", "version:data;python:data;torch:data;", version, nullptr,
+    api->registerFunction("Version", "", "version:data;python:data;torch:data:opt;", version, nullptr,
                           plugin);
     api->registerFunction("Models", "", "model:data[];scale:int[];", list<lkdn::kModels>, models,
                           plugin);

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-__all__ = ["Network"]
+__all__ = ["NetworkChoice"]
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class NetworkChoice:
     """A network but for its scale; see `lkdn_core.Upscaler` of ``model``, ``weights``, ``denoise``.
 
     As text: its name or the path of its file, and the strength.
