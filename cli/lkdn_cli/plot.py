@@ -1,4 +1,4 @@
-"""Curves of training runs and the scatter of models, as PNG files."""
+"""Curves of training runs, the scatter of models, and what a bench found, as PNG files."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_bench", "plot_curves", "plot_scatter", "require"]
+__all__ = ["plot_bench", "plot_curve", "plot_scatter", "require"]
 
 
 _MARKERS: Final = "osD^vph"
@@ -34,14 +34,12 @@ def require(target: Path | None = None, *, overwrite: bool = False) -> None:
         check_place("plot", target)
 
 
-def plot_curves(logs: Mapping[str, Path], target: Path) -> None:
-    """Draw curves of runs (``RUN/log.csv``, by label): the loss, and PSNR where all have it."""
-    figure = _figure()
-    curves = {label: _read(file) for label, file in logs.items()}
-    names = [n for n in ("loss", "psnr") if all(n in curve for curve in curves.values())]
+def plot_curve(log: Path, target: Path) -> None:
+    """Draw the curve of a run, its ``log.csv``: the loss, and PSNR where it was measured."""
+    figure, curve = _figure(), _read(log)
+    names = [name for name in ("loss", "psnr") if name in curve]
     for axes, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
-        for label, curve in curves.items():
-            axes.plot(curve["step"], curve[name], label=label)
+        axes.plot(curve["step"], curve[name], label=log.parent.name)
         axes.set_xlabel("steps")
         axes.set_ylabel({"loss": "training loss", "psnr": "PSNR in dB"}[name])
         axes.grid(alpha=0.3)

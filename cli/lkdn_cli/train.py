@@ -89,7 +89,7 @@ def _train(arguments: argparse.Namespace) -> int:
     if not arguments.minutes >= 0:  # NaN is not
         raise ArgumentError(f"minutes: at least 0 is accepted, got {arguments.minutes}")
     if arguments.plot:
-        from lkdn_cli.plot import plot_curves, require
+        from lkdn_cli.plot import plot_curve, require
 
         require()
     recipe = _recipe(arguments)
@@ -115,7 +115,7 @@ def _train(arguments: argparse.Namespace) -> int:
         )
         plot = arguments.plot and main_process()
     if plot:
-        plot_curves({arguments.run.name: arguments.run / "log.csv"}, arguments.run / "curve.png")
+        plot_curve(arguments.run / "log.csv", arguments.run / "curve.png")
     return 0
 
 

@@ -147,7 +147,7 @@ def test_each_picture_of_a_batch_gets_its_own(nearest: dict[int, Path], tmp_path
         scale: Counting(scale=scale, weights=file, device="cpu", batch_size=2)
         for scale, file in nearest.items()
     }
-    jobs = plan_jobs([tmp_path / "in"], tmp_path / "out").jobs
+    jobs, told_of = plan_jobs([tmp_path / "in"], tmp_path / "out").jobs, list[float]()
     outcomes = list(
         enlarge_files(
             jobs,
@@ -156,8 +156,11 @@ def test_each_picture_of_a_batch_gets_its_own(nearest: dict[int, Path], tmp_path
             scales=(2, 3),
             size=SizeChoice(width=31),
             quality=Quality(),
+            progress=told_of.append,
         )
     )
+    assert told_of == sorted(told_of) and told_of[0] == 0 and told_of[-1] == 1
+    assert {0, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1} <= set(told_of)
     assert runs == [(2, 2), (3, 1), (2, 1), (2, 1)]
     sizes = [Image.open(outcome.job.target).size for outcome in outcomes[:5]]
     assert sizes == [(31, 25), (31, 25), (31, 23), (31, 39), (31, 18)]

@@ -245,7 +245,7 @@ def test_languages_keep_a_code_or_are_named(  # noqa: PLR0917
         said = [] if kept else [f"{container} can't hold the tags language {language} of #1"]
         assert [line.partition(";")[0] for line in warnings(capsys)] == said
         with av.open(str(there)) as result:
-            assert result.streams.audio[0].metadata.get("language", "und") == kept or not kept
+            assert result.streams.audio[0].metadata.get("language", "und") == (kept or "und")
 
 
 def test_uses_that_webm_has_no_place_for_are_named(

@@ -187,7 +187,8 @@ def test_a_run_goes_on_where_it_was_broken(
     run = tmp_path / "broken"
     broken = losses(run, packed, optimizer, device=devices[0], steps=5)
     broken += losses(run, packed, optimizer, device=devices[1], steps=8)
-    np.testing.assert_allclose(broken, whole, rtol=5e-2)
+    # On one device nothing but the order of sums differs; what is forgotten shows from 2e-3 on.
+    np.testing.assert_allclose(broken, whole, rtol=1e-3 if devices == ("cuda", "cuda") else 5e-2)
 
 
 def test_training_in_bfloat16(tmp_path: Path, packed: Path) -> None:

@@ -5,13 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from lkdn_cli.train import validation
 from lkdn_core import Upscaler
 from lkdn_core.arch import LKDN, LKDNConfig
 from lkdn_core.errors import ArgumentError, FormatError, LKDNError, WeightsError
+from lkdn_core.network import run_network
+from lkdn_core.training import forward
 from lkdn_core.training.adan import Adan
 from lkdn_core.training.data import Tiles
+from lkdn_core.training.forward import Forward
 from lkdn_core.training.muon import Muon, equalize
 from lkdn_core.training.pack import pack
 from lkdn_core.training.recipe import Recipe, Stage
@@ -187,6 +192,24 @@ def test_a_start_that_does_not_fit_is_refused(
     save_file(LKDN(LKDNConfig(2, 12, 1)).state_dict(), weights_file)
     with pytest.raises(ArgumentError, match="start: weights of the same network or a smaller one"):
         Training(RECIPE, tmp_path / "run", [packed], start=weights_file, device=CPU)
+
+
+def test_validation_has_the_fast_way_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is found by trying gradients, which there are none of in inference mode."""
+    modes = list[bool]()
+
+    def found(device: torch.device, precision: str) -> Forward:
+        modes.append(torch.is_inference_mode_enabled())
+        return run_network
+
+    monkeypatch.setattr(forward, "fast_network", found)
+    Image.new("RGB", (40, 30), (90, 120, 150)).save(tmp_path / "a.png")
+    validate = validation(tmp_path, 2)
+    assert validate is not None
+    assert validate(LKDN(NETWORK))["psnr"] > 5
+    assert modes == [False]
 
 
 def test_non_finite_gradients_are_skipped(
