@@ -271,14 +271,15 @@ class Upscaler:
             alone = len(tiles) == 1
             size = len(x), 3, window.shape[2] * s, window.shape[3] * s
             y = out if alone else out.new_empty(size)
-            run = partial(self._run_network, window, y)
+            run = partial(self._run_network, window, y, torch.is_inference_mode_enabled())
             attended(run, share if watched else None, pixels=self.tta * len(x) * area)
             done += area
             if not alone:
                 out[:, :, *t.place(s)].copy_(y[:, :, *t.inner(s)])
 
-    def _run_network(self, x: Tensor, out: Tensor, work: Work | None) -> None:
-        with self._plain_arithmetic():  # which is a matter of the thread
+    def _run_network(self, x: Tensor, out: Tensor, inference: bool, work: Work | None) -> None:
+        # Both are a matter of the thread, and what was made in inference mode changes only in it.
+        with torch.inference_mode(inference), self._plain_arithmetic():
             self._network(x, out, work)
 
     def _grid(self, height: int, width: int, count: int) -> tuple[int, int]:

@@ -57,6 +57,15 @@ def test_progress_is_told_within_a_large_picture(tta: int, monkeypatch: pytest.M
     assert threads == {get_ident()}
 
 
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_progress_in_inference_mode(rgb: torch.Tensor, backend: str) -> None:
+    """ComfyUI's nodes run in it, and the network in a thread of its own."""
+    upscaler = Upscaler(scale=2, device="cpu", backend=backend, tta=2)
+    with torch.inference_mode():
+        enlarged = upscaler.up(rgb, progress=lambda share: None)
+    torch.testing.assert_close(enlarged, upscaler.up(rgb), rtol=0, atol=0)
+
+
 def test_what_the_network_raises_is_raised_where_progress_is_told(
     weights_file: Path, rgb: torch.Tensor
 ) -> None:
