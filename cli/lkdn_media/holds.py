@@ -14,8 +14,8 @@ _WRITES_PIXEL_SHAPE: Final = ("264", "265", "hevc", "mpeg4", "mpeg2video")
 #: Where chroma lies in all pictures of some encoders, by parts of their names.
 _LOCATED: Final[dict[str, ChromaLocation]] = {
     "mjpeg": "center",
-    "mpeg1video": "center",
-    "mpeg2video": "left",
+    "mpeg1": "center",
+    "mpeg2": "left",
     "mpeg4": "left",
 }
 #: H.264 and HEVC can tell where it lies in 4:2:0 only, y4m these places, with 8 bits.
