@@ -2,15 +2,18 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
+from typing import Any
 
 import av
+from av.video.reformatter import ColorRange
+from numpy.typing import NDArray
 
-from lkdn_core.errors import LKDNError
+from lkdn_core.errors import FormatError, LKDNError
 from lkdn_media.damage import Damage
 from lkdn_media.demux import JOINED, is_cut_off, is_repeat, open_decoder, read_packets
 from lkdn_media.ffmpeg_filter import filtered_frames
@@ -19,6 +22,7 @@ from lkdn_media.formats import PLANAR, ColourTags, repacked
 from lkdn_media.hwaccel import accelerator
 from lkdn_media.pipes import size_of_pipe
 from lkdn_media.planes import Picture, cut_planes, planes_of
+from lkdn_media.recolour import recoloured
 from lkdn_media.side_data import has_captions, has_hdr10, unfielded, unkept_in
 from lkdn_media.source import Source
 from lkdn_media.timeline import Timeline
@@ -48,9 +52,9 @@ def decode_pictures(
 
     ``start``: in seconds; begins at the keyframe before it, as far as the file can be sought in.
     Timestamps, in the time base of ``filters`` (else of the source), rise strictly (see
-    `Timeline`). Pictures that change size or format on the way, as broadcasts do, are made like the
-    first; numbered picture files that do raise ``LKDNError``. Colour tags and a shape of pixels
-    that change are told of, and the samples left as they are.
+    `Timeline`). Pictures of another size, format, matrix or range, as in broadcasts, are made like
+    the first; numbered picture files of another size or format raise ``LKDNError``. Other colour
+    tags and a shape of pixels that change are told of, and the samples left as they are.
     """
     layout = source.layout
     filters = filters or FilterChain((), source.frame_rate, source.time_base, source.frame_rate)
@@ -70,15 +74,31 @@ def decode_pictures(
         unkept = unkept_in(decoded, source.decoder)
         if not has_hdr10_first and has_hdr10(decoded, source.decoder):
             unkept.append(_LATE_HDR10)
-        here = replace(ColourTags.of(decoded), chroma_location=0)  # some pictures only tell it
+        here = ColourTags.of(decoded).filled(tags or source.tags)
         tags = tags or here
         if here != tags:
-            unkept.append(_OTHER_COLOURS)
+            planes, same = _like_first(planes, here, source)
+            if not same or (here.primaries, here.transfer) != (tags.primaries, tags.transfer):
+                unkept.append(_OTHER_COLOURS)
         yield Picture(planes, pts, frame.duration or 0, alpha, carrier, unkept)
     if source.declared_end is not None:
         missing = source.declared_end - float(timeline.end * filters.time_base)
         if missing > max(2 / float(source.frame_rate), source.declared_end / 100):
             damage.ends_early = True
+
+
+def _like_first(
+    planes: Sequence[NDArray[Any]], tags: ColourTags, source: Source
+) -> tuple[Sequence[NDArray[Any]], bool]:
+    """``planes`` of a picture with other ``tags``, in the source's matrix and range.
+
+    And whether that could be done.
+    """
+    try:
+        own = replace(source, tags=tags).format
+    except FormatError:  # a matrix that the core doesn't know
+        return planes, False
+    return planes if own == source.format else recoloured(planes, own, source.format), True
 
 
 def _spanned(source: Source, damage: Damage, start: Fraction | None) -> Iterator[av.VideoFrame]:
@@ -281,4 +301,7 @@ def _checked(
         if source.opener is not None:
             raise LKDNError(f"{source.path}: changes from {first} to {here} at frame {number}")
         damage.scaled_frames += 1
-        yield frame.reformat(width, height, source.pix_fmt, interpolation="BICUBIC", threads=1)
+        new = frame.reformat(width, height, source.pix_fmt, interpolation="BICUBIC", threads=1)
+        if source.pix_fmt.startswith("yuvj"):  # of full range now, which the tag doesn't say
+            new.color_range = ColorRange.JPEG
+        yield new

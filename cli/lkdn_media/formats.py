@@ -107,6 +107,18 @@ class ColourTags:
             frame.chroma_location,
         )
 
+    def filled(self, before: "ColourTags") -> "ColourTags":
+        """These tags; matrix and range as ``before`` where they say none.
+
+        Chroma lies where it did: some pictures only tell that.
+        """
+        return replace(
+            self,
+            matrix=before.matrix if self.matrix == UNTAGGED else self.matrix,
+            color_range=self.color_range or before.color_range,
+            chroma_location=before.chroma_location,
+        )
+
     def of_coding(self, decoder: str, container: str, family: Family) -> "ColourTags":
         """These tags, with what the coding means where nothing is said.
 

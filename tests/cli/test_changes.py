@@ -5,8 +5,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
+import torch
 
+from lkdn_core.color import to_rgb
+from lkdn_core.formats import FrameFormat
+from lkdn_media.recolour import recoloured
 from tests.cli.clips import Clip, Tags, make_clip
 from tests.cli.media import Command, frames, planes
 from tests.cli.test_fields import H264, combing
@@ -73,6 +78,56 @@ def test_colour_tags_that_change_are_named(
     )
 
 
+@pytest.mark.parametrize("ranges", [(1, 2), (2, 1)])
+def test_another_range_is_made_like_the_first(
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    ranges: tuple[int, int],
+) -> None:
+    first, other = (replace(PLAIN, tags=Tags(color_range=range)) for range in ranges)
+    here, there = joined(tmp_path / "a.mkv", first, other), tmp_path / "b.mkv"
+    assert lkdn_video(here, there, "--codec", "ffv1", "-q") in (0, 3)
+    assert "can't be kept" not in capsys.readouterr().err
+    old, new = (planes(frames(path)[number])[0] for path, number in ((here, 0), (there, -1)))
+    number = len(first.pts) - 1  # the last one of the first clip is the last of the other, too
+    code = planes(frames(here)[number])[0].astype(float)
+    expected = 16 + code * 219 / 255 if ranges == (1, 2) else (code - 16) * 255 / 219
+    assert np.abs(new[::2, ::2] - expected).max() < 1.5
+    assert np.array_equal(planes(frames(there)[0])[0][::2, ::2], old)
+
+
+def test_another_matrix_is_made_like_the_first(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = joined(tmp_path / "a.mkv", PLAIN, replace(PLAIN, tags=Tags(matrix=5)))
+    there = tmp_path / "b.mkv"
+    assert lkdn_video(here, there, "--codec", "ffv1", "-q") == 0
+    assert capsys.readouterr().err == ""
+
+    def rgb(path: Path, number: int, step: int, matrix: str) -> torch.Tensor:
+        shown = [plane[::step, ::step].copy() for plane in planes(frames(path)[number])]
+        format = FrameFormat(family="yuv", subsampling=(1, 1), matrix=matrix)
+        return to_rgb([torch.from_numpy(plane)[None] for plane in shown], format) * 255
+
+    assert {frame.colorspace for frame in frames(there)} == {1}
+    last = len(PLAIN.pts) - 1  # of the first clip, with the same samples
+    usual = (rgb(there, last, 2, "bt709") - rgb(here, last, 1, "bt709")).abs().mean()
+    meant = rgb(here, -1, 1, "bt470bg")
+    assert (rgb(there, -1, 2, "bt709") - meant).abs().mean() < usual + 0.4  # rounded once more
+    assert (rgb(there, last, 2, "bt709") - meant).abs().mean() > usual + 0.6
+
+
+def test_untold_colours_are_as_before(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = joined(tmp_path / "a.mkv", PLAIN, replace(PLAIN, tags=Tags.none()))
+    there = tmp_path / "b.mkv"
+    assert lkdn_video(here, there, "--codec", "ffv1", "-q") == 0
+    for old, new in zip(frames(here), frames(there), strict=True):
+        assert np.array_equal(planes(new)[0][::2, ::2], planes(old)[0])
+
+
 def test_a_shape_of_pixels_that_changes_is_named(
     tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,3 +137,16 @@ def test_a_shape_of_pixels_that_changes_is_named(
         capsys.readouterr().err
     )
     assert len(frames(tmp_path / "b.mkv")) == 14
+
+
+def test_another_range_keeps_all_detail_of_chroma() -> None:
+    old = FrameFormat(family="yuv", bits=10, subsampling=(1, 1), matrix="bt709", color_range="full")
+    new = replace(old, color_range="limited")
+    old, new = (format.resolved(33, 27) for format in (old, new))
+    random = np.random.default_rng(5)
+    shapes = old.plane_shapes(33, 27)
+    before = [random.integers(400, 624, shape).astype(np.uint16) for shape in shapes]
+    luma, *chroma = recoloured(before, old, new)
+    assert np.abs(luma - (64 + before[0] * 876.0 / 1023)).max() < 0.51
+    for then, now in zip(before[1:], chroma, strict=True):
+        assert np.abs(now - (512 + (then - 512.0) * 896 / 1023)).max() < 0.51
