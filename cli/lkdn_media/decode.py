@@ -62,7 +62,6 @@ def decode_pictures(
     timeline = Timeline(step=1)
     usual = round(1 / (filters.frame_rate * filters.time_base))
     frames = _dated(_checked(_spanned(source, damage, start), source, damage), source)
-    tags = None
     for frame, decoded in filters.apply(frames):
         moved = timeline.moved
         pts = timeline.place(frame.pts, frame.duration or usual)
@@ -74,11 +73,10 @@ def decode_pictures(
         unkept = unkept_in(decoded, source.decoder)
         if not has_hdr10_first and has_hdr10(decoded, source.decoder):
             unkept.append(_LATE_HDR10)
-        here = ColourTags.of(decoded).filled(tags or source.tags)
-        tags = tags or here
-        if here != tags:
+        here = ColourTags.of(decoded).filled(source.tags)
+        if here != source.tags:
             planes, same = _like_first(planes, here, source)
-            if not same or (here.primaries, here.transfer) != (tags.primaries, tags.transfer):
+            if not same or here.light != source.tags.light:
                 unkept.append(_OTHER_COLOURS)
         yield Picture(planes, pts, frame.duration or 0, alpha, carrier, unkept)
     if source.declared_end is not None:

@@ -108,16 +108,22 @@ class ColourTags:
         )
 
     def filled(self, before: "ColourTags") -> "ColourTags":
-        """These tags; matrix and range as ``before`` where they say none.
+        """These tags, as ``before`` where they say nothing.
 
         Chroma lies where it did: some pictures only tell that.
         """
-        return replace(
-            self,
-            matrix=before.matrix if self.matrix == UNTAGGED else self.matrix,
-            color_range=self.color_range or before.color_range,
-            chroma_location=before.chroma_location,
+        return ColourTags(
+            before.primaries if self.primaries == UNTAGGED else self.primaries,
+            before.transfer if self.transfer == UNTAGGED else self.transfer,
+            before.matrix if self.matrix == UNTAGGED else self.matrix,
+            self.color_range or before.color_range,
+            before.chroma_location,
         )
+
+    @property
+    def light(self) -> tuple[int, int]:
+        """What tells which light the samples mean, once they are RGB: primaries and transfer."""
+        return self.primaries, self.transfer
 
     def of_coding(self, decoder: str, container: str, family: Family) -> "ColourTags":
         """These tags, with what the coding means where nothing is said.

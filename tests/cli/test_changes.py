@@ -95,6 +95,10 @@ def test_another_range_is_made_like_the_first(
     expected = 16 + code * 219 / 255 if ranges == (1, 2) else (code - 16) * 255 / 219
     assert np.abs(new[::2, ::2] - expected).max() < 1.5
     assert np.array_equal(planes(frames(there)[0])[0][::2, ::2], old)
+    part = tmp_path / "part.mkv"  # of the second clip alone
+    assert lkdn_video(here, part, "--codec", "ffv1", "-q", "--start", "0.4") in (0, 3)
+    for whole, late in zip(frames(there)[10:], frames(part), strict=True):
+        assert np.array_equal(planes(whole)[0], planes(late)[0])
 
 
 def test_another_matrix_is_made_like_the_first(
@@ -124,6 +128,7 @@ def test_untold_colours_are_as_before(
     here = joined(tmp_path / "a.mkv", PLAIN, replace(PLAIN, tags=Tags.none()))
     there = tmp_path / "b.mkv"
     assert lkdn_video(here, there, "--codec", "ffv1", "-q") == 0
+    assert capsys.readouterr().err == ""
     for old, new in zip(frames(here), frames(there), strict=True):
         assert np.array_equal(planes(new)[0][::2, ::2], planes(old)[0])
 
