@@ -21,7 +21,8 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.node import map_arg
 
 from lkdn_core import __version__
-from lkdn_core.errors import ArgumentError, LKDNError
+from lkdn_core.checks import choose
+from lkdn_core.errors import LKDNError
 from lkdn_core.fuse import Weights
 from lkdn_core.models import DEFAULT_MODEL, load_model
 from lkdn_core.network import run_network
@@ -30,7 +31,7 @@ from lkdn_core.prepare import prepare
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["OPSET", "Network", "export_onnx", "export_program"]
+__all__ = ["OPSET", "export_onnx", "export_program"]
 
 #: Version of ONNX's standard operators the files are written in.
 OPSET: Final = 17
@@ -42,7 +43,7 @@ Operation = tuple[str, list[str], str, dict[str, Any]]
 Translation = Callable[[str, dict[str, Any]], list[Operation]]
 
 
-class Network(nn.Module):
+class _Fixed(nn.Module):
     """``run_network`` on fixed weights (of ``prepare``), float32 outside, their dtype inside."""
 
     def __init__(self, weights: Weights) -> None:
@@ -104,11 +105,9 @@ def export_program(
 def _program(
     scale: int, model: str, weights: str | Path | None, denoise: float | None, precision: str
 ) -> ExportedProgram:
-    if precision not in PRECISIONS:
-        accepted = " or ".join(PRECISIONS)
-        raise ArgumentError(f"precision: {accepted} is accepted, got {precision!r}")
+    choose("precision", precision, PRECISIONS)
     trained, _ = load_model(model, scale, weights=weights, denoise=denoise)
-    network = Network(prepare(trained, device=torch.device("cpu"), precision=precision)).eval()
+    network = _Fixed(prepare(trained, device=torch.device("cpu"), precision=precision)).eval()
     example = torch.zeros(2, 3, 16, 24, dtype=torch.float32, device="cpu")
     free = {0: Dim("batch"), 2: Dim("height"), 3: Dim("width")}
     return torch.export.export(network, (example,), dynamic_shapes=(free,), strict=False)

@@ -83,16 +83,14 @@ def _bench(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what would only come up in the middle of a run. Raises ``ArgumentError``."""
     from lkdn_core.backends import check_backend_name
-    from lkdn_core.errors import ArgumentError
+    from lkdn_core.checks import whole
     from lkdn_core.models import find_model
 
     counts = [("rounds", arguments.rounds, None), ("threads", arguments.threads, THREADS)]
     counts += [("sweep", height, SIDE) for height in arguments.sweep or ()]
     for name, count, most in counts:
-        if count is not None and count < 1:
-            raise ArgumentError(f"{name}: at least 1 is accepted, got {count}")
-        if count is not None and most is not None and count > most:
-            raise ArgumentError(f"{name}: at most {most} is accepted, got {count}")
+        if count is not None:
+            whole(name, count, 1, most)
     for backend in arguments.backend:
         check_backend_name(backend)
     find_model(arguments.model, arguments.scale)

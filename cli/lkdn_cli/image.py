@@ -21,6 +21,7 @@ from lkdn_cli.interrupts import Interrupts
 from lkdn_cli.paths import find_inputs, names_folder
 from lkdn_cli.progress import Reporter, bar, teller_of_refusals
 from lkdn_cli.size_options import add_scale_option, add_size_options, scales_of, size_choice
+from lkdn_core.checks import whole
 from lkdn_core.errors import ArgumentError, LKDNError
 
 if TYPE_CHECKING:
@@ -79,8 +80,7 @@ def _upscale(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Raise ``ArgumentError`` for what can be refused before any file is looked at."""
-    if not 1 <= arguments.quality <= 100:
-        raise ArgumentError(f"quality: 1 to 100 is accepted, got {arguments.quality}")
+    whole("quality", arguments.quality, 1, 100)
     if not arguments.max_megapixels > 0:
         raise ArgumentError(f"max_megapixels: above 0 is accepted, got {arguments.max_megapixels}")
     check_engine(arguments)

@@ -90,11 +90,11 @@ def test_wrong_options_are_one_line(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--rounds", "0"], "rounds: at least 1 is accepted, got 0"),
-        (["--threads", "0"], "threads: at least 1 is accepted, got 0"),
-        (["--threads", "-1"], "threads: at least 1 is accepted, got -1"),
-        (["--sweep", "0"], "sweep: at least 1 is accepted, got 0"),
-        (["--sweep", "18", "-4"], "sweep: at least 1 is accepted, got -4"),
+        (["--rounds", "0"], "rounds: an integer from 1 is accepted, got 0"),
+        (["--threads", "0"], "threads: an integer from 1 to 1024 is accepted, got 0"),
+        (["--threads", "-1"], "threads: an integer from 1 to 1024 is accepted, got -1"),
+        (["--sweep", "0"], "sweep: an integer from 1 to 16384 is accepted, got 0"),
+        (["--sweep", "18", "-4"], "sweep: an integer from 1 to 16384 is accepted, got -4"),
         (["--sweep", "18", "--backend", "auto", "warp"], "got 'warp'"),
         (["--sweep", "18", "--model", "nothing"], "got 'nothing'"),
     ],

@@ -64,10 +64,7 @@ class Options:
 
     def __post_init__(self) -> None:
         whole("batch", self.batch, 0)
-        if not 1 <= self.num_streams <= _MAX_STREAMS:
-            raise ArgumentError(
-                f"num_streams: 1 to {_MAX_STREAMS} is accepted, got {self.num_streams}"
-            )
+        whole("num_streams", self.num_streams, 1, _MAX_STREAMS)
         if self.matrix is not None and MATRICES.get(self.matrix) not in SUPPORTED_MATRICES:
             raise ArgumentError(f"matrix: {_MATRIX_NAMES} is accepted, got {self.matrix}")
 
