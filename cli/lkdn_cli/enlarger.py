@@ -125,54 +125,19 @@ class Enlarger:
         return plan
 
     def _enlarge(self, plan: Plan, target: Path, network: NetworkChoice) -> Result:
-        upscaler, frames = self._upscaler(network, plan.scale), _expected(plan)
-        overwrite = self._arguments.overwrite
-        length = self._arguments.segment
-        if length is None:
-            length = segment_length(plan, device=upscaler.device.type)
-        names = _names(plan.source.path, target)
-        size = {"frames": frames or None, "width": plan.width, "height": plan.height}
-        facts = {**names, **network.facts(), **size}
-        started = time.monotonic()
-        # A clip of one segment has nothing to go on from, and parts of animations can't be joined.
-        once = plan.source.opener is not None or plan.container in (*PLAIN, "gif", "apng")
-        once = once or target == PIPE
-        short = length == 0 or 0 < frames <= length
-        if short and not once and is_begun(target):
-            with Job(
-                target, self._identity(plan, length, network), restart=self._arguments.restart
-            ):
-                pass  # it was one of segments: refused, or thrown away
-        if once or short:
-            done = 0
-            self._reporter.tell("start", {**facts, "resumed": 0})
-            with self._reporter.frames(total=frames, done=0) as progress:
-                result = upscale_video(
-                    plan, target, upscaler, progress=progress, overwrite=overwrite
-                )
+        self._upscaler(network, plan.scale)  # made before the clock runs
+        length, started = self._segment_length(plan, target, network), time.monotonic()
+        if length:
+            result, resumed = self._in_segments(plan, target, network, length)
         else:
-            common = self._identity(plan, length, network)
-            with Job(target, common, restart=self._arguments.restart) as job:
-                done = job.frames
-                text = f"{target}: goes on after {counted(done, 'frame')}" if done else ""
-                self._reporter.tell("start", {**facts, "resumed": done}, text)
-                with self._kept(job), self._reporter.frames(total=frames, done=done) as progress:
-                    result = upscale_segments(
-                        plan,
-                        job,
-                        upscaler,
-                        length=length,
-                        progress=progress,
-                        stop=lambda: self._interrupts.requested,
-                        overwrite=overwrite,
-                    )
+            result, resumed = self._in_one_pass(plan, target, network), 0
         seconds = time.monotonic() - started
-        speed = (result.frames - done) / max(seconds, 1e-3)
+        speed = (result.frames - resumed) / max(seconds, 1e-3)
         work = f"{counted(result.frames, 'frame')} of {plan.width}x{plan.height} by {network.name}"
         self._reporter.tell(
             "done",
             {
-                **names,
+                **_names(plan.source.path, target),
                 "frames": result.frames,
                 "seconds": round(seconds, 3),
                 "fps": round(speed, 3),
@@ -183,14 +148,65 @@ class Enlarger:
         if self._arguments.compare:
             from lkdn_media.compare import compare_video
 
-            page = self._arguments.compare
-            frames = result.frames
             write_page(
-                page,
-                lambda: compare_video(plan, target, frames=frames, rate=speed),
-                overwrite=overwrite,
+                self._arguments.compare,
+                lambda: compare_video(plan, target, frames=result.frames, rate=speed),
+                overwrite=self._arguments.overwrite,
             )
         return result
+
+    def _segment_length(self, plan: Plan, target: Path, network: NetworkChoice) -> int:
+        """Frames in a segment; 0 where the file is written in one pass."""
+        # Parts of animations can't be joined.
+        plain = target == PIPE or plan.container in (*PLAIN, "gif", "apng")
+        if plain or plan.source.opener is not None:
+            return 0
+        length: int | None = self._arguments.segment
+        if length is None:
+            length = segment_length(plan, device=self._upscaler(network, plan.scale).device.type)
+        if length and not 0 < _expected(plan) <= length:
+            return length
+        if is_begun(target):  # it was one of segments: refused, or thrown away
+            with self._job(plan, target, network, length):
+                pass
+        return 0  # a clip of one segment has nothing to go on from
+
+    def _in_one_pass(self, plan: Plan, target: Path, network: NetworkChoice) -> Result:
+        upscaler = self._upscaler(network, plan.scale)
+        self._tell_start(plan, target, network, 0)
+        with self._reporter.frames(total=_expected(plan), done=0) as progress:
+            overwrite = self._arguments.overwrite
+            return upscale_video(plan, target, upscaler, progress=progress, overwrite=overwrite)
+
+    def _in_segments(
+        self, plan: Plan, target: Path, network: NetworkChoice, length: int
+    ) -> tuple[Result, int]:
+        """What came of it, and how many frames were there already."""
+        upscaler = self._upscaler(network, plan.scale)
+        with self._job(plan, target, network, length) as job:
+            resumed, total = job.frames, _expected(plan)
+            self._tell_start(plan, target, network, resumed)
+            with self._kept(job), self._reporter.frames(total=total, done=resumed) as progress:
+                result = upscale_segments(
+                    plan,
+                    job,
+                    upscaler,
+                    length=length,
+                    progress=progress,
+                    stop=lambda: self._interrupts.requested,
+                    overwrite=self._arguments.overwrite,
+                )
+        return result, resumed
+
+    def _job(self, plan: Plan, target: Path, network: NetworkChoice, length: int) -> Job:
+        common = self._identity(plan, length, network)
+        return Job(target, common, restart=self._arguments.restart)
+
+    def _tell_start(self, plan: Plan, target: Path, network: NetworkChoice, resumed: int) -> None:
+        names = _names(plan.source.path, target)
+        size = {"frames": _expected(plan) or None, "width": plan.width, "height": plan.height}
+        text = f"{target}: goes on after {counted(resumed, 'frame')}" if resumed else ""
+        self._reporter.tell("start", {**names, **network.facts(), **size, "resumed": resumed}, text)
 
     def _identity(self, plan: Plan, length: int, network: NetworkChoice) -> dict[str, object]:
         """What a job that goes on must have in common with the one that was broken off."""
