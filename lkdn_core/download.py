@@ -37,7 +37,7 @@ def cached_download(url: str, *, sha256: str, size: int) -> Path:
     if os.environ.get("LKDN_OFFLINE", "0") not in ("", "0"):
         raise DownloadError(
             f"LKDN_OFFLINE is set and {target.name} is not in {folder}: "
-            f"download {url} and pass it with --weights (in Python weights=)"
+            f"download {url} and name it as the weights (--weights, in Python weights=)"
         )
     log.info("downloading %s", url)
     if folder.exists() and not folder.is_dir():

@@ -29,11 +29,13 @@ def add_engine_options(group: argparse._ArgumentGroup) -> None:
     add_denoise_option(group)
     add_device_option(group)
     group.add_argument("--precision", default="auto", help="auto (default), fp32, fp16 or bf16")
-    backends = "what runs it: auto (default), native, triton, torch, compile or reference"
+    backends = (
+        "what runs it: auto (default), native (CPUs), triton or torch (CUDA), compile or reference"
+    )
     group.add_argument("--backend", default="auto", help=backends)
     batch = "pictures of one size at once (0: automatic)"
     group.add_argument("--batch-size", type=int, default=0, help=batch)
-    group.add_argument("--tile", type=int, default=0, help="side in pixels (0: automatic)")
+    group.add_argument("--tile", type=int, default=0, help="side in pixels of IN (0: automatic)")
     group.add_argument("--overlap", type=int, help="of tiles, in pixels (default: exact)")
     add_tta_option(group)
 

@@ -15,8 +15,8 @@ def add_scale_option(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--scale",
         type=_factor,
-        help="2, 3 and 4 are the network's own; others from 1 to 8, as 1.5, are made of those "
-        "(default 4, or what the final size needs)",
+        help="2, 3 and 4 are the network's own; others from 1 to 8, as 1.5, are made of those, "
+        "above 4 by bicubic (default: that of --weights, 4, or what the final size needs)",
     )
 
 

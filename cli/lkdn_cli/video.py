@@ -52,7 +52,9 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paths", nargs="+", metavar="IN", help="then OUT, without -o")
-    parser.add_argument("-o", "--output-dir", metavar="FOLDER", help="for all results, or OUT")
+    parser.add_argument(
+        "-o", "--output-dir", metavar="FOLDER", help="of all results; of one IN also OUT"
+    )
     add_options(parser)
     add_compare_option(parser)
     parser.add_argument("-y", "--overwrite", action="store_true", help="overwrite OUT")

@@ -142,7 +142,9 @@ def _add_part(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_encoding(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--codec", help="a name from --list codecs (default: by bit depth)")
+    group.add_argument(
+        "--codec", help="a name from --list codecs (default: by container, depth, transparency)"
+    )
     group.add_argument("--crf", type=float, help="quality, smaller is better (by codec)")
     group.add_argument("--bitrate", type=_bitrate, help="bits a second instead, 800k or 12M")
     group.add_argument("--preset", help="speed of the encoder, in its own words (by codec)")
@@ -163,7 +165,7 @@ def _add_streams(group: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         metavar="STREAM",
-        help="but for: audio, subtitle, cover, attachment, data or video, those of a language "
+        help="leave out: audio, subtitle, cover, attachment, data or video, those of a language "
         "(audio:jpn), or a number that --dry-run shows (#3); may be repeated",
     )
 

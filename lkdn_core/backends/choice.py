@@ -106,7 +106,7 @@ class _Case:
 
 @cache  # so once in a process
 def _say_what_is_missed(reason: str) -> None:
-    log.warning("backend native: %s; without it a CPU takes two to three times as long", reason)
+    log.warning("backend native: %s; without it a CPU takes two to seven times as long", reason)
 
 
 @torch.no_grad()

@@ -38,6 +38,7 @@ from lkdn_comfyui.widgets import (
 )
 from lkdn_core import Upscaler
 from lkdn_core.errors import ArgumentError
+from lkdn_core.models import DEFAULT_MODEL
 from lkdn_media.probe import probe
 from lkdn_media.sizes import SizeChoice
 from lkdn_media.source import Source
@@ -65,7 +66,7 @@ class LKDNModelLoader(io.ComfyNode):
                 io.Combo.Input(
                     "model",
                     options=choices,
-                    default=choices[0],
+                    default=f"{DEFAULT_MODEL} x4",  # as the nodes have it
                     tooltip="A network by name and scale, or an LKDN weights file in "
                     "models/upscale_models. lkdn-s and lkdn-s-video come with the nodes; "
                     "official ones are downloaded on first use and verified.",

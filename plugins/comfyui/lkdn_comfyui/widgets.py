@@ -126,7 +126,7 @@ def file_inputs() -> list[Any]:
             options=["auto", *CODECS],
             default="auto",
             optional=True,
-            tooltip="auto: h264 for 8-bit sources, hevc for deeper ones.",
+            tooltip="auto: h264 for colour of 8 bits, hevc for deeper one and for gray.",
         ),
         io.Int.Input(
             "crf",
