@@ -106,11 +106,10 @@ class Upscaler:
         """Enlarge RGB pictures (N, 3, H, W) of any float dtype on any device, in [0, 1].
 
         Returns (N, 3, sH, sW) float32 on the engine's device, not clamped: a few per cent of the
-        samples lie slightly outside [0, 1]. ``progress`` is called with the share that is done, from
-        0 to below 1, before each tile, and on a CPU a few times a second while one is worked on;
-        after a shortage of memory it may fall. What it raises ends the work, unless it says that
-        memory is short. Raises ``ArgumentError`` and
-        ``OutOfMemoryError``.
+        samples lie slightly outside [0, 1]. ``progress`` is called with the share that is done,
+        below 1, before each tile, and on a CPU a few times a second while one is worked on; after a
+        shortage of memory it may fall. What it raises ends the work, unless it says that memory is
+        short. Raises ``ArgumentError`` and ``OutOfMemoryError``.
         """
         if not isinstance(rgb, Tensor):
             raise ArgumentError(f"rgb: a tensor is accepted, got {type(rgb).__name__}")

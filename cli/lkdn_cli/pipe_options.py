@@ -24,7 +24,10 @@ _RATE: Final = Fraction(10**6)
 def add_pipe_options(group: argparse._ArgumentGroup) -> None:
     """Add the options to ``group``."""
     formats = ("y4m", "rawvideo", "mkv", "mp4", "mov", "webm", "apng", "gif")
-    what = "of OUT -: y4m (default), rawvideo, mkv; of all files of -o: mkv, mp4, ... (default: as IN, or mkv)"
+    what = (
+        "of OUT -: y4m (default), rawvideo, mkv; of all files of -o: mkv, mp4, ... (default: as "
+        "IN, or mkv)"
+    )
     group.add_argument("-f", "--format", choices=formats, metavar="FORMAT", help=what)
     raw = "the pipe IN (-) holds bare samples of this size, not y4m"
     group.add_argument("--raw", type=_size, metavar="WxH", help=raw)
