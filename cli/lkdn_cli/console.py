@@ -47,7 +47,18 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line; ``--help`` tells the rest."""
 
     def error(self, message: str) -> NoReturn:
-        raise ArgumentError(f"{message} (see {self.prog} --help)")
+        raise ArgumentError(f"{message}{self._near(message)} (see {self.prog} --help)")
+
+    def _near(self, message: str) -> str:
+        """Options like the first one that is not known, where ``message`` is of such."""
+        _, found, rest = message.partition("unrecognized arguments: ")
+        if not found:
+            return ""
+        from difflib import get_close_matches
+
+        name = rest.split()[0].partition("=")[0]
+        near = get_close_matches(name, self._option_string_actions, 2, 0.6)
+        return f"; near it: {', '.join(near)}" if near else ""
 
 
 def run(

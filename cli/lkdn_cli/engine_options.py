@@ -30,7 +30,8 @@ def add_engine_options(group: argparse._ArgumentGroup) -> None:
     add_device_option(group)
     group.add_argument("--precision", default="auto", help="auto (default), fp32, fp16 or bf16")
     backends = (
-        "what runs it: auto (default), native (CPUs), triton or torch (CUDA), compile or reference"
+        "what runs it: auto (default), native, triton, torch, compile or reference (triton and "
+        "torch: on CUDA, native: on CPUs)"
     )
     group.add_argument("--backend", default="auto", help=backends)
     batch = "pictures of one size at once (0: automatic)"

@@ -59,8 +59,9 @@ def cut_ticks(source: Source, first: int, last: int | None, *, frames: int | Non
             until = f"to {end[0]} s" if end else "on"
             raise ArgumentError(f"start: {source.path} shows no frame from {start} s {until}")
         if frames is not None:
-            behind = next(islice(pictures, frames - 1, None), None)
-            last = behind.pts if behind is not None else last
+            behind = [picture.pts for picture in islice(pictures, frames)]
+            count = min(frames, 1 + len(behind))
+            last = behind[-1] if len(behind) == frames else last
     span = Span(opening.pts, last)
     skipped = 0
     if first * source.time_base > source.clock_start:
@@ -69,7 +70,7 @@ def cut_ticks(source: Source, first: int, last: int | None, *, frames: int | Non
     return replace(
         _with_timecode(source, skipped),
         span=span,
-        frames=_count(source, span, frames),
+        frames=_count(source, span) if frames is None else count,
         packets=0,
         declared_end=source.declared_end if last is None else None,
         chapters=tuple(_chapters(source, span)),
@@ -97,14 +98,14 @@ def _with_timecode(source: Source, skipped: int | None) -> Source:
     return replace(source, metadata=timed(source.metadata), streams=streams)
 
 
-def _count(source: Source, span: Span, frames: int | None) -> int:
+def _count(source: Source, span: Span) -> int:
     """About how many frames ``span`` holds, 0 when that is not known."""
     skipped = span.first * source.time_base - source.clock_start
     left = max(0, source.frames - round(skipped * source.frame_rate)) if source.frames else 0
     if span.end is None:
         return left
     expected = round((span.end - span.first) * source.time_base * source.frame_rate)
-    return min(expected, frames or expected, left or expected)
+    return min(expected, left or expected)
 
 
 def _chapters(source: Source, span: Span) -> "Iterator[Chapter]":

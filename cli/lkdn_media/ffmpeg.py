@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from threading import Thread
 from typing import IO, Final
@@ -76,7 +77,7 @@ class FfmpegProcess:
         if code:
             raise LKDNError(f"ffmpeg: {self.words() or f'ended with {code}'}")
         for line in self._lines:
-            log.warning("ffmpeg: %s", line)
+            _warn(line)
 
     def words(self) -> str:
         """The first line it said; the rest follows from it."""
@@ -99,6 +100,11 @@ class FfmpegProcess:
         with self._process.stderr as words:
             for line in words:
                 # Without the address of whatever speaks.
-                text = re.sub(r"^\[.*? @ \w+\] ", "", line.decode(errors="replace").strip())
+                text = re.sub(r"^(\[.*? @ \w+\] )+", "", line.decode(errors="replace").strip())
                 if text and len(self._lines) < _LINES:
                     self._lines.append(text)
+
+
+@cache  # some encoders introduce themselves each time
+def _warn(line: str) -> None:
+    log.warning("ffmpeg: %s", line)

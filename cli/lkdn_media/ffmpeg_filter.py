@@ -91,7 +91,8 @@ def filtered_frames(source: Source, filter: FfmpegFilter) -> Iterator[av.VideoFr
                         yield previous
                     previous = frame
         except av.FFmpegError as error:
-            raise LKDNError(f"ffmpeg: {process.words() or error}") from error
+            why = f"its pictures can't be read ({error}), as where filters change their size midway"
+            raise LKDNError(f"ffmpeg: {process.words() or why}") from error
         if previous is not None:
             yield previous
         process.finish()

@@ -103,6 +103,8 @@ def plan_jobs(
 def _single(source: Path, output: Path, format: str | None, *, overwrite: bool) -> PictureJob:
     if format is not None:
         raise ArgumentError("format: is for folders; the ending of OUT names the format of a file")
+    if source.suffix.lower() in CONTAINERS and source.suffix.lower() not in READABLE:
+        raise ArgumentError(f"input: {source.name} has the name of a video; lkdn-video enlarges it")
     check_there(source)
     if output.suffix.lower() not in WRITERS:
         endings = ", ".join(WRITERS)

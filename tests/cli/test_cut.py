@@ -30,6 +30,13 @@ LONG = Clip(
 FAST = ("--codec", "ffv1")
 
 
+@pytest.mark.parametrize(("frames", "count"), [(1, 1), (4, 4), (6, 6), (99, 6)])
+def test_frames_are_counted_where_their_times_vary(tmp_path: Path, frames: int, count: int) -> None:
+    pts = (0, 2, 12, 19, 97, 100)
+    clip = Clip(codec="ffv1", options={}, time_base=Fraction(1, 100), pts=pts)
+    assert cut(probe(make_clip(tmp_path / "a.mkv", clip)), frames=frames).frames == count
+
+
 @pytest.mark.parametrize(
     ("ending", "options", "first", "last"),
     [

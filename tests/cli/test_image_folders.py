@@ -187,6 +187,12 @@ def test_failures_do_not_stop_the_rest(
         ("in/a.png out", 2, "output: a name ending in .png, .jpg"),
         ("in/a.png in", 2, "made from in/a.png, would overwrite the input in/a.png"),
         ("in/a.png out.png --format jpg", 2, "format: is for folders"),
+        ("film.mkv out.png", 2, "input: film.mkv has the name of a video; lkdn-video enlarges it"),
+        (
+            "in/a.png out.png --qualty 9",
+            2,
+            "arguments: --qualty 9; near it: --quality",
+        ),
         ("in/a.png out.png --quality 0", 2, "quality: an integer from 1 to 100 is accepted, got 0"),
         ("in/a.png out.png --backend warp", 2, "backend: auto, native, "),
         ("in/a.png out.png --backend reference", 0, "1 enlarged"),
