@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from PIL import Image
 
 from lkdn_cli import image, video
 from lkdn_core.errors import LKDNError
@@ -176,8 +177,11 @@ def test_a_pipe_with_a_name_stays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: Callable[[list[str]], int]
 ) -> None:
     """Who waits at it for a file would wait for ever."""
-    here = make_clip(tmp_path / "a.mkv", Clip())
-    there = tmp_path / "b.png" if command is image.main else tmp_path / "b.mkv"
+    if command is image.main:
+        here, there = tmp_path / "a.png", tmp_path / "b.png"
+        Image.new("L", (8, 8)).save(here)
+    else:
+        here, there = make_clip(tmp_path / "a.mkv", Clip()), tmp_path / "b.mkv"
     os.mkfifo(there)
     assert command([str(here), str(there), "-y"]) == 2
     assert f"output: {there} is there already, and no file\n" in capsys.readouterr().err

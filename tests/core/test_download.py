@@ -97,7 +97,9 @@ def test_what_is_not_the_published_file_leaves_nothing(
 
 def test_offline_says_what_to_do(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LKDN_OFFLINE", "1")
-    with pytest.raises(DownloadError, match=r"LKDN_OFFLINE is set.*pass it with --weights"):
+    with pytest.raises(
+        DownloadError, match=r"LKDN_OFFLINE is set.*name it as the weights .--weights"
+    ):
         get(server)
     assert server.requests == 0
 

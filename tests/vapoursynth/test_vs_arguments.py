@@ -62,7 +62,7 @@ def test_clip_and_scale_are_positional(weights: str) -> None:
         ({"device": "tpu"}, "device: auto, cpu, cuda or cuda:N is accepted, got 'tpu'"),
         ({"device": "cuda:99"}, "device: cuda:99 is not here, torch sees "),
         ({"precision": "fp8"}, "precision: auto, "),
-        ({"num_streams": 0}, "num_streams: 1 to 32 is accepted, got 0"),
+        ({"num_streams": 0}, "num_streams: an integer from 1 to 32 is accepted, got 0"),
         ({"matrix": 0}, "matrix: one of 1 (bt709), "),
         ({"backend": "cudnn"}, "backend: "),
         ({"tta": 3}, "tta: 1, 2, 4 or 8 is accepted, got 3"),
