@@ -1,7 +1,7 @@
 """How far the work on a picture is, told while it goes on; it may be ended before it is done."""
 
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from ctypes import addressof, c_int64
 from threading import Thread
 from typing import Final
@@ -71,7 +71,7 @@ def attended(
     thread = Thread(target=finish, name="lkdn-work")
     thread.start()
     try:
-        while not _ended(end):
+        while not wait([end], _PAUSE).done:
             progress(work.share)
     except BaseException:
         work.stop()
@@ -79,11 +79,3 @@ def attended(
     finally:
         thread.join()
     end.result()
-
-
-def _ended(end: Future[object]) -> bool:
-    try:
-        end.exception(timeout=_PAUSE)
-    except TimeoutError:
-        return False
-    return True

@@ -186,5 +186,5 @@ def _made[T](kind: type[T], values: Mapping[str, Any], name: str) -> T:
             raise ArgumentError(f"{name}: {', '.join(known)} are accepted, got {key}")
     needed = [f.name for f in fields(kind) if f.default is f.default_factory is MISSING]  # type: ignore[arg-type]
     if missing := [key for key in needed if key not in values]:
-        raise ArgumentError(f"{name}: {', '.join(needed)} are needed, {missing[0]} is missing")
+        raise ArgumentError(f"{name}: {missing[0]} is needed, got {', '.join(values) or 'nothing'}")
     return kind(**values)

@@ -108,7 +108,7 @@ def test_ablations_name_their_network(name: str, tmp_path: Path, packed: Path) -
         ("nonsense = 1", "preset: network, stages, .* are accepted, got nonsense"),
         ("network = 2", "network: a table is accepted, got 2"),
         ("[network]\nscale = 2\nwidth = 3", "network: scale, .* are accepted, got width"),
-        ("[network]\nblocks = 2", "network: scale are needed, scale is missing"),
+        ("[network]\nblocks = 2", "network: scale is needed, got blocks"),
         ("betas = 5", "betas: a list is accepted, got 5"),
         ("[network]\nscale = 5", "scale: 2, 3 or 4 is accepted, got 5"),
         ("[network]\nscale = 2\nchannels = 43", "channels: an even number is accepted, got 43"),
