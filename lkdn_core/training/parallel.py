@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import import_module
 
 import torch
 import torch.distributed as dist
@@ -31,6 +32,9 @@ def processes(device: torch.device) -> Iterator[torch.device]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
+    # Optimisers import it too, and what is the group then stays the default of its functions: it
+    # would outlive its end, and a thread of it that outlives Python aborts the process.
+    import_module("torch.distributed.nn")
     # One may pack pictures, or measure them, while the others wait.
     patience = timedelta(days=1)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=patience)
