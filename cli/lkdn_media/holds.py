@@ -6,7 +6,14 @@ from lkdn_core.formats import ChromaLocation
 from lkdn_media.formats import Layout, has_alpha
 from lkdn_media.pipes import PIPE_FORMATS
 
-__all__ = ["holds_alpha", "holds_limited_gray", "location_in", "shape_in"]
+__all__ = [
+    "holds_alpha",
+    "holds_full_range",
+    "holds_limited_gray",
+    "location_in",
+    "matrix_in",
+    "shape_in",
+]
 
 #: What carries the shape of pixels: containers, and encoders with it in their pictures.
 _WITH_SHAPE: Final = ("mp4", "mov", "matroska", "webm", "yuv4mpegpipe")
@@ -25,6 +32,18 @@ _LOCATED_BY_Y4M: Final = ("left", "center", "topleft")
 _LOCATED_BY_MATROSKA: Final[dict[ChromaLocation, ChromaLocation]] = {
     "bottomleft": "left",
     "bottom": "center",
+}
+#: In the names of encoders whose pictures players take for limited range; those only MOV leaves so.
+_LIMITED: Final = ("prores", "mpeg1video", "mpeg2video", "libvpx")
+_LIMITED_IN_MOV: Final = frozenset(
+    ("v210", "cfhd", "jpeg2000", "mpeg4", "h263", "magicyuv", "svq1", "tiff", "y41p", "yuv4")
+)
+#: The matrices of some encoders, whatever the container says, by parts of their names: VP9's have
+#: a number in its pictures, and JPEG's (JFIF) and VP8's are BT.601. The first is for all others.
+_MATRICES: Final[dict[str, tuple[str, ...]]] = {
+    "vp9": ("bt709", "smpte170m", "bt470bg", "smpte240m", "bt2020nc"),
+    "mjpeg": ("bt470bg", "smpte170m"),
+    "libvpx": ("bt470bg", "smpte170m"),
 }
 #: Encoders whose gray is of full range wherever it goes, as parts of their names.
 _FULL_GRAY: Final = ("png", "qtrle", "cinepak", "mjpeg", "snow")
@@ -72,3 +91,16 @@ def holds_limited_gray(container: str, codec: str) -> bool:
     if any(name in codec for name in _FULL_GRAY):
         return False
     return container != "mov" or any(name in codec for name in _TELL_GRAY)
+
+
+def holds_full_range(container: str, codec: str) -> bool:
+    """Whether YUV can be said to be of full range."""
+    if container == "mov" and codec in _LIMITED_IN_MOV:
+        return False
+    return not any(name in codec for name in _LIMITED)
+
+
+def matrix_in(codec: str, matrix: str) -> str:
+    """The matrix that pictures by ``codec`` will be taken to have: if it can be, ``matrix``."""
+    held = next((held for name, held in _MATRICES.items() if name in codec), None)
+    return matrix if held is None or matrix in held else held[0]

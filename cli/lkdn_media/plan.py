@@ -20,7 +20,14 @@ from lkdn_media.encoders import (
 from lkdn_media.ffmpeg_codecs import OwnCodec, own_options
 from lkdn_media.filters import Deinterlace, FilterChain, film_chain
 from lkdn_media.formats import PLANAR, ColourTags, nearest_planar
-from lkdn_media.holds import holds_alpha, holds_limited_gray, location_in, shape_in
+from lkdn_media.holds import (
+    holds_alpha,
+    holds_full_range,
+    holds_limited_gray,
+    location_in,
+    matrix_in,
+    shape_in,
+)
 from lkdn_media.hwaccel import unmet
 from lkdn_media.losses import (
     field_notes,
@@ -42,18 +49,6 @@ from lkdn_media.upright import TURNED, turning
 
 __all__ = ["Plan", "make_plan"]
 
-#: In the names of encoders whose pictures players take for limited range; those only MOV leaves so.
-_LIMITED: Final = ("prores", "mpeg1video", "mpeg2video", "libvpx")
-_LIMITED_IN_MOV: Final = (
-    *("v210", "cfhd", "jpeg2000", "mpeg4", "h263", "magicyuv", "svq1", "tiff", "y41p", "yuv4"),
-)
-#: The matrices of some encoders, whatever the container says, by parts of their names: VP9's have
-#: a number in its pictures, and JPEG's (JFIF) and VP8's are BT.601. The first is for all others.
-_MATRICES: Final = {
-    "vp9": ("bt709", "smpte170m", "bt470bg", "smpte240m", "bt2020nc"),
-    "mjpeg": ("bt470bg", "smpte170m"),
-    "libvpx": ("bt470bg", "smpte170m"),
-}
 #: What players have of each encoder in MP4 and MOV, in which most know no 4:4:4.
 _PLAYED: Final = {"libx264": "yuv420p", "libx265": "yuv420p10le"}
 #: Pixels a side, of H.264's level 5.2, where the decoders of most devices end.
@@ -330,16 +325,10 @@ def _output_format(
     if new.chroma_location is not None:
         place = location_in(container, codec, layout, new.chroma_location)
         new = replace(new, chroma_location=place)
-    matrices = next((held for name, held in _MATRICES.items() if name in codec), None)
-    if matrices is not None and new.matrix not in matrices:
-        new = replace(new, matrix=matrices[0])
-    return replace(new, color_range="limited") if _only_limited(codec, container) else new
-
-
-def _only_limited(codec: str, container: str) -> bool:
-    """Whether there is no place to say that samples are of full range."""
-    in_mov = container == "mov" and codec in _LIMITED_IN_MOV
-    return in_mov or any(name in codec for name in _LIMITED)
+    if new.matrix is not None:
+        new = replace(new, matrix=matrix_in(codec, new.matrix))
+    full = holds_full_range(container, codec)
+    return new if full else replace(new, color_range="limited")
 
 
 def _multiples(format: FrameFormat) -> tuple[int, int]:
