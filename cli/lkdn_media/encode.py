@@ -34,6 +34,8 @@ _COUNTING: Final = {
 _NOT_MPEG1: Final = 15
 #: Shorter streams have no frames out of order, and x265 makes up their decoding times.
 _REORDERED: Final = 3
+#: Pixels a side below which SVT-AV1 writes past its own memory, which ends the process.
+_LEAST_SVT: Final = 16
 
 
 class VideoEncoder:
@@ -60,6 +62,8 @@ class VideoEncoder:
         """Start the encoder; its extradata is there from now on."""
         plan = self._plan
         try:
+            if plan.codec == "libsvtav1" and min(plan.width, plan.height) < _LEAST_SVT:
+                raise ValueError("too small")
             with ordinary_priority():
                 self.stream.codec_context.open()
         except (av.FFmpegError, ValueError) as error:

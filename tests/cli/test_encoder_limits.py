@@ -71,6 +71,16 @@ def test_lossless_vp9_needs_no_other_quality(tmp_path: Path, lkdn_video: Command
         assert np.array_equal(planes(old)[0].repeat(2, 0).repeat(2, 1), planes(new)[0])
 
 
+def test_pictures_too_small_for_svt_av1_are_refused(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It spoils the memory of the process instead."""
+    here, there = make_clip(tmp_path / "a.mkv", Clip(pts=range(2))), tmp_path / "b.mkv"
+    assert lkdn_video(here, there, "--codec", "av1", "--height", "14") == 2
+    assert "codec: libsvtav1 refuses 18x14 " in capsys.readouterr().err
+    assert not there.exists()
+
+
 @pytest.mark.parametrize("option", ["pixel_format=yuv444p", "video_size=8x8", "time_base=1/3"])
 def test_what_the_plan_decides_is_not_an_encoders(
     tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str], option: str

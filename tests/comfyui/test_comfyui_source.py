@@ -5,12 +5,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import av
+import pytest
 import torch
 
 from lkdn_comfyui.source import source_file
+from lkdn_comfyui.video import plan_video
+from lkdn_core.color import to_rgb
 from lkdn_media.encoder_choice import EncoderChoice
 from tests.cli.clips import Clip, make_clip
-from tests.cli.media import frames
+from tests.cli.media import frames, planes
 from tests.comfyui.test_comfyui_video import ignore
 
 
@@ -55,6 +58,34 @@ def test_a_crop_of_the_graph_costs_no_quality(tmp_path: Path) -> None:
         assert newer.quality == 0 and file.origin == source
         assert file.choice == EncoderChoice()
     assert [entry.name for entry in tmp_path.iterdir()] == ["in.mkv"]
+
+
+@pytest.mark.parametrize(
+    ("space", "numbers"),
+    [("auto", (1, 1, 1)), ("sRGB", (1, 1, 1)), ("HDR", (9, 18, 9)), ("HDR PQ", (9, 16, 9))],
+)
+def test_frames_in_hdr_stay_so(tmp_path: Path, space: str, numbers: tuple[int, int, int]) -> None:
+    """Primaries, transfer and matrix, ITU-T H.273; those of newer versions of ComfyUI."""
+    images = torch.rand(2, 8, 8, 3, generator=torch.Generator().manual_seed(3))
+    parts = SimpleNamespace(images=images, frame_rate=Fraction(25), audio=None)
+    video = SimpleNamespace(get_components=lambda: parts, get_color_space=lambda: space)
+    with source_file(video, tmp_path, made_of_frames=True, progress=ignore) as file:
+        plan = plan_video(file.path, scale=2, choice=file.choice, window=file.window)
+        tags = plan.tags
+        assert (tags.primaries, tags.transfer, tags.matrix) == numbers
+        yuv = [torch.from_numpy(p.copy())[None] for p in planes(frames(file.path)[1])]
+        rgb = to_rgb(yuv, plan.input_format)[0].movedim(0, -1)
+    torch.testing.assert_close(rgb, images[1], rtol=0, atol=0.5 / 255)
+
+
+def test_edits_that_keep_the_size_count(tmp_path: Path) -> None:
+    """Newer versions tell of them, as a crop that is resized to the old size."""
+    source = make_clip(tmp_path / "in.mkv", Clip(size=(32, 24), codec="ffv1", options={}))
+    video = CroppedAndSaved(source)
+    for edited in (False, True):
+        video.has_pending_frame_edits = lambda edited=edited: edited  # type: ignore[attr-defined]
+        with source_file(video, tmp_path, made_of_frames=False, progress=ignore) as file:
+            assert (file.path != source) == edited and file.origin == source
 
 
 def test_a_cover_that_comes_first_is_not_the_video(tmp_path: Path) -> None:

@@ -146,6 +146,17 @@ def test_sound_that_mp4_cannot_hold_goes_to_matroska(
         assert all(packet.dts is not None for packet in packets)
 
 
+def test_sound_that_neither_holds_goes_to_mp4(tmp_path: Path, upscaler: Upscaler) -> None:
+    """As AAC: the samples that Matroska would get are not played everywhere."""
+    wanted = Clip(pts=range(6), audio=[{}], audio_codec="adpcm_ms")
+    clip = make_clip(tmp_path / "in.avi", wanted)
+    plan = plan_video(clip, scale=2, choice=EncoderChoice(), window=FULL)
+    out = upscale_to(tmp_path / "out", plan, upscaler, progress=ignore)
+    assert out.suffix == ".mp4"
+    with av.open(str(out)) as container:
+        assert container.streams.audio[0].codec_context.name == "aac"
+
+
 def test_a_window_cuts_what_else_the_file_holds(tmp_path: Path, upscaler: Upscaler) -> None:
     chapters = (0, 300, "one"), (300, 800, "two")
     clip = Clip(pts=range(20), subtitles="mov_text", chapters=chapters)
@@ -255,19 +266,21 @@ def test_sound_of_a_graph_ends_with_its_frames(
 
 
 @pytest.mark.parametrize(
-    ("shape", "rate", "words"),
+    ("shape", "frame_rate", "rate", "words"),
     [
-        ((0, 8, 8, 3), 48000, "video: frames (B, H, W, C), one or more, are accepted, got (0, 8"),
-        ((8, 8, 3), 48000, "got (8, 8, 3)"),
-        ((2, 8, 8, 3), 11000, "48000, 64000, 88200, 96000 Hz is accepted, got 11000"),
+        ((0, 8, 8, 3), 25, 48000, "frames (B, H, W, C), one or more, are accepted, got (0, 8"),
+        ((8, 8, 3), 25, 48000, "got (8, 8, 3)"),
+        ((2, 8, 8, 3), 25, 11000, "48000, 64000, 88200, 96000 Hz is accepted, got 11000"),
+        ((2, 8, 8, 3), 0, 48000, "video: frames a second above 0 are accepted, got 0"),
+        ((2, 8, 8, 3), float("nan"), 48000, "above 0 are accepted, got nan"),
     ],
 )
 def test_frames_and_sound_that_make_no_video_are_named(
-    tmp_path: Path, shape: tuple[int, ...], rate: int, words: str
+    tmp_path: Path, shape: tuple[int, ...], frame_rate: float, rate: int, words: str
 ) -> None:
     path, sound = tmp_path / "a.mp4", (torch.rand(2, 100), rate)
     with pytest.raises(ArgumentError) as caught:
-        write_clip(path, torch.rand(shape), Fraction(25), sound, progress=ignore)
+        write_clip(path, torch.rand(shape), frame_rate, sound, progress=ignore)
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 

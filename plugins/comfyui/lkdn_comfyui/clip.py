@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -19,9 +20,12 @@ __all__ = ["write_clip"]
 
 log = logging.getLogger(__name__)
 #: Stored without loss, in finer steps than an 8-bit picture has.
-_FORMAT: Final = FrameFormat(family="yuv", bits=10, matrix="bt709", color_range="limited")
+_FORMAT: Final = FrameFormat(family="yuv", bits=10, color_range="limited")
 _PIX_FMT: Final = "yuv444p10le"
-_BT709: Final = 1  # primaries, transfer and matrix
+#: Matrix, its number and that of the primaries, and the transfer's: BT.709, and by ComfyUI's names
+#: BT.2020 with HLG or PQ.
+_USUAL: Final = "bt709", 1, 1
+_HDR: Final = {"HDR": ("bt2020nc", 9, 18), "HDR PQ": ("bt2020nc", 9, 16)}
 #: Denominators of frame rates in use; a graph holds rates as floats.
 _RATES: Final = 1001
 _LAYOUTS: Final = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1"}
@@ -30,9 +34,10 @@ _LAYOUTS: Final = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1
 def write_clip(
     path: Path,
     images: Tensor,
-    frame_rate: Fraction,
+    frame_rate: float | Fraction,
     sound: tuple[Tensor, int] | None,
     *,
+    color_space: str = "sRGB",
     progress: Callable[[], object],
 ) -> None:
     """Store frames (B, H, W, C) in [0, 1] as YUV 4:4:4 of 10 bits, and sound as AAC.
@@ -40,12 +45,16 @@ def write_clip(
     ``sound``: samples (channels, T) and their rate in Hz; it ends with the last frame, as where
     ComfyUI saves a video itself. ``path`` ends in ``.mp4``. One frame is in work at a time;
     ``progress`` is called before each, and what it raises ends the work. Transparency is not kept.
-    Raises ``ArgumentError`` for no frame, and for a rate that AAC lacks.
+    ``color_space``: of the frames, as ComfyUI names it. Raises ``ArgumentError`` for no frame, a
+    frame rate that is none, and a rate that AAC lacks.
     """
     shape = tuple(images.shape)
     if len(shape) != 4 or 0 in shape:
         raise ArgumentError(f"video: frames (B, H, W, C), one or more, are accepted, got {shape}")
-    rate = Fraction(frame_rate).limit_denominator(_RATES)
+    number = float(frame_rate)
+    rate = Fraction(number if math.isfinite(number) else 0).limit_denominator(_RATES)
+    if rate <= 0:
+        raise ArgumentError(f"video: frames a second above 0 are accepted, got {frame_rate}")
     height, width = shape[1:3]
     with av.open(str(path), "w") as out:
         video = out.add_stream(
@@ -57,7 +66,7 @@ def write_clip(
             options={"qp": "0", "preset": "ultrafast"},
         )
         video.codec_context.time_base = video.time_base = 1 / rate
-        _tag(video.codec_context)
+        _tag(video.codec_context, color_space)
         packets: Iterator[av.Packet[Any]] = iter(())
         if sound is not None:
             samples, hertz = sound
@@ -68,7 +77,7 @@ def write_clip(
             while after is not None and _seconds(after) < number / rate:
                 out.mux(after)
                 after = next(packets, None)
-            frame = _frame(image)
+            frame = _frame(image, color_space)
             frame.pts, frame.time_base = number, 1 / rate
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
@@ -81,19 +90,21 @@ def _seconds(packet: "av.Packet[Any]") -> float:
     return float(packet.dts * packet.time_base)  # type: ignore[operator]
 
 
-def _frame(image: Tensor) -> av.VideoFrame:
+def _frame(image: Tensor, color_space: str) -> av.VideoFrame:
     """One picture (H, W, C) as a frame."""
     rgb = image[..., :3] if image.shape[-1] >= 3 else image[..., :1].expand(-1, -1, 3)
-    planes = from_rgb(rgb.movedim(-1, 0)[None].cpu(), _FORMAT)
+    format = replace(_FORMAT, matrix=_HDR.get(color_space, _USUAL)[0])
+    planes = from_rgb(rgb.movedim(-1, 0)[None].cpu(), format)
     height, width = image.shape[:2]
     frame = av.VideoFrame(width, height, _PIX_FMT)
     fill_planes(frame, [plane[0].numpy() for plane in planes], _PIX_FMT)
-    _tag(frame)
+    _tag(frame, color_space)
     return frame
 
 
-def _tag(pictures: av.VideoFrame | av.VideoCodecContext) -> None:
-    pictures.color_primaries = pictures.color_trc = pictures.colorspace = _BT709
+def _tag(pictures: av.VideoFrame | av.VideoCodecContext, color_space: str) -> None:
+    _, pictures.colorspace, pictures.color_trc = _HDR.get(color_space, _USUAL)
+    pictures.color_primaries = pictures.colorspace
     pictures.color_range = av.video.reformatter.ColorRange.MPEG
 
 
@@ -113,8 +124,8 @@ def _encode_sound(
 
     def packets() -> "Iterator[av.Packet[Any]]":
         for at in range(0, samples.shape[1], rate):
-            part = samples[:, at : at + rate].float().cpu().contiguous().numpy()
-            frame = av.AudioFrame.from_ndarray(part, "fltp", layout)
+            part = samples[:, at : at + rate].float().nan_to_num(0, 1, -1).cpu().contiguous()
+            frame = av.AudioFrame.from_ndarray(part.numpy(), "fltp", layout)
             frame.sample_rate, frame.pts = rate, at
             yield from stream.encode(frame)
         yield from stream.encode(None)

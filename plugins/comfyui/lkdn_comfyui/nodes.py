@@ -243,6 +243,7 @@ class LKDNUpscaleVideo(io.ComfyNode):
             network = linked or _suited(file, source, scale)
             with _engine(network, options, source.height, source.width) as upscaler:
                 target = upscale_to(target, plan, upscaler, progress=progress, check=check)
+            bar.update_absolute(bar.total)  # where frames were fewer than their rate says
         return io.NodeOutput(InputImpl.VideoFromFile(str(target)))
 
 
@@ -262,8 +263,10 @@ def _suited(file: VideoFile, source: Source, scale: int) -> LKDNModel:
     return LKDNModel(scale, network.model, denoise=network.denoise)
 
 
-def _find(label: str) -> LKDNModel:
+def _find(label: object) -> LKDNModel:
     named = named_models()
+    if not isinstance(label, str):  # which programs may send
+        raise ArgumentError(f"model: a name is accepted, got {_shown(label)}")
     if label in named:
         return named[label]
     return model_from_file(Path(folder_paths.get_full_path_or_raise(FOLDER, label)))

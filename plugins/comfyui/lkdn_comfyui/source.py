@@ -59,7 +59,9 @@ def source_file(
             main_video(media, path)  # which there has to be
             stream = media.streams.video[0]  # a cover, at times; ComfyUI tells its size
             size = stream.width, stream.height
-        if sorted(video.get_dimensions()) == sorted(size):
+        # Versions that can't tell have no edits that keep the size.
+        edited = getattr(video, "has_pending_frame_edits", lambda: False)()
+        if not edited and sorted(video.get_dimensions()) == sorted(size):
             yield VideoFile(path, path, Window(*_trim_window(video)))
             return
         # Cropped or resized in the graph, not in the file: ComfyUI writes what is meant.
@@ -80,7 +82,8 @@ def _write_components(video: Any, path: Path, progress: Callable[[], object]) ->
             shape = tuple(waveform.shape)
             raise ArgumentError(f"audio: a waveform (B, C, T) is accepted, got {shape}")
         sound = waveform[0], int(parts.audio["sample_rate"])
-    write_clip(path, parts.images, parts.frame_rate, sound, progress=progress)
+    known = getattr(video, "get_color_space", lambda: "auto")  # not in older versions
+    write_clip(path, parts.images, parts.frame_rate, sound, color_space=known(), progress=progress)
     deep = getattr(video, "get_bit_depth", lambda: 8)() > 8
     return EncoderChoice(codec="libx264", pix_fmt="yuv420p10le" if deep else "yuv420p")
 

@@ -53,19 +53,21 @@ def plan_video(
 ) -> Plan:
     """How ``window`` of the file at ``path`` is enlarged into a new one, of ``size``.
 
-    MP4, which browsers show, unless it can't hold the sound; then Matroska. What is lost is logged,
-    but for pictures whose format ``choice`` names. Raises ``LKDNError``, also where ``window``
-    holds no frame.
+    MP4, which browsers show, unless Matroska alone holds the sound. What is lost is logged, but for
+    pictures whose format ``choice`` names. Raises ``LKDNError``, also where ``window`` holds no
+    frame.
     """
     source = probe(path)
     if window:
         source = cut_ticks(source, *window.ticks(source.time_base))
-    sound = [s.index for s in source.streams if s.kind == "audio"]
-    for container in ("mp4", "mkv"):
+
+    def planned(container: str) -> Plan:
         target = Path(f"video.{container}")
-        plan = make_plan(source, target, scale=scale, choice=choice, size=size)
-        if all(plan.copied.get(index, "") is None for index in sound):
-            break
+        return make_plan(source, target, scale=scale, choice=choice, size=size)
+
+    plan = planned("mp4")
+    if not _copies_sound(plan) and _copies_sound(matroska := planned("mkv")):
+        plan = matroska
     if choice.pix_fmt == "auto":  # else a graph made the frames, and their file is finer than they
         for warning in plan.warnings:
             log.warning("%s: %s", path.name, warning)
@@ -73,6 +75,11 @@ def plan_video(
     if plan.container == "matroska" and plan.codec in ("libx264", "libx265"):
         options |= _NO_B_FRAMES
     return replace(plan, options=options)
+
+
+def _copies_sound(plan: Plan) -> bool:
+    sound = (stream.index for stream in plan.source.streams if stream.kind == "audio")
+    return all(plan.copied.get(index, "") is None for index in sound)
 
 
 def upscale_to(
