@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Collection
 
-from lkdn_core.errors import ArgumentError
+from lkdn_core.errors import ArgumentError, LKDNError
 
 __all__ = ["choose", "number", "whole"]
 
@@ -22,8 +22,22 @@ def number(name: str, value: object, *, below: float = sys.float_info.max) -> No
         raise ArgumentError(f"{name}: a number of at least 0, {end}, is accepted, got {value!r}")
 
 
-def choose(name: str, value: object, accepted: Collection[object]) -> None:
-    """Raise ``ArgumentError`` unless ``value`` is among those ``accepted``, and of their type."""
-    if not any(value == one and type(value) is type(one) for one in accepted):
+def choose(
+    name: str,
+    value: object,
+    accepted: Collection[object],
+    *,
+    error: type[LKDNError] = ArgumentError,
+) -> None:
+    """Raise ``error`` unless ``value`` is among those ``accepted``, and of their type."""
+    if not any(_same(value, one) for one in accepted):
         *others, last = map(str, accepted)
-        raise ArgumentError(f"{name}: {', '.join(others)} or {last} is accepted, got {value!r}")
+        names = f"{', '.join(others)} or {last}" if others else last
+        raise error(f"{name}: {names} is accepted, got {value!r}")
+
+
+def _same(a: object, b: object) -> bool:
+    """Whether they are equal, and of one type within too: 1 is neither 1.0 nor True."""
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return type(a) is type(b) and a == b

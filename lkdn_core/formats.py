@@ -5,8 +5,10 @@ its frame properties too (except the old ``_ColorRange``, where 0 is full and 1 
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
+from lkdn_core import checks
 from lkdn_core.errors import FormatError
 
 if TYPE_CHECKING:
@@ -99,22 +101,24 @@ class FrameFormat:
     headroom: bool = False
 
     def __post_init__(self) -> None:
-        _choose("family", self.family, ("rgb", "yuv", "gray"))
-        _choose("sample_type", self.sample_type, ("integer", "float"))
-        _choose("color_range", self.color_range, (*RANGES.values(), None))
-        _choose("chroma_location", self.chroma_location, (*CHROMA_LOCATIONS.values(), None))
+        choose = partial(checks.choose, error=FormatError)
+        choose("family", self.family, ("rgb", "yuv", "gray"))
+        choose("sample_type", self.sample_type, ("integer", "float"))
+        choose("color_range", self.color_range, (*RANGES.values(), None))
+        choose("chroma_location", self.chroma_location, (*CHROMA_LOCATIONS.values(), None))
         bits: tuple[int, ...] = tuple(range(8, 17))
         if self.sample_type == "float":
             bits = _FLOAT_BITS
-        _choose(f"bits of {self.sample_type} samples", self.bits, bits)
+        choose(f"bits of {self.sample_type} samples", self.bits, bits)
         if self.family == "rgb":
-            _choose("matrix of rgb", self.matrix, (None,))
+            choose("matrix of rgb", self.matrix, (None,))
         else:
-            _choose("matrix", self.matrix, (*SUPPORTED_MATRICES, None))
+            choose("matrix", self.matrix, (*SUPPORTED_MATRICES, None))
         allowed = tuple((x, y) for x in range(3) for y in range(3))
         if self.family != "yuv":
             allowed = ((0, 0),)
-        _choose(f"subsampling of {self.family}", self.subsampling, allowed)
+        choose(f"subsampling of {self.family}", self.subsampling, allowed)
+        choose("headroom", self.headroom, (False, True))
 
     @property
     def dtype(self) -> "torch.dtype":
@@ -148,9 +152,3 @@ class FrameFormat:
         if self.family == "gray":
             return [(height, width)]
         return [(height, width), chroma, chroma]
-
-
-def _choose(name: str, value: object, accepted: tuple[object, ...]) -> None:
-    if value not in accepted:
-        names = ", ".join(str(a) for a in accepted)
-        raise FormatError(f"{name}: {names} is accepted, got {value!r}")

@@ -50,6 +50,8 @@ class FinalSize:
             x = x[..., top : top + height, left : left + width]
         if x.shape[-2:] == (self.height, self.width):
             return x
+        if self.width == 1:  # torch makes the first row of all others
+            return interpolate(x.mT, (1, self.height), mode="bicubic", antialias=True).mT
         return interpolate(x, (self.height, self.width), mode="bicubic", antialias=True)
 
 

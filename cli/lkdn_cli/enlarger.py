@@ -19,6 +19,7 @@ from lkdn_cli.size_options import scales_of, size_choice
 from lkdn_cli.video_options import encoder_choice, source_of
 from lkdn_core import Upscaler
 from lkdn_core.errors import LKDNError
+from lkdn_core.native_library import instruction_sets
 from lkdn_media.counts import counted
 from lkdn_media.files import followed, writing_to
 from lkdn_media.job import Job, identity, is_begun, was_finished
@@ -218,6 +219,7 @@ class Enlarger:
             "device": upscaler.device.type,
             "precision": upscaler.precision,
             "backend": upscaler.backend,
+            "instructions": upscaler.backend == "native" and instruction_sets()[0],
             "batch_size": options.batch_size,
             "tile": options.tile,
             "overlap": options.overlap,

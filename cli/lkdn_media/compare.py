@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import pad
 
 from lkdn_core.quantize import quantize
+from lkdn_core.resize import FinalSize
 from lkdn_media.damage import Damage
 from lkdn_media.decode import decode_pictures
 from lkdn_media.demux import JOINED
@@ -121,7 +122,7 @@ def _bicubic(pixels: NDArray[Any], plan: Plan) -> NDArray[Any]:
     """``pixels`` of the source as large as those of ``plan``, without a network."""
     rgb = torch.from_numpy(pixels).movedim(-1, 0)[None].float() / 255
     height, width = (side * plan.scale for side in pixels.shape[:2])
-    large = interpolate(rgb, (height, width), mode="bicubic", antialias=True)
+    large = FinalSize(width=width, height=height).apply(rgb)
     if plan.size is not None:
         large = plan.size.apply(large)
     missing = plan.enlarged[0] - large.shape[-1], plan.enlarged[1] - large.shape[-2]

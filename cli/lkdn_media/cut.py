@@ -71,7 +71,6 @@ def cut_ticks(source: Source, first: int, last: int | None, *, frames: int | Non
         _with_timecode(source, skipped),
         span=span,
         frames=_count(source, span) if frames is None else count,
-        packets=0,
         declared_end=source.declared_end if last is None else None,
         chapters=tuple(_chapters(source, span)),
     )

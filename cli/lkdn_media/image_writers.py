@@ -3,19 +3,18 @@
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
-import av
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.avif import AVIF
+from lkdn_media.deep_png import pack_deep_png
 from lkdn_media.exif import exact, nested_directory
 from lkdn_media.images import Still
 from lkdn_media.jpeg import iptc_segment
@@ -42,7 +41,6 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_DEEP_PNG: Final = {1: "gray16", 2: "ya16", 3: "rgb48", 4: "rgba64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ def check_lossless(targets: Iterable[Path]) -> None:
 
 def _png(still: Still, quality: Quality) -> bytes:
     if still.bits == 16:
-        body = _deep_png(still.pixels)
+        body = pack_deep_png(still.pixels)
     else:
         buffer = BytesIO()
         _pillow(still.pixels).save(buffer, "PNG")
@@ -125,22 +123,6 @@ def _png(still: Still, quality: Quality) -> bytes:
     chunks = list(png_chunks(body))
     header, data = chunks[0][1], [chunk for name, chunk in chunks if name in (b"IDAT", b"IEND")]
     return b"".join((PNG_SIGNATURE, header, _png_labels(still), *data))
-
-
-def _deep_png(pixels: NDArray[Any]) -> bytes:
-    """A 16-bit PNG by FFmpeg; Pillow has no 16-bit colour."""
-    height, width, channels = pixels.shape
-    layout = _DEEP_PNG[channels]
-    encoder = av.CodecContext.create("png", "w")
-    assert isinstance(encoder, av.VideoCodecContext)
-    encoder.width, encoder.height, encoder.pix_fmt = width, height, f"{layout}be"
-    encoder.time_base = Fraction(1)
-    encoder.options = {"pred": "mixed"}
-    frame = av.VideoFrame(width, height, f"{layout}be")
-    rows = np.frombuffer(frame.planes[0], ">u2").reshape(height, -1)
-    rows[:, : width * channels] = pixels.reshape(height, -1)
-    frame.pts = 0
-    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
 
 
 def _png_labels(still: Still) -> bytes:
@@ -176,6 +158,9 @@ def _utf8(comment: bytes) -> bytes:
 def _jpeg(still: Still, quality: Quality) -> bytes:
     image, labels, buffer = _pillow(_opaque(still.pixels)), still.labels, BytesIO()
     options: dict[str, Any] = {"dpi": labels.dpi} if labels.dpi else {}
+    # What is optimised comes in one piece, for which Pillow has room for photographs only: not for
+    # noise. More than three samples of two bytes it can't be.
+    ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 6 * still.width * still.height)
     image.save(
         buffer,
         "JPEG",
@@ -225,7 +210,9 @@ def _avif(still: Still, quality: Quality) -> bytes:
 def _bmp(still: Still, quality: Quality) -> bytes:
     """BMP can't tell which way is up, so the pixels are turned."""
     buffer = BytesIO()
-    as_shown(still).save(buffer, "BMP", dpi=still.labels.dpi or (96, 96))
+    across, down = still.labels.dpi or (96, 96)
+    dpi = (down, across) if still.sideways else (across, down)
+    as_shown(still).save(buffer, "BMP", dpi=dpi)
     return buffer.getvalue()
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from lkdn_core.errors import LKDNError
 from lkdn_media.avif import AVIF, avif_bits
@@ -41,6 +41,8 @@ _PLACES_ON_MAPS: Final = (33550, 33922, 34264)
 # Pillow warns of damaged EXIF, with a path into its own code, on stderr. A filter for good, since
 # `warnings.catch_warnings` would change those of other threads; last, so that -W comes first.
 warnings.filterwarnings("ignore", module=r"PIL\.", append=True)
+# Profiles of scanners and printers are larger than the 1 MB it allows; all of them may be this.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +160,12 @@ def _jpeg_losses(
     """Adds what lies behind a JPEG's picture, and takes away the XMP that counts on it."""
     losses = list(losses)
     behind = behind_picture(data)
-    if image.format == "JPEG" and behind >= 1000:
-        text = f"{behind // 1000} kB behind the picture are left out"
-        if any(name in labels.xmp for name in _XMP_OF_MORE):
-            text += ", a gain map or a video, and the XMP that tells of it"
-            labels = replace(labels, xmp=b"")
+    told = behind and any(name in labels.xmp for name in _XMP_OF_MORE)
+    text = f"{max(1, behind // 1000)} kB behind the picture are left out"
+    if told:
+        losses.append(f"{text}, a gain map or a video, and the XMP that tells of it")
+        labels = replace(labels, xmp=b"")
+    elif image.format == "JPEG" and behind >= 1000:
         losses.append(text)
     if labels.xmp and has_extended_xmp(data):
         losses.append("the second part of the XMP is left out")

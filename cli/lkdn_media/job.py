@@ -244,16 +244,25 @@ def _load(path: Path) -> Any:
 
 def _differences(begun: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
     """What is not as it was, in words."""
+    groups = ["settings", "probed", "versions"]
     if begun.get("source") != now["source"]:
         yield "the source has changed"
-    for group in ("settings", "probed", "versions"):
+        groups.remove("probed")
+    for group in groups:
         old, new = begun.get(group, {}), now[group]
         for name in sorted(old | new):
-            if old.get(name) != new.get(name):
-                yield f"{name}: {_text(old.get(name))} then, {_text(new.get(name))} now"
+            a, b = old.get(name), new.get(name)
+            if a != b:
+                short = _is_flat(a) and _is_flat(b)
+                yield f"{name}: {_text(a)} then, {_text(b)} now" if short else f"other {name}"
+
+
+def _is_flat(value: object) -> bool:
+    values = value.values() if isinstance(value, dict) else [value]
+    return not any(isinstance(v, dict | list) for v in values)
 
 
 def _text(value: object) -> str:
     if isinstance(value, dict):
-        return " ".join(f"{k}={v}" for k, v in value.items())
+        return " ".join(f"{k}={v}" for k, v in value.items()) or "nothing"
     return str(value)

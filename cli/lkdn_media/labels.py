@@ -137,9 +137,9 @@ def read_labels(image: Image.Image, data: bytes) -> Labels:
 
 
 def _is_of_layout(description: object) -> bool:
-    """Whether it is what microscopes and tifffile write there: the size and order of samples."""
+    """Whether it is what programs of microscopy write there: the size and order of samples."""
     return isinstance(description, str) and (
-        description.startswith('{"shape":') or "<OME " in description[:2000]
+        description.startswith(('{"shape":', "ImageJ=")) or "<OME " in description[:2000]
     )
 
 

@@ -26,10 +26,14 @@ _EDITION_FLAG_ORDERED: Final = b"\x45\xdd"
 _CHAPTER_ATOM: Final = b"\xb6"
 _CHAPTER_DISPLAY: Final = b"\x80"
 _CHAPTER_TRACK: Final = b"\x8f"
+_INFO: Final = b"\x15\x49\xa9\x66"
+_TITLE: Final = b"\x7b\xa9"
 _TAGS: Final = b"\x12\x54\xc3\x67"
 _TAG: Final = b"\x73\x73"
 _TARGETS: Final = b"\x63\xc0"
 _TARGET_TYPE_VALUE: Final = b"\x68\xca"
+#: All that targets of the whole file may have: the level's number, and its name.
+_OF_ALL: Final = frozenset((_TARGET_TYPE_VALUE, b"\x63\xca"))
 #: Of tags of the whole file, a film or an episode; also without a level.
 _ORDINARY_LEVEL: Final = 50
 _TAG_EDITION_UID: Final = b"\x63\xc9"
@@ -37,19 +41,22 @@ _TAG_CHAPTER_UID: Final = b"\x63\xc4"
 _SIMPLE_TAG: Final = b"\x67\xc8"
 _TAG_NAME: Final = b"\x45\xa3"
 _TAG_LANGUAGE: Final = b"\x44\x7a"
+_TAG_STRING: Final = b"\x44\x87"
 
 
 @dataclass(frozen=True, slots=True)
 class MatroskaHead:
     """``unkept``: what tags say and can't be kept, in words.
 
-    ``tracks``: elements that another such file can have as they are, by index of the stream;
-    ``unread_tracks``: what they say, in words. ``chapters``: contents of their element, of the same
-    kind; ``b""`` where something else in the file is bound to them by numbers, which change.
-    ``unread_chapters``: what of them FFmpeg does not show, in words.
+    ``title``: the file's own, in whose place FFmpeg shows a tag's. ``tracks``: elements that
+    another such file can have as they are, by index of the stream; ``unread_tracks``: what they
+    say, in words. ``chapters``: contents of their element, of the same kind; ``b""`` where
+    something else in the file is bound to them by numbers, which change. ``unread_chapters``: what
+    of them FFmpeg does not show, in words.
     """
 
     unkept: tuple[str, ...] = ()
+    title: str = ""
     tracks: tuple[bytes, ...] = ()
     unread_tracks: tuple[str, ...] = ()
     chapters: bytes = b""
@@ -63,11 +70,13 @@ def read_head(path: Path, *, streams: int, chapters: int) -> MatroskaHead:
     """
     try:
         with path.open("rb") as file:
-            found = top_level(file, frozenset({TRACKS, CHAPTERS, _TAGS}))
+            found = top_level(file, frozenset({TRACKS, CHAPTERS, _TAGS, _INFO}))
         whole, tags = found.get(CHAPTERS, b""), found.get(_TAGS, b"")
         entries = [dict(children(entry)) for entry in _all(found.get(TRACKS, b""), TRACK_ENTRY)]
+        title = dict(children(found.get(_INFO, b""))).get(_TITLE, b"").rstrip(b"\0")
         return MatroskaHead(
-            unkept=tuple(_of_tags(tags)),
+            unkept=(*_of_tags(tags), *_of_titles(tags, title)),
+            title=title.decode(errors="replace"),
             tracks=tuple(map(_fields, entries)) if len(entries) == streams else (),
             unread_tracks=tuple(_of_tracks(entries)),
             chapters=whole if _stands_alone(whole, tags) else b"",
@@ -121,6 +130,16 @@ def _of_tags(data: bytes) -> Iterator[str]:
         yield "which tags are of a series, a chapter or a scene"
     if any(_all(one, _SIMPLE_TAG) for tag in _all(data, _TAG) for one in _all(tag, _SIMPLE_TAG)):
         yield "which tags belong to others"
+
+
+def _of_titles(tags: bytes, title: bytes) -> Iterator[str]:
+    """Those of the whole file in ``tags``, where it has another ``title``."""
+    for tag in _all(tags, _TAG) if title else ():
+        targets = {name for target in _all(tag, _TARGETS) for name, _ in children(target)}
+        for simple in map(dict, map(children, _all(tag, _SIMPLE_TAG))):
+            other = simple.get(_TAG_STRING, title)
+            if simple.get(_TAG_NAME) == b"TITLE" and targets <= _OF_ALL and other != title:
+                yield f"the tag TITLE, {other.decode(errors='replace')}, beside the file's title,"
 
 
 def _levels(tag: bytes) -> set[int]:

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from fractions import Fraction
@@ -17,12 +17,12 @@ from typing import Final
 import av
 import numpy as np
 from av.container import InputContainer
-from PIL import Image
 
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.counts import counted
 from lkdn_media.damage import Damage
 from lkdn_media.files import part_of, take_name
+from lkdn_media.frame_pictures import check_pictures
 from lkdn_media.image_writers import WRITERS, Quality
 from lkdn_media.images import READABLE, Still
 from lkdn_media.plan import Plan
@@ -39,10 +39,6 @@ _DEMUXERS: Final = (
     "image2",
     *(f"{kind}_pipe" for kind in ("png", "jpeg", "webp", "tiff", "bmp")),
 )
-
-
-#: JPEG within TIFF, of which FFmpeg makes black pictures.
-_JPEG: Final = ("jpeg", "tiff_jpeg")
 #: FFmpeg's readers of pictures know no AVIF.
 _ENDINGS: Final = tuple(ending for ending in READABLE if ending != ".avif")
 
@@ -67,7 +63,7 @@ def _open(path: Path, file: str | BytesIO, demuxer: str, options: dict[str, str]
 def _folder(folder: Path, rate: Fraction) -> Callable[[], InputContainer]:
     shown = (p for p in folder.iterdir() if not p.name.startswith("."))
     files = [p for p in shown if p.suffix.lower() in _ENDINGS]
-    _check(files)
+    check_pictures(files)
     endings = sorted({p.suffix for p in files})
     if len(endings) != 1:
         kinds = ", ".join(endings) or f"none ({', '.join(_ENDINGS)})"
@@ -116,27 +112,6 @@ def _listed(files: list[Path], rate: Fraction) -> bytes:
     return os.fsencode("\n".join(script))
 
 
-def _check(files: Collection[Path]) -> None:
-    """Raise ``LKDNError`` for what FFmpeg takes for the end of all pictures, or for black."""
-    for file in sorted(files):
-        if not file.is_file():
-            raise LKDNError(f"{file}: is not a file, but has the name of a picture")
-        if not file.stat().st_size:
-            raise LKDNError(f"{file}: is empty")
-    first = min(files, default=None)
-    if first and first.suffix.lower() in (".tif", ".tiff") and _compressed(first) in _JPEG:
-        raise LKDNError(f"{first}: JPEG within TIFF makes no video; as PNG or JPEG it does")
-
-
-def _compressed(tiff: Path) -> str | None:
-    """How the samples of ``tiff`` are, in Pillow's words; ``None`` where that can't be told."""
-    try:
-        with Image.open(tiff, formats=("TIFF",)) as image:
-            return image.info.get("compression")
-    except (OSError, ValueError, SyntaxError):  # which reading it tells
-        return None
-
-
 def _natural(name: str) -> list[tuple[int, str]]:
     parts = re.split(r"(\d+)", name)
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
@@ -150,7 +125,7 @@ def _numbered(pattern: Path, rate: Fraction) -> Callable[[], InputContainer]:
     missing = next((here + 1 for here, after in pairwise(numbers) if after > here + 1), None)
     if missing is not None:
         raise LKDNError(f"{pattern}: number {missing} of {numbers[-1]} is missing")
-    _check(found.values())
+    check_pictures(found.values())
     return _sequence(pattern, numbers[0], rate)
 
 

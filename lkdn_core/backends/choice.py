@@ -80,14 +80,14 @@ class _Case:
 
     def check(self, name: str) -> None:
         check_backend_name(name)
-        reason = _module(name).obstacle(self.device, self.precision, self.config)
+        reason = _module(name).obstacle(self.device, self.precision)
         if reason is not None:
             raise ArgumentError(f"backend: {name} cannot run here: {reason}")
 
     def usable(self) -> list[str]:
         names = []
         for name in _NAMES:
-            reason = _module(name).obstacle(self.device, self.precision, self.config)
+            reason = _module(name).obstacle(self.device, self.precision)
             if reason is None:
                 names.append(name)
             else:

@@ -15,7 +15,7 @@ from lkdn_core.progress import Work
 __all__ = ["CompiledNetwork", "load", "obstacle", "stalls"]
 
 
-def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | None:
+def obstacle(device: torch.device, precision: str) -> str | None:
     """Inductor writes C++ for the CPU, and needs a C compiler for what starts Triton kernels."""
     if shutil.which("g++") or shutil.which("clang++") or shutil.which("cl"):
         return None

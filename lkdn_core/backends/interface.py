@@ -45,7 +45,7 @@ class Network(Protocol):
 class Backend(Protocol):
     """A module that makes networks."""
 
-    def obstacle(self, device: torch.device, precision: str, config: LKDNConfig) -> str | None:
+    def obstacle(self, device: torch.device, precision: str) -> str | None:
         """Why it cannot run here, half a sentence for the user; ``None`` when it can. Quick."""
 
     def stalls(self, device: torch.device, precision: str) -> bool:

@@ -31,12 +31,10 @@ _MOST_THREADS: Final = 16
 _STOPPED: Final = 2
 
 
-def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | None:
+def obstacle(device: torch.device, precision: str) -> str | None:
     """See ``Backend.obstacle``."""
     if device.type != "cpu":
         return f"it runs on a CPU, not on {device.type}"
-    if precision not in _PRECISIONS:
-        return f"it computes in {' and '.join(_PRECISIONS)}, not in {precision}"
     if library_file() is None:
         return "it was not compiled, as no working C++ compiler was found during the install"
     return None if _library() is not None else "its library is of another version or platform"

@@ -13,7 +13,7 @@ from lkdn_core.progress import Work
 __all__ = ["ReferenceNetwork", "load", "obstacle", "stalls"]
 
 
-def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | None:
+def obstacle(device: torch.device, precision: str) -> str | None:
     """Runs everywhere."""
     return None
 

@@ -13,7 +13,7 @@ from lkdn_core.progress import Work
 __all__ = ["TorchNetwork", "load", "obstacle", "stalls"]
 
 
-def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | None:
+def obstacle(device: torch.device, precision: str) -> str | None:
     """Without graphs this is the reference."""
     return None if device.type == "cuda" else "it needs a CUDA device"
 

@@ -23,12 +23,12 @@ __all__ = ["TritonNetwork", "load", "obstacle", "stalls"]
 _LEAST_CAPABILITY: Final = (8, 0)
 
 
-def obstacle(device: torch.device, precision: str, config: LKDNConfig) -> str | None:
+def obstacle(device: torch.device, precision: str) -> str | None:
     """NVIDIA GPUs from Ampere on, where Triton is installed, in half precision."""
-    if precision == "fp32":
-        return "it computes in fp16 or bf16"  # full products without tensor cores would only spill
     if device.type != "cuda" or torch.version.hip:
         return "it needs an NVIDIA GPU"
+    if precision == "fp32":
+        return "it computes in fp16 or bf16"  # full products without tensor cores would only spill
     if find_spec("triton") is None:
         return "Triton is not installed"
     capability = torch.cuda.get_device_capability(device)

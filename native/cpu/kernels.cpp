@@ -4,6 +4,7 @@
 #include "network.h"
 #include "taps.h"
 
+#include <algorithm>
 #include <chrono>
 #include <type_traits>
 
@@ -288,27 +289,31 @@ bool usable() {
 }
 
 #ifdef __AVX512BF16__
-// Seconds for some thousand products, the shortest of a few tries.
+// Seconds for some thousand products.
 template <class T>
 double products() {
-    double best = 1;
-    for (int round = 0; round < 9; round++) {
-        V sums[8] = {}, x = splat(1.f);
-        const auto start = std::chrono::steady_clock::now();
-        for (int i = 0; i < 1000; i++) {
+    V sums[8] = {}, x = splat(1.f);
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < 1000; i++) {
 #pragma GCC unroll 8
-            for (V &s : sums) s = add_product(s, x, x, static_cast<const T *>(nullptr));
-            asm volatile("" : "+v"(x));
-        }
-        const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-        for (V &s : sums) asm volatile("" : : "v"(s));
-        if (taken.count() < best) best = taken.count();
+        for (V &s : sums) s = add_product(s, x, x, static_cast<const T *>(nullptr));
+        asm volatile("" : "+v"(x));
     }
-    return best;
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+    for (V &s : sums) asm volatile("" : : "v"(s));
+    return taken.count();
 }
 
-// Some processors take four times as long for a pair's two products as for a multiply-add.
-bool pays() { return products<bf16>() < 1.5 * products<float>(); }
+// Some processors take four times as long for a pair's two products as for a multiply-add. Both are
+// tried in turn, many times: another process at work must not decide it.
+bool pays() {
+    double pairs = 1, single = 1;
+    for (int round = 0; round < 100; round++) {
+        pairs = std::min(pairs, products<bf16>());
+        single = std::min(single, products<float>());
+    }
+    return pairs < 1.5 * single;
+}
 #else
 bool pays() { return true; }
 #endif

@@ -117,6 +117,20 @@ def test_what_tags_say_is_named(
     assert said == [f"lkdn-video: warning: {line}" for line in lost]
 
 
+@pytest.mark.parametrize("other", ["The title", "A series"])
+def test_the_title_is_the_files_own(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str], other: str
+) -> None:
+    """FFmpeg shows the tag in its place."""
+    clip = replace(CLIP, metadata=CLIP.metadata | {"title": "The title"})
+    here = with_contents(make_clip(tmp_path / "a.mkv", clip), TAGS, tag("TITLE", other))
+    assert lkdn_video(here, tmp_path / "b.mkv") == 0
+    lost = f"the tag TITLE, {other}, beside the file's title, can't be kept"
+    assert (lost in capsys.readouterr().err) == (other != "The title")
+    with av.open(str(tmp_path / "b.mkv")) as after:
+        assert after.metadata["title"] == "The title"
+
+
 def in_segment(path: Path, name: bytes) -> bytes:
     with path.open("rb") as file:
         return top_level(file, frozenset({name})).get(name, b"")

@@ -93,7 +93,7 @@ def test_half_precision_on_a_cpu_is_not_tried_with_torch(
     weights, config = load_model(scale=2)
     with patch.object(reference.ReferenceNetwork, "__call__", side_effect=AssertionError):
         name, _ = load_network("auto", weights, config, CPU, "fp16")
-    usable = native.obstacle(CPU, "fp16", config) is None
+    usable = native.obstacle(CPU, "fp16") is None
     assert name == ("native" if usable else "reference")
 
 

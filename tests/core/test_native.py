@@ -269,14 +269,12 @@ def test_a_forked_child_has_threads_too() -> None:
 
 
 def test_what_it_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    config = LKDNConfig(2)
-    assert "not on cuda" in str(native.obstacle(torch.device("cuda"), "fp32", config))
-    assert "not in fp8" in str(native.obstacle(CPU, "fp8", config))
+    assert "not on cuda" in str(native.obstacle(torch.device("cuda"), "fp32"))
     monkeypatch.setattr(native, "_library", lambda: None)
     monkeypatch.setattr(native, "library_file", lambda: None)
-    assert "no working C++ compiler" in str(native.obstacle(CPU, "fp32", config))
+    assert "no working C++ compiler" in str(native.obstacle(CPU, "fp32"))
     monkeypatch.setattr(native, "library_file", lambda: tmp_path / "lkdn_native.so")
-    assert "another version" in str(native.obstacle(CPU, "fp32", config))
+    assert "another version" in str(native.obstacle(CPU, "fp32"))
 
 
 def test_a_library_of_something_else_is_refused(

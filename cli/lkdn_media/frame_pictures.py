@@ -1,0 +1,78 @@
+"""Picture files as frames of a video: which of them FFmpeg would read as something else."""
+
+import struct
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from lkdn_core.errors import LKDNError
+from lkdn_media.png import PNG_SIGNATURE
+
+__all__ = ["check_pictures"]
+
+# Tags of TIFF 6.0, and values of them.
+_BITS, _COMPRESSION, _COLOURS, _PLANAR, _TILE_WIDTH, _EXTRA = 258, 259, 262, 284, 322, 338
+_JPEG: Final = (6, 7)
+_CMYK, _PLANES, _MULTIPLIED = 5, 2, 1
+_BIG: Final = 43
+#: Of a PNG: its head, with the depth and the kind of colour at its end; what is transparent.
+_PNG_HEAD: Final = 26
+_TRANSPARENT: Final = b"tRNS"
+
+
+def check_pictures(files: Collection[Path]) -> None:
+    """Raise ``LKDNError`` for what FFmpeg takes for the end of all pictures, or for other colours.
+
+    ``files``: those of one video.
+    """
+    for file in sorted(files):
+        if not file.is_file():
+            raise LKDNError(f"{file}: is not a file, but has the name of a picture")
+        if not file.stat().st_size:
+            raise LKDNError(f"{file}: is empty")
+        kind = _misread(file)
+        if kind:
+            raise LKDNError(f"{file}: {kind} makes no video; as PNG of 8 or 16 bits it does")
+
+
+def _misread(file: Path) -> str | None:
+    """What ``file`` is, where FFmpeg would make something else of it."""
+    ending = file.suffix.lower()
+    if ending in (".tif", ".tiff"):
+        return _misread_tiff(_tags(file))
+    if ending == ".png":
+        with file.open("rb") as data:
+            head = data.read(2**16)
+        depth, colours = head[_PNG_HEAD - 2 : _PNG_HEAD] or b"\0\0"
+        if head.startswith(PNG_SIGNATURE) and colours == 0 and depth < 8 and _TRANSPARENT in head:
+            return f"gray of {depth} bits with transparency"
+    return None
+
+
+def _misread_tiff(tags: ImageFileDirectory_v2) -> str | None:
+    if tags.get(_COMPRESSION) in _JPEG:
+        return "JPEG within TIFF"
+    if _TILE_WIDTH in tags:
+        return "a TIFF in tiles"
+    if _MULTIPLIED in tags.get(_EXTRA, ()):
+        return "a TIFF whose colours are multiplied by their alpha"
+    deep = any(bits > 8 for bits in tags.get(_BITS, ()))
+    if tags.get(_COLOURS) == _CMYK and (deep or tags.get(_PLANAR) == _PLANES):
+        return "CMYK of 16 bits, or in planes,"
+    return None
+
+
+def _tags(tiff: Path) -> ImageFileDirectory_v2:
+    """Those of the first picture; none where they can't be told."""
+    with tiff.open("rb") as file:
+        head = file.read(8)
+        try:
+            head += file.read(8) if head[2] == _BIG or head[3] == _BIG else b""
+            tags = ImageFileDirectory_v2(head)
+            file.seek(tags.next)
+            tags.load(file)
+        except (OSError, ValueError, SyntaxError, LookupError, struct.error):  # reading tells
+            return ImageFileDirectory_v2()
+        return tags
