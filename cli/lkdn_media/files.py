@@ -1,7 +1,6 @@
 """Files that lie beside their place until they are whole."""
 
 import errno
-import json
 import os
 import stat
 from collections.abc import Iterator
@@ -25,7 +24,6 @@ __all__ = [
     "part_of",
     "take_name",
     "whole_file",
-    "write_json",
     "write_whole",
     "writing_to",
 ]
@@ -141,15 +139,6 @@ def write_whole(path: Path, data: bytes, *, overwrite: bool) -> None:
     """Write ``data`` to ``path``, in folders made when needed. Raises as `part_file` does."""
     with whole_file(path, overwrite=overwrite) as part:
         part.write_bytes(data)
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write ``content`` to ``path``, in a folder of ours. Raises ``OSError``."""
-    part = part_of(path)
-    part.unlink(missing_ok=True)  # it may be a link to somewhere else
-    part.touch(exist_ok=False)
-    with _becoming(path, part, overwrite=True):
-        part.write_text(json.dumps(content), encoding="utf-8")
 
 
 @contextmanager

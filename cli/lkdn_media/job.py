@@ -16,8 +16,9 @@ from filelock import FileLock, Timeout
 from lkdn_core import __version__
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.damage import Damage
-from lkdn_media.files import LONGEST_NAME, write_json
+from lkdn_media.files import LONGEST_NAME
 from lkdn_media.plan import Plan
+from lkdn_media.records import read_record, write_record
 from lkdn_media.segments import Segment, is_whole
 
 __all__ = ["Job", "Parts", "identity", "is_begun", "was_finished"]
@@ -33,7 +34,7 @@ _PACKETS: Final = "{:05}.packets"
 _END_OF_SOURCE: Final = "end.json"
 _SEAL: Final = "done.json"
 #: What may be removed, in this order: a kill in between must not leave something else.
-_OURS: Final = (_END_OF_SOURCE, _RECORDS, "[0-9]*.packets", "*.json.part", _HEAD, _SEAL)
+_OURS: Final = (_END_OF_SOURCE, _RECORDS, "[0-9]*.packets", "*.json.*.part", _HEAD, _SEAL)
 
 
 def identity(plan: Plan, *, segment: int, engine: Mapping[str, object]) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def was_finished(source: Path, target: Path) -> bool:
     Removes it then.
     """
     folder = _folder(target)
-    seal = _load(folder / _SEAL)
+    seal = read_record(folder / _SEAL)
     if seal is None or not (source.is_file() and target.exists()):
         return False
     if seal != {"result": _state(target), "source": _source(source)}:
@@ -121,7 +122,7 @@ class Job:
     @property
     def end(self) -> Damage | None:
         """What was wrong with the source, once all of it is in segments."""
-        end = _load(self.folder / _END_OF_SOURCE)
+        end = read_record(self.folder / _END_OF_SOURCE)
         if end is None or end["segments"] != self.segments:
             return None
         return Damage(**end["damage"])
@@ -129,7 +130,7 @@ class Job:
     @end.setter
     def end(self, damage: Damage) -> None:
         end = {"segments": self.segments, "damage": asdict(damage)}
-        write_json(self.folder / _END_OF_SOURCE, end)
+        write_record(self.folder / _END_OF_SOURCE, end)
 
     def packets(self) -> Path:
         """Where the packets of the next segment go."""
@@ -137,17 +138,26 @@ class Job:
 
     def add(self, segment: Segment) -> None:
         """Keep the segment whose packets are in `packets`."""
-        write_json(self.folder / _RECORD.format(self.segments), asdict(segment))
+        write_record(self.folder / _RECORD.format(self.segments), asdict(segment))
         self._count(segment)
 
     def parts(self) -> "Parts":
         """All segments: records, and files of packets."""
         return Parts(self.folder, self.segments)
 
+    def check_source(self, path: Path) -> None:
+        """Raise ``LKDNError`` where the file at ``path`` is not the one that the job began with."""
+        try:
+            same = _source(path) == self._source
+        except OSError as error:
+            raise LKDNError(f"{path}: {error.strerror}") from error
+        if not same:
+            raise LKDNError(f"{path}: was changed during the work; --restart starts over")
+
     def seal(self, path: Path) -> None:
         """Note that ``path`` is the whole result, about to get its name."""
         seal = {"result": _state(path), "source": self._source}
-        write_json(self.folder / _SEAL, seal)
+        write_record(self.folder / _SEAL, seal)
 
     def clear(self) -> None:
         """Forget all segments: the result has its name."""
@@ -156,10 +166,12 @@ class Job:
 
     def _open(self, identity: dict[str, Any], *, restart: bool) -> None:
         head = self.folder / _HEAD
-        begun = None if restart else _load(head)
+        begun = None if restart else read_record(head)
         if begun is None:
+            if head.exists() and not restart:
+                log.warning("warning: %s: is damaged, and its job begun anew", head)
             _clear(self.folder)
-            write_json(head, identity)
+            write_record(head, identity)
         elif begun != identity:
             what = "; ".join(_differences(begun, identity))
             raise ArgumentError(
@@ -193,7 +205,7 @@ class Parts:
             record = self._folder / _RECORD.format(number)
             try:
                 segment = Segment.load(record)
-            except (OSError, ValueError, KeyError, TypeError):
+            except ValueError:
                 if self._count is None:
                     return
                 raise LKDNError(f"{record}: is gone or damaged; --restart starts over") from None
@@ -233,13 +245,6 @@ def _remove(folder: Path) -> None:
     with suppress(OSError):
         (folder / _LOCK).unlink(missing_ok=True)
         folder.rmdir()
-
-
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
 
 
 def _differences(begun: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:

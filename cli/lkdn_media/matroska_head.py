@@ -24,6 +24,8 @@ _LANGUAGE_BCP47: Final = b"\x22\xb5\x9d"
 _EDITION_ENTRY: Final = b"\x45\xb9"
 _EDITION_FLAG_ORDERED: Final = b"\x45\xdd"
 _CHAPTER_ATOM: Final = b"\xb6"
+#: Chapters within chapters: real ones are two or three, and each level is held in memory.
+_DEEPEST: Final = 16
 _CHAPTER_DISPLAY: Final = b"\x80"
 _CHAPTER_TRACK: Final = b"\x8f"
 _INFO: Final = b"\x15\x49\xa9\x66"
@@ -109,10 +111,12 @@ def _of_chapters(data: bytes, shown: int) -> Iterator[str]:
         yield "second names of chapters"
 
 
-def _atoms(data: bytes) -> Iterator[bytes]:
+def _atoms(data: bytes, depth: int = 0) -> Iterator[bytes]:
+    if depth > _DEEPEST:
+        raise LKDNError("its chapters lie too deep within each other")
     for atom in _all(data, _CHAPTER_ATOM):
         yield atom
-        yield from _atoms(atom)
+        yield from _atoms(atom, depth + 1)
 
 
 def _of_tags(data: bytes) -> Iterator[str]:

@@ -116,16 +116,21 @@ def _writer(plan: Plan, target: Path, *, overwrite: bool) -> Iterator[Writer]:
     """What writes ``plan`` to ``target``, by the kind of it."""
     if plan.container == PICTURES:
         with writing_to(target):
-            yield SequenceWriter(plan, target, overwrite=overwrite)
+            writer = SequenceWriter(plan, target, overwrite=overwrite)
+            try:
+                yield writer
+            except BaseException:  # before the first picture too
+                writer.abandon()
+                raise
     elif target == PIPE:
         shape = plan.sample_aspect_ratio if plan.container == PIPE_FORMATS["y4m"] else None
         with stdout_video(shape) as pipe:
             yield VideoWriter(plan, target, pipe=pipe)
     else:
         with part_file(target, overwrite=overwrite) as part:
-            writer = VideoWriter(plan, part)
-            yield writer
-            verify(part, writer.frames)
+            video = VideoWriter(plan, part)
+            yield video
+            verify(part, video.frames)
 
 
 def _upscale(

@@ -1,6 +1,5 @@
 """What a video file holds, found out by opening it and decoding its first frames."""
 
-import math
 import struct
 import sys
 from collections.abc import Callable
@@ -53,6 +52,8 @@ _NO_TIMECODE: Final = (0, 1 << 12)
 _OFTEN_OPAQUE: Final = {"apng", "bmp", "gif", "png", "qoi", "tiff", "webp", "webp_anim"}
 #: AV_FIELD_PROGRESSIVE; what is greater names an order of fields.
 _PROGRESSIVE: Final = 1
+#: Seconds that no video lasts.
+_LONGEST: Final = 10**9
 #: How many frames are looked at for fields; telecine repeats after five.
 _FIRST: Final = 16
 _CYCLE: Final = 5
@@ -230,9 +231,9 @@ def _declared_end(container: InputContainer, stream: av.VideoStream) -> float | 
     minutes, _, seconds = rest.partition(":")
     try:
         end = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
-    if not math.isfinite(end):  # FFmpeg's own muxer wrote -nan at times
+    if not 0 < end < _LONGEST:  # FFmpeg's own muxer wrote -nan at times
         return None
     # What cuts such a file may copy the tag, too.
     return min(end, container.duration / av.time_base) if container.duration else end

@@ -1,7 +1,6 @@
 """Sound and subtitles that the new file can't hold as they are: decoded, and encoded anew."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from fractions import Fraction
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from av.subtitles.codeccontext import SubtitleCodecContext
 from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
+from lkdn_media.damage import Damage
 from lkdn_media.texts import OneAtATime, Text
 
 __all__ = ["LAYOUTS", "PCM", "Recoder", "fallback_codec", "is_lossy"]
@@ -59,8 +59,9 @@ class Recoder:
     codec rounds itself gets 16 bits.
     """
 
-    def __init__(self, old: Stream, out: OutputContainer, codec: str) -> None:
+    def __init__(self, old: Stream, out: OutputContainer, codec: str, damage: Damage) -> None:
         self.stream: Stream
+        self._damage, self._began = damage, False
         self._time_base = old.time_base or Fraction(1, 1000)
         self._decoder: av.AudioCodecContext | SubtitleCodecContext
         if isinstance(old, av.AudioStream):
@@ -74,7 +75,7 @@ class Recoder:
             self._texts = OneAtATime() if codec == "mov_text" else None
 
     def packets(self, packet: "av.Packet[Any] | None") -> "Iterable[av.Packet[Any]]":
-        """What becomes of ``packet``; nothing of a damaged one. ``None`` is the end."""
+        """What becomes of ``packet``; a damaged one is counted instead. ``None`` is the end."""
         if isinstance(self._decoder, av.AudioCodecContext):
             return self._sound(self._decoder, packet)
         if self._texts is not None:
@@ -86,12 +87,19 @@ class Recoder:
     ) -> "Iterator[av.Packet[Any]]":
         assert isinstance(self.stream, av.AudioStream)
         frames: list[av.AudioFrame | None] = []
-        with suppress(av.FFmpegError):
+        try:
             frames += decoder.decode(packet)
+            self._began |= bool(frames)
+        except av.FFmpegError:  # in the middle of a file the first one may be of no use alone
+            self._damage.refused_packets += self._began
         for frame in frames if packet is not None else [*frames, None]:
             for samples in self._samples.of(frame):
-                with suppress(av.FFmpegError):  # numbers that are none, which damage makes
-                    yield from self.stream.encode(samples)
+                try:
+                    new = self.stream.encode(samples)
+                except av.FFmpegError:  # numbers that are none, which damage makes
+                    self._damage.refused_packets += 1
+                    continue
+                yield from new
         if packet is None:
             yield from self.stream.encode(None)
 
@@ -106,6 +114,7 @@ class Recoder:
                 return []
             new = encoder.encode_subtitle(shown)
         except av.FFmpegError:
+            self._damage.refused_packets += 1
             return []
         new.time_base, new.pts, new.dts = packet.time_base, packet.pts, packet.dts
         new.duration = packet.duration
@@ -119,9 +128,11 @@ class Recoder:
             return
         if packet.pts is None or not packet.duration:
             return  # never seen
-        shown: SubtitleSet | None = None
-        with suppress(av.FFmpegError):
+        try:
             shown = decoder.decode2(packet)
+        except av.FFmpegError:
+            self._damage.refused_packets += 1
+            return
         for line in shown or ():
             if isinstance(line, AssSubtitle):
                 text = Text(packet.pts, packet.pts + packet.duration, line.ass)
@@ -134,6 +145,7 @@ class Recoder:
             try:
                 new = encoder.encode_subtitle(SubtitleSet.create(text.dialogue, 0, 0))
             except av.FFmpegError:
+                self._damage.refused_packets += 1
                 continue
             new.time_base, new.pts, new.dts = self._time_base, text.start, text.start
             new.duration = text.end - text.start

@@ -63,7 +63,7 @@ class StreamCopier:
         elif is_cover(stream) and out.format.name == "matroska":
             _attach(out, stream, _first_packet(self._source.path, index))
         elif new is not None:
-            self._recoders[index] = Recoder(stream, out, new)
+            self._recoders[index] = Recoder(stream, out, new, self.damage)
             self._outputs[index] = self._recoders[index].stream
             label_copy(self._outputs[index], stream, out.format.name)
         else:

@@ -66,6 +66,7 @@ def upscale_segments(
             damage = _fill(plan, job, upscaler, length=length, progress=progress, stop=stop)
     if damage is None:
         raise KeyboardInterrupt
+    job.check_source(plan.source.path)  # all but the pictures is read from it now
     with part_file(job.target, overwrite=overwrite) as part:
         copied = join(plan, job.parts(), part, progress=lambda: _give_way(stop))
         verify(part, job.frames)

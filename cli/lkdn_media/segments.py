@@ -4,7 +4,6 @@ A segment is two files: the packets one after another, and a record of them; it 
 record is there. From a container packets would come back changed: rounded times, other start codes.
 """
 
-import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator
@@ -21,6 +20,7 @@ from lkdn_core.errors import LKDNError
 from lkdn_media.damage import Damage
 from lkdn_media.plan import Plan
 from lkdn_media.planes import Picture
+from lkdn_media.records import read_record
 from lkdn_media.writer import make_encoder
 
 __all__ = ["Mark", "Segment", "SegmentWriter", "is_whole", "read_segment"]
@@ -78,8 +78,10 @@ class Segment:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """The record at ``path``. Raises ``ValueError``, ``KeyError`` or ``TypeError``."""
-        record = json.loads(path.read_bytes())
+        """The record at ``path``. Raises ``ValueError`` where it is gone or damaged."""
+        record = read_record(path)
+        if record is None:
+            raise ValueError("no record")
         mark = record.pop("mark")
         return cls(**record, mark=Mark(mark["checksum"], Damage(**mark["damage"])))
 
@@ -93,7 +95,8 @@ class SegmentWriter:
     def __init__(self, plan: Plan, path: Path) -> None:
         # Nothing is written to the container, but its kind decides what an encoder's head holds.
         self._container = av.open(BytesIO(), "w", format=plan.container)
-        self._file = path.open("wb")
+        path.unlink(missing_ok=True)  # it may be a link to somewhere else
+        self._file = path.open("xb")
         self._opened = ExitStack()
         try:
             self._encoder = make_encoder(plan, self._container)

@@ -17,6 +17,7 @@ from typing import Final
 import av
 import numpy as np
 from av.container import InputContainer
+from filelock import FileLock, Timeout
 
 from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.counts import counted
@@ -33,6 +34,7 @@ __all__ = ["SequenceWriter", "check_sequence", "sequence_opener"]
 
 log = logging.getLogger(__name__)
 WRITING_THREADS: Final = 4
+_LOCK: Final = "lock"
 #: Nothing else is to be opened in the name of a picture, such as a playlist.
 _DEMUXERS: Final = (
     "concat",
@@ -187,9 +189,16 @@ class SequenceWriter:
         self._pending: deque[Future[None]] = deque()
         self.frames = 0
         self.damage = Damage()
-        shutil.rmtree(self._part, ignore_errors=True)
         self._folder_is_ours = not pattern.parent.exists()
-        self._part.mkdir(parents=True)
+        self._part.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self._part / _LOCK)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise LKDNError(f"{pattern}: another process is writing it") from None
+        for path in self._part.iterdir():  # of a run that was killed
+            if path.name != _LOCK:
+                path.unlink()
 
     def write(self, picture: Picture) -> None:
         """Write one enlarged picture."""
@@ -210,7 +219,7 @@ class SequenceWriter:
         for number in range(1, self.frames + 1):
             name = self._name(number)
             take_name(self._part / name, self._pattern.parent / name, overwrite=self._overwrite)
-        shutil.rmtree(self._part)
+        self._remove()
         older = len(_matching(self._pattern)) - self.frames
         if older:
             count = counted(older, "older picture")
@@ -219,10 +228,14 @@ class SequenceWriter:
     def abandon(self) -> None:
         """Take away what was written."""
         self._pool.shutdown(cancel_futures=True)
-        shutil.rmtree(self._part, ignore_errors=True)
+        self._remove()
         if self._folder_is_ours:
             with suppress(OSError):  # something else may be in it by now
                 self._pattern.parent.rmdir()
+
+    def _remove(self) -> None:
+        self._lock.release()
+        shutil.rmtree(self._part, ignore_errors=True)
 
     def _save(self, still: Still, number: int) -> None:
         (self._part / self._name(number)).write_bytes(self._writer.encode(still, Quality()))

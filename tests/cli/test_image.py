@@ -10,15 +10,17 @@ import av
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from lkdn_cli.image import main
 from lkdn_core import Upscaler
 from lkdn_core.quantize import quantize
 from lkdn_media import parts, stills
+from lkdn_media.deep_pictures import deep_png
+from lkdn_media.deep_png import pack_deep_png
 from lkdn_media.image_writers import WRITERS
-from lkdn_media.images import Still
+from lkdn_media.images import Still, read_still
 from tests.cli.media import ImageCommand
 from tests.cli.noise import Pixels, noise, twice
 
@@ -195,6 +197,46 @@ def test_bmp_is_turned_since_it_has_no_orientation(
     assert lkdn_image(tmp_path / "a.png", tmp_path / "b.bmp") == 0
     assert np.array_equal(np.asarray(Image.open(tmp_path / "b.bmp")), np.rot90(twice(pixels), -1))
     assert "BMP can't hold the ICC profile, EXIF" in capsys.readouterr().err
+
+
+def test_the_resolution_of_a_turned_bmp(tmp_path: Path, lkdn_image: ImageCommand) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(noise(3)).save(tmp_path / "a.tif", exif=exif, dpi=(300, 150))
+    assert lkdn_image(tmp_path / "a.tif", tmp_path / "b.bmp") == 0
+    with Image.open(tmp_path / "b.bmp") as new:
+        assert new.info["dpi"] == pytest.approx((150, 300), abs=0.1)
+
+
+@pytest.mark.parametrize("quality", ["94", "100"])
+def test_noise_becomes_a_jpeg(tmp_path: Path, lkdn_image: ImageCommand, quality: str) -> None:
+    """It takes more bytes than pixels."""
+    pixels = np.random.default_rng(5).integers(0, 256, (200, 300, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    there = tmp_path / "b.jpg"
+    assert lkdn_image(tmp_path / "a.png", there, "--quality", quality) == 0
+    assert there.stat().st_size > 600 * 400
+    assert read_still(there).pixels.shape == (400, 600, 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 1, 2), (1, 9, 3), (700, 400, 3), (5, 6, 4)])
+def test_deep_pngs_of_all_sizes(shape: tuple[int, int, int]) -> None:
+    """Smooth pictures and noise, so that all filters are taken."""
+    ramps = np.linspace(0, 60_000, shape[0] * shape[1]).reshape(shape[:2])[..., None]
+    random = np.random.default_rng(5)
+    pixels = (ramps + random.integers(0, 5000, shape) * random.integers(0, 2, shape)).astype("u2")
+    data = pack_deep_png(pixels)
+    assert np.array_equal(deep_png(data).reshape(shape), pixels)
+    with Image.open(io.BytesIO(data)) as other:
+        other.load()  # checks the sums
+
+
+def test_large_profiles_of_a_png(tmp_path: Path, lkdn_image: ImageCommand) -> None:
+    """Those of scanners and printers are above one megabyte."""
+    profile = SRGB + np.random.default_rng(5).bytes(1_500_000)
+    Image.fromarray(noise(3)).save(tmp_path / "a.png", icc_profile=profile)
+    assert lkdn_image(tmp_path / "a.png", tmp_path / "b.png") == 0
+    assert read_still(tmp_path / "b.png").labels.icc == profile
 
 
 def test_texts_and_colour_chunks_of_a_png_stay(tmp_path: Path, lkdn_image: ImageCommand) -> None:

@@ -171,11 +171,23 @@ def test_a_raw_file_of_a_camera_is_not_taken_for_its_thumbnail(tmp_path: Path) -
         read_still(tmp_path / "a.tif")
 
 
-def test_tags_that_hold_for_the_old_size(tmp_path: Path, said: Any) -> None:
+def test_xmp_of_a_gain_map_goes_with_it(tmp_path: Path, said: Any) -> None:
+    """Also where Pillow knows the file for one of several pictures."""
+    first, second = (Image.fromarray(noise(3)) for _ in range(2))
+    xmp = b"<rdf:li><hdrgm:Version>1.0</hdrgm:Version></rdf:li>"
+    first.save(tmp_path / "a.mpo", save_all=True, append_images=[second], xmp=xmp)
+    lost = said("a.mpo", "b.jpg")
+    assert lost[0].startswith("only the first of 2 pictures is enlarged")
+    assert "a gain map or a video, and the XMP that tells of it" in str(lost)
+    assert read_still(tmp_path / "b.jpg").labels.xmp == b""
+
+
+@pytest.mark.parametrize("description", ['{"shape": [48, 64, 3]}', "ImageJ=1.54f\nimages=3\n"])
+def test_tags_that_hold_for_the_old_size(tmp_path: Path, said: Any, description: str) -> None:
     tags = ImageFileDirectory_v2()
     tags[33550] = (10.0, 10.0, 0.0)
     tags.tagtype[33550] = 12
-    tags[270] = '{"shape": [48, 64, 3]}'
+    tags[270] = description
     save(tmp_path / "a.tif", tiffinfo=tags)
     warning = "the place on a map is left out, it holds for the old size"
     assert said("a.tif", "b.tif") == [warning]

@@ -131,6 +131,16 @@ def test_the_title_is_the_files_own(
         assert after.metadata["title"] == "The title"
 
 
+def test_chapters_too_deep_within_each_other_are_not_read(tmp_path: Path) -> None:
+    """Each level would be held in memory."""
+    inner = chapter(1, 0)
+    for number in range(2, 20):
+        inner = chapter(number, 0, inner)
+    clip = replace(CLIP, chapters=[(0, 100, "x" * 900)])
+    here = with_contents(make_clip(tmp_path / "a.mkv", clip), CHAPTERS, edition(inner))
+    assert read_head(here, streams=2, chapters=1) == MatroskaHead()
+
+
 def in_segment(path: Path, name: bytes) -> bytes:
     with path.open("rb") as file:
         return top_level(file, frozenset({name})).get(name, b"")

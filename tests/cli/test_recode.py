@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lkdn_media.damage import Damage
 from lkdn_media.probe import probe
 from lkdn_media.recode import PCM, Recoder
 from tests.cli.clips import Clip, make_clip
@@ -69,7 +70,7 @@ def test_silence_fills_gaps_in_front_of_samples(tmp_path: Path, lkdn_video: Comm
 def recoded(here: Path, there: Path, codec: str, *, wrong: int | None = None) -> NDArray[Any]:
     """The sound of ``here`` as `Recoder` leaves it; packet ``wrong`` says it is 20 s later."""
     with av.open(str(here)) as source, av.open(str(there), "w") as out:
-        recoder = Recoder(source.streams.audio[0], out, codec)
+        recoder = Recoder(source.streams.audio[0], out, codec, Damage())
         for number, packet in enumerate(source.demux(audio=0)):
             if number == wrong and packet.pts is not None:
                 packet.pts += 20_000
@@ -82,6 +83,29 @@ def recoded(here: Path, there: Path, codec: str, *, wrong: int | None = None) ->
 def test_one_wrong_time_makes_no_silence(tmp_path: Path) -> None:
     here = add_sound(tmp_path / "a.mkv", [(0, TONE[:46080])], "flac", "mono")
     assert recoded(here, tmp_path / "b.mov", PCM, wrong=4).shape[1] == 46080
+
+
+def test_damage_of_what_is_encoded_anew_is_told(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = add_sound(tmp_path / "a.mkv", [(0, TONE)], "flac", "stereo")
+    with av.open(str(here)) as file:
+        packets = [bytes(packet) for packet in file.demux(audio=0) if packet.size]
+    data = here.read_bytes()
+    for packet in sorted(packets, key=len)[-3:]:
+        data = data.replace(packet, b"\xff" * len(packet))
+    here.write_bytes(data)
+    assert lkdn_video(here, tmp_path / "b.mov") == 3
+    assert "3 packets beside the video too damaged to be copied" in capsys.readouterr().err
+
+
+def test_subtitles_that_are_no_text_are_told(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = make_clip(tmp_path / "a.mkv", Clip(subtitles="subrip"))
+    here.write_bytes(here.read_bytes().replace(b"Zeile 1", b"Z\xe9ile 1"))
+    assert lkdn_video(here, tmp_path / "b.mp4") == 3
+    assert "1 packet beside the video too damaged to be copied" in capsys.readouterr().err
 
 
 def test_samples_that_are_no_numbers(tmp_path: Path) -> None:

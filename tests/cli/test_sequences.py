@@ -9,6 +9,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -153,6 +154,22 @@ def test_a_failure_leaves_no_pictures(
     (tmp_path / "out").mkdir()
     assert lkdn_video(tmp_path / "in", tmp_path / "out/%05d.png") == 1
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_two_runs_into_one_folder(
+    tmp_path: Path, lkdn_video: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures(tmp_path / "in", ["0.png", "1.png"])
+    out = tmp_path / "out"
+    part = out / "%05d.png.part"
+    part.mkdir(parents=True)
+    (part / "00007.png").write_bytes(b"of a run that was killed")
+    with FileLock(part / "lock"):
+        assert lkdn_video(tmp_path / "in", out / "%05d.png") == 1
+        assert "%05d.png: another process is writing it" in capsys.readouterr().err
+        assert (part / "00007.png").exists()
+    assert lkdn_video(tmp_path / "in", out / "%05d.png") == 0
+    assert sorted(path.name for path in out.iterdir()) == ["00001.png", "00002.png"]
 
 
 @pytest.mark.parametrize(

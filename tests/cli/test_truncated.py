@@ -59,6 +59,24 @@ def test_all_that_can_be_decoded_is_there(tmp_path: Path, name: str, clip: Clip)
         assert damage
 
 
+@pytest.mark.parametrize("start", [(), ("--start", "0.2")], ids=["whole", "part"])
+def test_an_end_between_two_packets_is_told(
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    start: tuple[str, ...],
+) -> None:
+    """Only the count in the head of MP4 tells it."""
+    path = make_clip(tmp_path / "a.mp4", FAST)
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    for end, code in ((max(place for place in places if place), 3), (None, 0)):
+        cut = tmp_path / "cut.mp4"
+        cut.write_bytes(path.read_bytes()[:end])
+        assert lkdn_video(cut, tmp_path / "b.mkv", "-y", *start) == code
+        assert ("the file ends before its time" in capsys.readouterr().err) == (code == 3)
+
+
 def test_a_length_that_was_copied_along_is_none(tmp_path: Path) -> None:
     """FFmpeg hands the tag of a Matroska track on to any file, even one it cuts."""
     here = tmp_path / "a.nut"

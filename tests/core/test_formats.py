@@ -19,12 +19,12 @@ from lkdn_core.formats import (
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"family": "cmyk"}, "family: rgb, yuv, gray is accepted, got 'cmyk'"),
+        ({"family": "cmyk"}, "family: rgb, yuv or gray is accepted, got 'cmyk'"),
         ({"family": "yuv", "bits": 7}, "bits of integer samples: .* got 7"),
         ({"family": "gray", "bits": "8"}, "bits of integer samples: .* got '8'"),
         ({"family": "yuv", "bits": 17}, "bits of integer samples: .* got 17"),
         ({"family": "rgb", "bits": 32}, "bits of integer samples: .* got 32"),
-        ({"family": "rgb", "sample_type": "float"}, "bits of float samples: 16, 32 .* got 8"),
+        ({"family": "rgb", "sample_type": "float"}, "bits of float samples: 16 or 32 .* got 8"),
         ({"family": "rgb", "sample_type": "complex"}, "sample_type: .* got 'complex'"),
         ({"family": "yuv", "subsampling": (3, 0)}, "subsampling of yuv: .* got \\(3, 0\\)"),
         ({"family": "rgb", "subsampling": (1, 1)}, "subsampling of rgb: \\(0, 0\\) is accepted"),
@@ -34,6 +34,9 @@ from lkdn_core.formats import (
         ({"family": "yuv", "matrix": "ictcp"}, "matrix: bt709, smpte170m.* got 'ictcp'"),
         ({"family": "yuv", "matrix": "709"}, "matrix: bt709, smpte170m.* got '709'"),
         ({"family": "yuv", "color_range": "tv"}, "color_range: limited, full.* got 'tv'"),
+        ({"family": "yuv", "bits": 8.0}, "bits of integer samples: .* got 8.0"),
+        ({"family": "yuv", "subsampling": (1.0, 1)}, "subsampling of yuv: .* got \\(1.0, 1\\)"),
+        ({"family": "yuv", "headroom": "no"}, "headroom: False or True is accepted, got 'no'"),
         ({"family": "yuv", "chroma_location": "middle"}, "chroma_location: .* got 'middle'"),
     ],
 )

@@ -64,6 +64,15 @@ def test_a_final_size_is_matlabs_bicubic_but_for_the_border(width: int, height: 
     assert distance.mean() < 2e-3
 
 
+@pytest.mark.parametrize("height", [5, 9, 20])
+def test_a_column_keeps_what_is_above_and_below(height: int) -> None:
+    """torch's own of width 1 is the first row all the way."""
+    x = torch.rand(2, 3, 12, 1, generator=torch.Generator().manual_seed(1))
+    y = FinalSize(width=1, height=height).apply(x)
+    wide = FinalSize(width=4, height=height).apply(x.expand(-1, -1, -1, 4))
+    torch.testing.assert_close(y, wide[..., 1:2], rtol=0, atol=1e-5)
+
+
 def test_a_crop_is_cut_before_the_size() -> None:
     x = torch.rand(1, 3, 20, 30)
     part = FinalSize(width=12, height=8, crop=(3, 2, 24, 16)).apply(x)

@@ -1,0 +1,75 @@
+"""Picture files that FFmpeg would make another video of are named."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from lkdn_core.errors import LKDNError
+from lkdn_media.frame_pictures import check_pictures
+from tests.cli.media import Command
+from tests.cli.noise import noise
+from tests.cli.test_image_reading import png
+
+
+def tiff(path: Path, **tags: Any) -> Path:
+    """The head of a TIFF, which is all that is looked into, with more tags."""
+    directory = ImageFileDirectory_v2()
+    numbers = {"bits": 258, "colours": 262, "planes": 284, "tile": 322, "extra": 338}
+    for name, value in tags.items():
+        directory[numbers[name]] = value
+    with path.open("wb") as file:
+        directory.save(file)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ({"tile": 16}, "a TIFF in tiles"),
+        ({"bits": (8, 8, 8, 8), "extra": (1,)}, "a TIFF whose colours are multiplied by their a"),
+        ({"bits": (16, 16, 16, 16), "colours": 5}, "CMYK of 16 bits, or in planes,"),
+        ({"bits": (8, 8, 8, 8), "colours": 5, "planes": 2}, "CMYK of 16 bits, or in planes,"),
+    ],
+)
+def test_tiffs_that_are_refused(
+    tmp_path: Path,
+    lkdn_video: Command,
+    capsys: pytest.CaptureFixture[str],
+    tags: dict[str, Any],
+    words: str,
+) -> None:
+    """A later one too."""
+    Image.fromarray(noise(3)).save(tmp_path / "1.tif")
+    tiff(tmp_path / "2.tif", **tags)
+    assert lkdn_video(tmp_path / "%d.tif", tmp_path / "b.mkv") == 1
+    assert f"2.tif: {words}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "tags", [{}, {"bits": (8, 8, 8, 8), "extra": (2,)}, {"bits": (8, 8, 8, 8), "colours": 5}]
+)
+def test_tiffs_that_are_not(tmp_path: Path, tags: dict[str, Any]) -> None:
+    check_pictures([tiff(tmp_path / "a.tif", **tags)])
+
+
+def test_damage_is_left_to_the_reader(tmp_path: Path) -> None:
+    for name, data in (("a.tif", b"II*\0\xff"), ("b.tif", b"II"), ("c.png", b"\x89PNG")):
+        (tmp_path / name).write_bytes(data)
+        check_pictures([tmp_path / name])
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_transparent_gray_of_few_bits(tmp_path: Path, depth: int) -> None:
+    codes = np.arange(16).reshape(2, 8) % 2**depth
+    path = tmp_path / "a.png"
+    for chunks in ({}, {"tRNS": bytes(2)}):
+        path.write_bytes(png(codes, depth, 0, **chunks))
+        lost = depth < 8 and chunks
+        words = f"gray of {depth} bits with transparency makes no video"
+        with pytest.raises(LKDNError, match=words) if lost else nullcontext():
+            check_pictures([path])
