@@ -21,6 +21,12 @@ HEIGHTS: Final = (240, 360, 480, 720, 1080, 2160)
 #: The longest side of a picture, and the most threads, that are tried.
 SIDE: Final = 16384
 THREADS: Final = 1024
+ROUNDS: Final = 5
+#: Options that mean nothing beside another.
+UNUSED: Final = {
+    "sweep": ("size", "peers", "rounds"),
+    "table4": ("size", "precision", "backend", "peers"),
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     backend = "default: all that run here, with --sweep the best"
     parser.add_argument("--backend", nargs="+", default=[], help=backend)
     parser.add_argument("--threads", type=int, help="of the CPU, for everybody (default: torch's)")
-    parser.add_argument("--rounds", type=int, default=5, help="default 5")
+    parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}")
     parser.add_argument("--peers", action="store_true", help="torch.compile, and on a CPU others")
     sweep = "time and peak memory against the height, a fresh process each (default 240 to 2160)"
     parser.add_argument("--sweep", type=int, nargs="*", metavar="HEIGHT", help=sweep)
@@ -84,6 +90,7 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuse what would only come up in the middle of a run. Raises ``ArgumentError``."""
     from lkdn_core.backends import check_backend_name
     from lkdn_core.checks import whole
+    from lkdn_core.errors import ArgumentError
     from lkdn_core.models import find_model
 
     counts = [("rounds", arguments.rounds, None), ("threads", arguments.threads, THREADS)]
@@ -91,6 +98,11 @@ def _check(arguments: argparse.Namespace) -> None:
     for name, count, most in counts:
         if count is not None:
             whole(name, count, 1, most)
+    for kind, options in UNUSED.items():
+        for name in options if getattr(arguments, kind) not in (None, False) else ():
+            if value := getattr(arguments, name):
+                raise ArgumentError(f"{name}: --{kind} has its own, got {value}")
+    arguments.rounds = arguments.rounds or ROUNDS
     for backend in arguments.backend:
         check_backend_name(backend)
     find_model(arguments.model, arguments.scale)

@@ -131,6 +131,8 @@ class ColourTags:
         Gray is of full range, as libswscale takes it, but in codings and containers of video; so is
         YCbCr in TIFF, by ITU-R BT.601 (TIFF 6.0, section 21).
         """
+        if decoder == "tiff" and self.transfer != UNTAGGED:  # FFmpeg's guess
+            return replace(self, transfer=UNTAGGED).of_coding(decoder, container, family)
         if family == "yuv" and decoder == "tiff":
             matrix = _MATRIX_CODES["bt470bg"] if self.matrix == UNTAGGED else self.matrix
             return replace(self, matrix=matrix, color_range=self.color_range or _RANGES["full"])

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from lkdn_core.errors import LKDNError
@@ -35,6 +36,13 @@ def check_pictures(files: Collection[Path]) -> None:
         kind = _misread(file)
         if kind:
             raise LKDNError(f"{file}: {kind} makes no video; as PNG of 8 or 16 bits it does")
+    turned = {_orientation(file): file for file in reversed(sorted(files))}
+    if len(turned) > 1:  # a video is turned as a whole
+        (a, first), (b, other), *_ = turned.items()
+        raise LKDNError(
+            f"{first}: is to be shown turned in another way (EXIF orientation {a}) than {other} "
+            f"({b}); lkdn-image enlarges each of them"
+        )
 
 
 def _misread(file: Path) -> str | None:
@@ -49,6 +57,17 @@ def _misread(file: Path) -> str | None:
         if head.startswith(PNG_SIGNATURE) and colours == 0 and depth < 8 and _TRANSPARENT in head:
             return f"gray of {depth} bits with transparency"
     return None
+
+
+def _orientation(file: Path) -> int:
+    """As the EXIF of a JPEG tells it, in which alone FFmpeg looks; 1 is upright."""
+    if file.suffix.lower() not in (".jpg", ".jpeg", ".jpe", ".jfif"):
+        return 1
+    try:
+        with Image.open(file, formats=("JPEG", "MPO")) as image:
+            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except (OSError, ValueError, TypeError, SyntaxError):  # reading tells
+        return 1
 
 
 def _misread_tiff(tags: ImageFileDirectory_v2) -> str | None:

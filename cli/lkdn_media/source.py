@@ -174,8 +174,9 @@ class Source:
 
     @property
     def origin(self) -> Fraction:
-        """Where a broadcast's clock starts, anywhere in 26.5 hours; a negative start stays."""
-        return max(Fraction(0), self.clock_start) if self.container in JOINED else Fraction(0)
+        """Where the clock starts that a broadcast or a live stream has; a negative start stays."""
+        live = self.container in (*JOINED, "flv")
+        return max(Fraction(0), self.clock_start) if live else Fraction(0)
 
     @property
     def start(self) -> Fraction:

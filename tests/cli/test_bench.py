@@ -97,6 +97,9 @@ def test_wrong_options_are_one_line(
         (["--sweep", "18", "-4"], "sweep: an integer from 1 to 16384 is accepted, got -4"),
         (["--sweep", "18", "--backend", "auto", "warp"], "got 'warp'"),
         (["--sweep", "18", "--model", "nothing"], "got 'nothing'"),
+        (["--sweep", "18", "--rounds", "9"], "rounds: --sweep has its own, got 9"),
+        (["--sweep", "--size", "9x9"], "size: --sweep has its own, got (9, 9)"),
+        (["--table4", "--peers"], "peers: --table4 has its own, got True"),
     ],
 )
 def test_nothing_runs_with_wrong_options(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from lkdn_core.errors import LKDNError
@@ -55,6 +55,17 @@ def test_tiffs_that_are_refused(
 )
 def test_tiffs_that_are_not(tmp_path: Path, tags: dict[str, Any]) -> None:
     check_pictures([tiff(tmp_path / "a.tif", **tags)])
+
+
+def test_pictures_that_are_turned_differently(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.jpg" for number in range(3)]
+    for file, orientation in zip(files, (6, 6, 1), strict=True):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        Image.fromarray(noise(3)).save(file, exif=exif)
+    check_pictures(files[:2])
+    with pytest.raises(LKDNError, match=r"2\.jpg: .*orientation 1\) than .*0\.jpg \(6\)"):
+        check_pictures(files)
 
 
 def test_damage_is_left_to_the_reader(tmp_path: Path) -> None:

@@ -27,11 +27,12 @@ def test_timestamps_of_a_transport_stream_keep_their_distance(
     assert [p[1] for p in new.packets] == pytest.approx([p[1] for p in old.packets], abs=1e-4)
 
 
-def test_a_broadcast_starts_at_zero(tmp_path: Path, lkdn_video: Command) -> None:
-    """Its clock, which begins anew every 26.5 hours, may stand anywhere."""
+@pytest.mark.parametrize("name", ["a.ts", "a.flv"])
+def test_a_broadcast_starts_at_zero(tmp_path: Path, lkdn_video: Command, name: str) -> None:
+    """Its clock, which begins anew every 26.5 hours, may stand anywhere, as a live stream's."""
     clip = Clip(time_base=Fraction(1, 90000), pts=range(0, 25200, 3600), audio=({},))
     clip = replace(clip, container_options={"output_ts_offset": "40000"})
-    here = make_clip(tmp_path / "a.ts", clip)
+    here = make_clip(tmp_path / name, clip)
     with av.open(str(here)) as container:
         assert container.start_time is not None
         start = Fraction(container.start_time, 10**6)

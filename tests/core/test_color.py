@@ -8,7 +8,7 @@ import torch
 from pictures import DEPTHS, random_planes, random_rgb, sitings
 
 from lkdn_core import color
-from lkdn_core.color import from_rgb, to_rgb
+from lkdn_core.color import from_rgb, from_rgb_plain, to_rgb
 from lkdn_core.errors import FormatError
 from lkdn_core.formats import SUPPORTED_MATRICES, ChromaLocation, Family, FrameFormat
 from lkdn_core.resize import bicubic_weights
@@ -301,11 +301,15 @@ def test_a_tall_picture_is_encoded_as_in_one_piece(
         place = location if sub != (0, 0) else None
         format = FrameFormat(family=family, bits=12, subsampling=sub, chroma_location=place)
         rgb = torch.rand(2, 3, 211, 24, generator=torch.Generator().manual_seed(3))
-        monkeypatch.setattr(color, "_BAND_SAMPLES", 2**18)
-        whole = from_rgb(rgb, format)
-        monkeypatch.setattr(color, "_BAND_SAMPLES", 1)
-        for plane, expected in zip(from_rgb(rgb, format), whole, strict=True):
-            assert torch.equal(plane, expected)
+        format = format.resolved(24, 211)
+        sizes = format.plane_shapes(24, 211)
+        made = []
+        for samples in (2**18, 1):
+            monkeypatch.setattr(color, "_BAND_SAMPLES", samples)
+            planes = [torch.empty(2, *size, dtype=format.dtype) for size in sizes]
+            from_rgb_plain(rgb, planes, format)
+            made.append(planes)
+        assert all(map(torch.equal, *made))
 
 
 def test_planes_to_fill_may_be_strided() -> None:
