@@ -24,7 +24,7 @@ from lkdn_core.arch import (
 from lkdn_core.errors import WeightsError
 from lkdn_core.fuse import Weights
 
-__all__ = ["detect_config", "read_checkpoint"]
+__all__ = ["read_checkpoint"]
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def read_checkpoint(path: str | Path) -> tuple[Weights, LKDNConfig]:
     path = Path(path)
     weights = _tensors(path)
     try:
-        config = detect_config(weights)
+        config = _detect_config(weights)
         _check_shapes(weights, config)
     except WeightsError as error:
         raise WeightsError(f"weights: {path} is not an LKDN network: {error}") from None
@@ -56,7 +56,7 @@ def read_checkpoint(path: str | Path) -> tuple[Weights, LKDNConfig]:
     return weights, config
 
 
-def detect_config(weights: Mapping[str, Tensor]) -> LKDNConfig:
+def _detect_config(weights: Mapping[str, Tensor]) -> LKDNConfig:
     """The network's sizes, read off key names and shapes alone. Raises ``WeightsError``."""
     blocks = [int(m[1]) for k in weights if (m := re.fullmatch(r"B(\d{1,4})\.c1_d\.weight", k))]
     if sorted(blocks) != list(range(1, len(blocks) + 1)) or not 1 <= len(blocks) <= MAX_BLOCKS:

@@ -219,7 +219,7 @@ class Enlarger:
             "device": upscaler.device.type,
             "precision": upscaler.precision,
             "backend": upscaler.backend,
-            "instructions": upscaler.backend == "native" and instruction_sets()[0],
+            "instructions": instruction_sets()[0] if upscaler.backend == "native" else None,
             "batch_size": options.batch_size,
             "tile": options.tile,
             "overlap": options.overlap,

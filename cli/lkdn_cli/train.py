@@ -113,7 +113,7 @@ def _train(arguments: argparse.Namespace) -> int:
             validate=validate,
             progress=_bar if main else iter,
         )
-        plot = arguments.plot and main_process()
+        plot = arguments.plot and main
     if plot:
         plot_curve(arguments.run / "log.csv", arguments.run / "curve.png")
     return 0

@@ -25,7 +25,8 @@ def pack_deep_png(pixels: NDArray[Any]) -> bytes:
     parts = [PNG_SIGNATURE, png_chunk(b"IHDR", head)]
     packer = zlib.compressobj()
     for rows in _filtered(pixels):
-        parts.append(png_chunk(b"IDAT", packer.compress(rows)))
+        if packed := packer.compress(rows):
+            parts.append(png_chunk(b"IDAT", packed))
     return b"".join([*parts, png_chunk(b"IDAT", packer.flush()), png_chunk(b"IEND", b"")])
 
 

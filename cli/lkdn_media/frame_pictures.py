@@ -33,7 +33,10 @@ def check_pictures(files: Collection[Path]) -> None:
             raise LKDNError(f"{file}: is not a file, but has the name of a picture")
         if not file.stat().st_size:
             raise LKDNError(f"{file}: is empty")
-        kind = _misread(file)
+        try:
+            kind = _misread(file)
+        except OSError:  # reading tells
+            kind = None
         if kind:
             raise LKDNError(f"{file}: {kind} makes no video; as PNG of 8 or 16 bits it does")
     turned = {_orientation(file): file for file in reversed(sorted(files))}
@@ -53,7 +56,7 @@ def _misread(file: Path) -> str | None:
     if ending == ".png":
         with file.open("rb") as data:
             head = data.read(2**16)
-        depth, colours = head[_PNG_HEAD - 2 : _PNG_HEAD] or b"\0\0"
+        depth, colours = head[_PNG_HEAD - 2 : _PNG_HEAD].ljust(2, b"\0")
         if head.startswith(PNG_SIGNATURE) and colours == 0 and depth < 8 and _TRANSPARENT in head:
             return f"gray of {depth} bits with transparency"
     return None
@@ -92,6 +95,6 @@ def _tags(tiff: Path) -> ImageFileDirectory_v2:
             tags = ImageFileDirectory_v2(head)
             file.seek(tags.next)
             tags.load(file)
-        except (OSError, ValueError, SyntaxError, LookupError, struct.error):  # reading tells
+        except (ValueError, SyntaxError, LookupError, struct.error):  # reading tells
             return ImageFileDirectory_v2()
         return tags

@@ -8,7 +8,7 @@ __all__ = ["Timeline", "decoding_time"]
 class Timeline:
     """The timestamps of one stream, each at least ``step`` after the one before.
 
-    Sound timestamps are not touched; one that comes late is moved as little as possible and
+    Good timestamps are not touched; one that comes late is moved as little as possible and
     counted in ``moved``. ``end`` is where the next one is due.
     """
 

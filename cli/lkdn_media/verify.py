@@ -51,7 +51,7 @@ def verify(path: Path, frames: int) -> None:
 
 
 def _decoded(path: Path, limit: int) -> int:
-    """How many sound frames can be decoded from the start on, out of ``limit``."""
+    """How many whole frames can be decoded from the start on, out of ``limit``."""
     with open_media(path) as container:
         stream = main_video(container, path)
         stream.thread_type = "AUTO"
@@ -59,7 +59,7 @@ def _decoded(path: Path, limit: int) -> int:
 
 
 def _decodes_at(container: InputContainer, stream: av.VideoStream, place: int) -> bool:
-    """Whether a sound frame comes out behind the keyframe at ``place``."""
+    """Whether a whole frame comes out behind the keyframe at ``place``."""
     container.seek(place, stream=stream)
     frame = next(container.decode(stream), None)
     return frame is not None and not frame.is_corrupt

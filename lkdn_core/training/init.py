@@ -10,7 +10,7 @@ from lkdn_core.errors import ArgumentError
 from lkdn_core.fuse import Weights, block_names, reparameterize
 from lkdn_core.training.grow import grow
 
-__all__ = ["load_body", "start_as_bilinear", "unfold"]
+__all__ = ["load_body", "start_as_bilinear"]
 
 
 @torch.no_grad()
@@ -54,7 +54,7 @@ def load_body(model: LKDN, weights: Mapping[str, Tensor]) -> None:
     own = model.state_dict()
     if model.config.deployable and _is_smaller(weights, own):
         weights = grow(reparameterize(weights), reparameterize(own))
-    given = unfold(weights) if model.config.refinement == "rbsb" else dict(weights)
+    given = _unfold(weights) if model.config.refinement == "rbsb" else dict(weights)
     if all(given[k].shape == v.shape for k, v in own.items() if k in given and _upsampling(k)):
         taken = given
     else:
@@ -67,7 +67,7 @@ def load_body(model: LKDN, weights: Mapping[str, Tensor]) -> None:
     model.load_state_dict(own | taken)
 
 
-def unfold(weights: Mapping[str, Tensor]) -> Weights:
+def _unfold(weights: Mapping[str, Tensor]) -> Weights:
     """Deployed form back to training form, as ``fuse.reparameterize`` would fold it again.
 
     What the fold has summed up goes to one branch, the others are zero; the 1x1 that widens the

@@ -9,6 +9,7 @@ import pytest
 from av.video.reformatter import ColorRange
 
 from lkdn_media.encoder_list import list_encoders
+from lkdn_media.records import write_record
 from tests.cli.clips import Clip, Tags, make_clip
 from tests.cli.media import Command, frames, planes
 
@@ -110,7 +111,7 @@ def test_a_broken_off_job_is_not_passed_over(
     here, there = make_clip(tmp_path / "a.mkv", Clip(pts=range(4))), tmp_path / "b.mkv"
     folder = tmp_path / "b.mkv.lkdn"
     folder.mkdir()
-    (folder / "job.json").write_text('{"settings": {"segment": 10}}')
+    write_record(folder / "job.json", {"settings": {"segment": 10}})
     assert lkdn_video(here, there, "--segment", segment) == 2
     assert "--restart" in capsys.readouterr().err
     assert not there.exists() and folder.exists()

@@ -69,7 +69,12 @@ def test_pictures_that_are_turned_differently(tmp_path: Path) -> None:
 
 
 def test_damage_is_left_to_the_reader(tmp_path: Path) -> None:
-    for name, data in (("a.tif", b"II*\0\xff"), ("b.tif", b"II"), ("c.png", b"\x89PNG")):
+    for name, data in (
+        ("a.tif", b"II*\0\xff"),
+        ("b.tif", b"II"),
+        ("c.png", b"\x89PNG"),
+        ("d.png", bytes(25)),
+    ):
         (tmp_path / name).write_bytes(data)
         check_pictures([tmp_path / name])
 

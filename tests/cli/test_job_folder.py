@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lkdn_core import Upscaler
-from lkdn_core.errors import LKDNError
+from lkdn_core.errors import ArgumentError, LKDNError
 from lkdn_media.plan import Plan
 from lkdn_media.segmented import upscale_segments
 from tests.cli.clips import Clip, make_clip
@@ -51,6 +51,11 @@ def test_a_flipped_bit_of_a_record_is_noticed(
     with job_for(plan, target) as job:
         assert job.frames == 0
     assert ("is damaged" in caplog.text) == (name == "job.json")
+
+
+def test_long_differences_are_named_only(begun: tuple[Plan, Path]) -> None:
+    with pytest.raises(ArgumentError, match=r"another job \(other streams\); --restart"):
+        job_for(begun[0], begun[1], streams=[{"index": 0}])
 
 
 @pytest.mark.posix

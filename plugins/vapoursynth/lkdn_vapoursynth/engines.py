@@ -15,10 +15,10 @@ import torch
 
 from lkdn_core import Upscaler
 
-__all__ = ["GRACE", "EngineOptions", "borrow", "give_back"]
+__all__ = ["EngineOptions", "borrow", "give_back"]
 
 #: Seconds an engine is kept after its last clip is gone.
-GRACE: Final = 30.0
+_GRACE: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def borrow(options: EngineOptions) -> Upscaler:
 
 def give_back(engine: Upscaler) -> None:
     """Say that a clip no longer uses ``engine``. Takes no lock: clips die anywhere."""
-    _returned.put((time.monotonic() + GRACE, engine))
+    _returned.put((time.monotonic() + _GRACE, engine))
 
 
 def _make(options: EngineOptions) -> Upscaler:
