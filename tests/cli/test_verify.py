@@ -51,3 +51,17 @@ def test_a_keyframe_that_does_not_decode(clip: Path) -> None:
     clip.write_bytes(data)
     with pytest.raises(LKDNError, match="decoded"):
         verify(clip, FRAMES)
+
+
+def test_of_a_short_file_all_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what no other picture begins with."""
+    path = make_clip(tmp_path / "clip.mkv", Clip(pts=range(FRAMES), options={"g": "6", "bf": "0"}))
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+    other = bytes(next(p for p in reversed(packets) if not p.is_keyframe))
+    data = path.read_bytes()
+    path.write_bytes(data.replace(other, other[:6] + b"\xff" * (len(other) - 6)))
+    with pytest.raises(LKDNError, match="decoded"):
+        verify(path, FRAMES)
+    monkeypatch.setattr(module, "_CHEAP", 0)
+    verify(path, FRAMES)
