@@ -3,12 +3,14 @@
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
 import numpy as np
 import pytest
 
+from lkdn_media.demux import _Joints
 from tests.cli.clips import Clip, make_clip, picture
 from tests.cli.media import Command, copies, frames, planes, times
 from tests.cli.test_fields import MPEG2
@@ -110,6 +112,36 @@ def test_subtitles_of_joined_recordings_stay_with_the_picture(
     assert [float(p[1]) for p in track.packets if p[1] is not None] == pytest.approx(
         [float(shown[i]) for i in (15, 35, 65, 85)], abs=0.2
     )
+
+
+def closed(*packets: tuple[str, int, int]) -> list[int]:
+    """Where packets (kind of stream, time, duration) come, in ms, once the joints are closed."""
+    joints, found = _Joints(), []
+    for kind, time, duration in packets:
+        stream, index = SimpleNamespace(type=kind), ("video", "audio", "subtitle").index(kind)
+        packet = SimpleNamespace(stream=stream, stream_index=index, dts=time, pts=time)
+        packet.duration, packet.time_base = duration, Fraction(1, 1000)
+        joints.close(packet)  # type: ignore[arg-type]
+        assert packet.pts == packet.dts
+        found.append(packet.dts)
+    return found
+
+
+def test_a_stream_may_pause() -> None:
+    pictures = [("video", time, 40) for time in range(0, 30_000, 5000)]
+    packets = [("audio", 0, 20), *pictures, ("audio", 25_000, 20)]
+    assert closed(*packets) == [time for _, time, _ in packets]
+
+
+def test_a_packet_at_a_joint_lasts_as_long_as_others() -> None:
+    parts = [("video", 0, 0), ("video", 40, 0), ("video", 500_000, 0), ("video", 900_000, 0)]
+    assert closed(*parts) == [0, 40, 80, 120]
+
+
+def test_a_late_subtitle_stays_in_its_part() -> None:
+    first = [("video", time, 40) for time in (0, 40)]
+    packets = [*first, ("video", 500_000, 40), ("subtitle", 60, 0), ("subtitle", 500_010, 0)]
+    assert closed(*packets) == [0, 40, 80, 60, 90]
 
 
 def test_damaged_sound_is_left_out(
