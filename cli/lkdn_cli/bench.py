@@ -65,6 +65,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     from lkdn_core.devices import resolve_device
 
     _check(arguments)
+    arguments.rounds = arguments.rounds or ROUNDS
     if arguments.plot:
         require(arguments.plot, overwrite=arguments.overwrite)
     if arguments.threads is not None:
@@ -99,10 +100,11 @@ def _check(arguments: argparse.Namespace) -> None:
         if count is not None:
             whole(name, count, 1, most)
     for kind, options in UNUSED.items():
-        for name in options if getattr(arguments, kind) not in (None, False) else ():
+        if getattr(arguments, kind) in (None, False):
+            continue
+        for name in options:
             if value := getattr(arguments, name):
                 raise ArgumentError(f"{name}: --{kind} has its own, got {value}")
-    arguments.rounds = arguments.rounds or ROUNDS
     for backend in arguments.backend:
         check_backend_name(backend)
     find_model(arguments.model, arguments.scale)

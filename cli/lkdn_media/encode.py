@@ -61,9 +61,11 @@ class VideoEncoder:
     def open(self) -> None:
         """Start the encoder; its extradata is there from now on."""
         plan = self._plan
+        if plan.codec == "libsvtav1" and min(plan.width, plan.height) < _LEAST_SVT:
+            least = f"{_LEAST_SVT}x{_LEAST_SVT}"
+            size = f"{plan.width}x{plan.height}"
+            raise ArgumentError(f"codec: libsvtav1 takes pictures of {least} and more, got {size}")
         try:
-            if plan.codec == "libsvtav1" and min(plan.width, plan.height) < _LEAST_SVT:
-                raise ValueError("too small")
             with ordinary_priority():
                 self.stream.codec_context.open()
         except (av.FFmpegError, ValueError) as error:

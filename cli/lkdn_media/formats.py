@@ -131,15 +131,14 @@ class ColourTags:
         Gray is of full range, as libswscale takes it, but in codings and containers of video; so is
         YCbCr in TIFF, by ITU-R BT.601 (TIFF 6.0, section 21).
         """
-        if decoder == "tiff" and self.transfer != UNTAGGED:  # FFmpeg's guess
-            return replace(self, transfer=UNTAGGED).of_coding(decoder, container, family)
+        tags = replace(self, transfer=UNTAGGED) if decoder == "tiff" else self  # FFmpeg's guess
         if family == "yuv" and decoder == "tiff":
-            matrix = _MATRIX_CODES["bt470bg"] if self.matrix == UNTAGGED else self.matrix
-            return replace(self, matrix=matrix, color_range=self.color_range or _RANGES["full"])
+            matrix = _MATRIX_CODES["bt470bg"] if tags.matrix == UNTAGGED else tags.matrix
+            return replace(tags, matrix=matrix, color_range=tags.color_range or _RANGES["full"])
         video = container == "yuv4mpegpipe" or any(name in decoder for name in _LIMITED_GRAY)
-        if family == "gray" and not self.color_range and not video:
-            return replace(self, color_range=_RANGES["full"])
-        return self
+        if family == "gray" and not tags.color_range and not video:
+            return replace(tags, color_range=_RANGES["full"])
+        return tags
 
     def completed(self, source: FrameFormat, target: FrameFormat, *, height: int) -> "ColourTags":
         """These tags of ``source`` with the gaps filled, for pictures written in ``target``.

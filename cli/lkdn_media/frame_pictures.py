@@ -9,18 +9,17 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from lkdn_core.errors import LKDNError
-from lkdn_media.png import PNG_SIGNATURE
+from lkdn_media.png import PNG_SIGNATURE, png_chunks
 
 __all__ = ["check_pictures"]
 
-# Tags of TIFF 6.0, and values of them.
-_BITS, _COMPRESSION, _COLOURS, _PLANAR, _TILE_WIDTH, _EXTRA = 258, 259, 262, 284, 322, 338
+# Values of tags of TIFF 6.0.
 _JPEG: Final = (6, 7)
 _CMYK, _PLANES, _MULTIPLIED = 5, 2, 1
 _BIG: Final = 43
-#: Of a PNG: its head, with the depth and the kind of colour at its end; what is transparent.
+#: Bytes of a PNG up to depth and kind of colour, which is 0 for gray; and of what is behind them.
 _PNG_HEAD: Final = 26
-_TRANSPARENT: Final = b"tRNS"
+_LOOKED_AT: Final = 2**16
 
 
 def check_pictures(files: Collection[Path]) -> None:
@@ -54,12 +53,21 @@ def _misread(file: Path) -> str | None:
     if ending in (".tif", ".tiff"):
         return _misread_tiff(_tags(file))
     if ending == ".png":
-        with file.open("rb") as data:
-            head = data.read(2**16)
-        depth, colours = head[_PNG_HEAD - 2 : _PNG_HEAD].ljust(2, b"\0")
-        if head.startswith(PNG_SIGNATURE) and colours == 0 and depth < 8 and _TRANSPARENT in head:
-            return f"gray of {depth} bits with transparency"
+        return _misread_png(file)
     return None
+
+
+def _misread_png(file: Path) -> str | None:
+    with file.open("rb") as data:
+        head = data.read(_PNG_HEAD)
+        if not head.startswith(PNG_SIGNATURE) or len(head) < _PNG_HEAD:
+            return None
+        depth, colours = head[-2:]
+        if colours or depth >= 8:
+            return None
+        chunks = png_chunks(head + data.read(_LOOKED_AT))
+    clear = any(name == b"tRNS" for name, _ in chunks)
+    return f"gray of {depth} bits with transparency" if clear else None
 
 
 def _orientation(file: Path) -> int:
@@ -74,14 +82,16 @@ def _orientation(file: Path) -> int:
 
 
 def _misread_tiff(tags: ImageFileDirectory_v2) -> str | None:
-    if tags.get(_COMPRESSION) in _JPEG:
+    names = ExifTags.Base
+    if tags.get(names.Compression) in _JPEG:
         return "JPEG within TIFF"
-    if _TILE_WIDTH in tags:
+    if names.TileWidth in tags:
         return "a TIFF in tiles"
-    if _MULTIPLIED in tags.get(_EXTRA, ()):
+    if _MULTIPLIED in tags.get(names.ExtraSamples, ()):
         return "a TIFF whose colours are multiplied by their alpha"
-    deep = any(bits > 8 for bits in tags.get(_BITS, ()))
-    if tags.get(_COLOURS) == _CMYK and (deep or tags.get(_PLANAR) == _PLANES):
+    deep = any(bits > 8 for bits in tags.get(names.BitsPerSample, ()))
+    planes = tags.get(names.PlanarConfiguration) == _PLANES
+    if tags.get(names.PhotometricInterpretation) == _CMYK and (deep or planes):
         return "CMYK of 16 bits, or in planes,"
     return None
 

@@ -78,7 +78,7 @@ def test_pictures_too_small_for_svt_av1_are_refused(
     """It spoils the memory of the process instead."""
     here, there = make_clip(tmp_path / "a.mkv", Clip(pts=range(2))), tmp_path / "b.mkv"
     assert lkdn_video(here, there, "--codec", "av1", "--height", "14") == 2
-    assert "codec: libsvtav1 refuses 18x14 " in capsys.readouterr().err
+    assert "libsvtav1 takes pictures of 16x16 and more, got 18x14" in capsys.readouterr().err
     assert not there.exists()
 
 

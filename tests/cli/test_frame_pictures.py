@@ -19,7 +19,14 @@ from tests.cli.test_image_reading import png
 def tiff(path: Path, **tags: Any) -> Path:
     """The head of a TIFF, which is all that is looked into, with more tags."""
     directory = ImageFileDirectory_v2()
-    numbers = {"bits": 258, "colours": 262, "planes": 284, "tile": 322, "extra": 338}
+    names = ExifTags.Base
+    numbers = {
+        "bits": names.BitsPerSample,
+        "colours": names.PhotometricInterpretation,
+        "planes": names.PlanarConfiguration,
+        "tile": names.TileWidth,
+        "extra": names.ExtraSamples,
+    }
     for name, value in tags.items():
         directory[numbers[name]] = value
     with path.open("wb") as file:
