@@ -13,6 +13,8 @@ from lkdn_media.png import PNG_SIGNATURE, png_chunks
 
 __all__ = ["check_pictures"]
 
+#: What Pillow raises where a file is damaged, at tags of odd kinds too; the reader tells it then.
+_DAMAGE: Final = (OSError, ValueError, TypeError, SyntaxError, LookupError, struct.error)
 # Values of tags of TIFF 6.0.
 _JPEG: Final = (6, 7)
 _CMYK, _PLANES, _MULTIPLIED = 5, 2, 1
@@ -34,7 +36,7 @@ def check_pictures(files: Collection[Path]) -> None:
             raise LKDNError(f"{file}: is empty")
         try:
             kind = _misread(file)
-        except OSError:  # reading tells
+        except _DAMAGE:
             kind = None
         if kind:
             raise LKDNError(f"{file}: {kind} makes no video; as PNG of 8 or 16 bits it does")
@@ -77,7 +79,7 @@ def _orientation(file: Path) -> int:
     try:
         with Image.open(file, formats=("JPEG", "MPO")) as image:
             return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except (OSError, ValueError, TypeError, SyntaxError):  # reading tells
+    except _DAMAGE:
         return 1
 
 
@@ -97,14 +99,11 @@ def _misread_tiff(tags: ImageFileDirectory_v2) -> str | None:
 
 
 def _tags(tiff: Path) -> ImageFileDirectory_v2:
-    """Those of the first picture; none where they can't be told."""
+    """Those of the first picture."""
     with tiff.open("rb") as file:
         head = file.read(8)
-        try:
-            head += file.read(8) if head[2] == _BIG or head[3] == _BIG else b""
-            tags = ImageFileDirectory_v2(head)
-            file.seek(tags.next)
-            tags.load(file)
-        except (ValueError, SyntaxError, LookupError, struct.error):  # reading tells
-            return ImageFileDirectory_v2()
+        head += file.read(8) if head[2] == _BIG or head[3] == _BIG else b""
+        tags = ImageFileDirectory_v2(head)
+        file.seek(tags.next)
+        tags.load(file)
         return tags

@@ -16,8 +16,8 @@ from tests.cli.noise import noise
 from tests.cli.test_image_reading import png
 
 
-def tiff(path: Path, **tags: Any) -> Path:
-    """The head of a TIFF, which is all that is looked into, with more tags."""
+def tiff(path: Path, *, kind: int | None = None, **tags: Any) -> Path:
+    """The head of a TIFF, which is all that is looked into, with ``tags``, of the type ``kind``."""
     directory = ImageFileDirectory_v2()
     names = ExifTags.Base
     numbers = {
@@ -28,6 +28,8 @@ def tiff(path: Path, **tags: Any) -> Path:
         "extra": names.ExtraSamples,
     }
     for name, value in tags.items():
+        if kind is not None:
+            directory.tagtype[numbers[name]] = kind
         directory[numbers[name]] = value
     with path.open("wb") as file:
         directory.save(file)
@@ -73,6 +75,11 @@ def test_pictures_that_are_turned_differently(tmp_path: Path) -> None:
     check_pictures(files[:2])
     with pytest.raises(LKDNError, match=r"2\.jpg: .*orientation 1\) than .*0\.jpg \(6\)"):
         check_pictures(files)
+
+
+@pytest.mark.parametrize("name", ["bits", "extra"])
+def test_tags_of_odd_kinds_are_left_to_the_reader(tmp_path: Path, name: str) -> None:
+    check_pictures([tiff(tmp_path / "a.tif", kind=2, **{name: "text"})])
 
 
 def test_damage_is_left_to_the_reader(tmp_path: Path) -> None:
